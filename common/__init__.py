@@ -1,0 +1,1 @@
+"""What every part of Framefleet must agree on: cluster, job, messages, sampling, names, reports."""

@@ -1,0 +1,7 @@
+"""Errors that are somebody's to mend, told in a sentence and without a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake of the user's or of the platform's: the text names the value and the remedy."""

@@ -1,0 +1,232 @@
+"""The messages between host agents and the coordinator: their types, and their form on the wire.
+
+Every message is one MessagePack map with its type under ``type``. ``decode`` accepts nothing else: an
+unknown type, a missing or unknown field, a wrong type, or a value out of its bounds is a
+``MessageError``, never another exception. Nothing executable ever crosses the wire.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from common.media import NonNegative, Positive, VideoInfo
+
+PROTOCOL_VERSION = 1
+MAX_MESSAGE_BYTES = 4 * 2**20
+MAX_TEXT = 4096  # characters of a reason that travel; the rest stays in the host's log
+MAX_SLOTS = 4096
+MAX_PROBE_BATCH = 64
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+PathBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=8192)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+# Why an attempt failed. "input": the file cannot be read as a video, here or anywhere; "error": an
+# exception; "crash": the slot process died; "output": the host could not write.
+FailedKind = Literal["input", "error", "crash", "output"]
+
+
+class MessageError(Exception):
+    """Bytes that are not a message of this protocol."""
+
+
+class Message(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True, tag_field="type"
+):
+    """Base of all messages."""
+
+
+class Lease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A unit and the number of one leasing of it: what fences late answers."""
+
+    unit: NonNegative
+    attempt: Positive
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="probe"):
+    """Find out what these files are: (video index, path relative to the input root)."""
+
+    files: Annotated[
+        list[tuple[NonNegative, PathBytes]], msgspec.Meta(min_length=1, max_length=MAX_PROBE_BATCH)
+    ]
+
+
+class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="extract"):
+    """Write the samples at positions ``[start, stop)`` of a video; ``stop`` None means to its end."""
+
+    path: PathBytes
+    video: Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
+    folder: Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
+    start: NonNegative
+    stop: NonNegative | None
+    first_pts: int
+    duration_s: Annotated[float, msgspec.Meta(ge=0)]
+
+
+# ---- from a host ------------------------------------------------------------------------------------
+
+
+class Hello(Message):
+    """A host introduces itself, or does so again after ``ReHello``, with what it still runs or holds."""
+
+    version: int
+    host: Name
+    incarnation: Name
+    slots: Annotated[int, msgspec.Meta(ge=1, le=MAX_SLOTS)]
+    running: Annotated[list[Lease], msgspec.Meta(max_length=65536)]
+
+
+class Ready(Message):
+    """How many slots of this host can work now, busy or not (fewer while one is being restarted)."""
+
+    slots: Annotated[int, msgspec.Meta(ge=0, le=MAX_SLOTS)]
+
+
+class UnitProgress(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """How far a running attempt is: every sample below ``done_to`` is staged."""
+
+    unit: NonNegative
+    attempt: Positive
+    done_to: NonNegative
+    frames: NonNegative
+    busy_s: Seconds
+
+
+class Progress(Message):
+    """The heartbeat: it renews the leases of all that the host holds, and tells how far each unit is."""
+
+    units: Annotated[list[UnitProgress], msgspec.Meta(max_length=MAX_SLOTS)]
+
+
+class Probed(Message):
+    """Answer to ``Probe``: for each file what it is, or why it is no video."""
+
+    lease: Lease
+    found: Annotated[list[tuple[NonNegative, VideoInfo]], msgspec.Meta(max_length=MAX_PROBE_BATCH)]
+    refused: Annotated[list[tuple[NonNegative, Text]], msgspec.Meta(max_length=MAX_PROBE_BATCH)]
+    seconds: Seconds
+
+
+class Done(Message):
+    """Answer to ``Extract``: the frames are staged and wait for ``Commit``."""
+
+    lease: Lease
+    frames: NonNegative
+    suspect: NonNegative
+    bytes: NonNegative
+    decoded: NonNegative
+    errors: NonNegative
+    saw_end: bool
+    seconds: Seconds
+    notes: Annotated[list[Text], msgspec.Meta(max_length=16)]
+
+
+class Failed(Message):
+    """An attempt gave nothing; its staged files are gone. ``seconds`` is the time it took of its slot."""
+
+    lease: Lease
+    kind: FailedKind
+    text: Text
+    seconds: Seconds = 0.0
+
+
+class Committed(Message):
+    """These attempts are on the host's disk for good: files in place, manifest rows written."""
+
+    leases: Annotated[list[Lease], msgspec.Meta(min_length=1, max_length=65536)]
+
+
+class Bye(Message):
+    """The host leaves; whatever it still holds will not be finished."""
+
+    reason: Text
+
+
+# ---- from the coordinator ---------------------------------------------------------------------------
+
+
+class Welcome(Message):
+    """The host is part of the job."""
+
+    job_id: str
+    heartbeat_s: Seconds
+    lease_s: Seconds
+
+
+class Refuse(Message):
+    """The host cannot take part (another protocol version, another job); it ends with this reason."""
+
+    reason: Text
+
+
+class ReHello(Message):
+    """The coordinator does not know the sender: introduce yourself again."""
+
+
+class Assign(Message):
+    """Do this task under this lease."""
+
+    lease: Lease
+    task: Probe | Extract
+
+
+class Commit(Message):
+    """Publish the staged attempt; its first frame's sample number is ``first_sample`` under native."""
+
+    lease: Lease
+    first_sample: NonNegative
+
+
+class Discard(Message):
+    """Drop all there is of an attempt: running, staged, or already published."""
+
+    lease: Lease
+
+
+class End(Message):
+    """The job is over; flush, say ``Bye`` and leave. ``failed`` tells why, if it did not succeed."""
+
+    failed: Text | None
+
+
+FromHost = Hello | Ready | Progress | Probed | Done | Failed | Committed | Bye
+FromCoordinator = Welcome | Refuse | ReHello | Assign | Commit | Discard | End
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+_from_host: msgspec.msgpack.Decoder[FromHost] = msgspec.msgpack.Decoder(FromHost)
+_from_coordinator: msgspec.msgpack.Decoder[FromCoordinator] = msgspec.msgpack.Decoder(FromCoordinator)
+
+
+def encode(message: Message) -> bytes:
+    """The message as MessagePack."""
+    return _encoder.encode(message)
+
+
+def decode_from_host(data: bytes) -> FromHost:
+    """Bytes from a host as a message, or ``MessageError``."""
+    return _decode(_from_host, data)
+
+
+def decode_from_coordinator(data: bytes) -> FromCoordinator:
+    """Bytes from the coordinator as a message, or ``MessageError``."""
+    return _decode(_from_coordinator, data)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageError(f"{len(data)} bytes, the limit is {MAX_MESSAGE_BYTES}")
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MessageError(str(error)) from error
+
+
+def clip_text(text: str) -> str:
+    """``text`` as it may travel: at most ``MAX_TEXT`` characters, storable as UTF-8."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

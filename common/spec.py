@@ -1,0 +1,92 @@
+"""The job specification: one JSON file that every host of a job reads at its start.
+
+It is a file because SageMaker limits arguments and environment values to 256 characters and shows
+them to anyone who may describe the job.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from common.errors import UserError
+
+SPEC_VERSION = 1
+DEFAULT_PORT = 5757  # unprivileged, and none of those that AWS's own containers use between hosts
+DEFAULT_QUALITY = 95  # OpenCV's own default for JPEG
+
+Mode = Literal["coordinated", "sharded"]
+ImageFormat = Literal["jpg", "png"]
+OnError = Literal["report", "fail"]
+CutRule = Literal["keyframes", "anywhere"]
+
+
+class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a frame becomes a file. ``quality`` (1 to 100) applies to JPEG only."""
+
+    format: ImageFormat = "jpg"
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = DEFAULT_QUALITY
+
+
+class SchedulingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes and times of the scheduler; users keep the defaults, tests force small ones.
+
+    ``cut="anywhere"`` cuts units at any sample, as tests of exactness want it; ``"keyframes"`` only
+    where a keyframe is expected, so that nothing is decoded twice.
+    """
+
+    unit_min_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    unit_cap_s: Annotated[float, msgspec.Meta(gt=0)] = 15.0
+    cut: CutRule = "keyframes"
+    heartbeat_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    lease_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    host_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
+    bye_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that a host must know of a job.
+
+    ``fps`` is a number, a fraction such as ``30000/1001``, or ``native``. ``endpoint`` (a ZeroMQ
+    address) overrides ``tcp://<primary>:<port>``, for hosts that share one machine.
+    """
+
+    job_id: str
+    version: int = SPEC_VERSION
+    fps: str = "5"
+    mode: Mode = "coordinated"
+    image: ImageOptions = ImageOptions()
+    on_error: OnError = "report"
+    slots_per_host: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = DEFAULT_PORT
+    endpoint: str | None = None
+    status_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    scheduling: SchedulingOptions = SchedulingOptions()
+
+
+def read_spec(path: Path) -> JobSpec:
+    """Read and check a job specification.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or holds a field or value that is not allowed.
+    """
+    try:
+        spec = msgspec.json.decode(path.read_bytes(), type=JobSpec)
+    except OSError as error:
+        raise UserError(f"cannot read the job specification {path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise UserError(f"the job specification {path} is not valid: {error}") from error
+    if spec.version != SPEC_VERSION:
+        raise UserError(
+            f"the job specification {path} has version {spec.version}, this image reads {SPEC_VERSION}: "
+            "use the launcher and the image of one release"
+        )
+    return spec
+
+
+def write_spec(path: Path, spec: JobSpec) -> None:
+    """Write ``spec`` as indented JSON, making the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(spec), indent=2))
