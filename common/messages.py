@@ -69,7 +69,7 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 # ---- from a host ------------------------------------------------------------------------------------
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """A host introduces itself, or does so again after ``ReHello``, with what it still runs or holds."""
 
     version: int
@@ -79,7 +79,7 @@ class Hello(Message):
     running: Annotated[list[Lease], msgspec.Meta(max_length=65536)]
 
 
-class Ready(Message):
+class Ready(Message, frozen=True):
     """How many slots of this host can work now, busy or not (fewer while one is being restarted)."""
 
     slots: Annotated[int, msgspec.Meta(ge=0, le=MAX_SLOTS)]
@@ -95,13 +95,13 @@ class UnitProgress(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     busy_s: Seconds
 
 
-class Progress(Message):
+class Progress(Message, frozen=True):
     """The heartbeat: it renews the leases of all that the host holds, and tells how far each unit is."""
 
     units: Annotated[list[UnitProgress], msgspec.Meta(max_length=MAX_SLOTS)]
 
 
-class Probed(Message):
+class Probed(Message, frozen=True):
     """Answer to ``Probe``: for each file what it is, or why it is no video."""
 
     lease: Lease
@@ -110,7 +110,7 @@ class Probed(Message):
     seconds: Seconds
 
 
-class Done(Message):
+class Done(Message, frozen=True):
     """Answer to ``Extract``: the frames are staged and wait for ``Commit``."""
 
     lease: Lease
@@ -124,7 +124,7 @@ class Done(Message):
     notes: Annotated[list[Text], msgspec.Meta(max_length=16)]
 
 
-class Failed(Message):
+class Failed(Message, frozen=True):
     """An attempt gave nothing; its staged files are gone. ``seconds`` is the time it took of its slot."""
 
     lease: Lease
@@ -133,13 +133,13 @@ class Failed(Message):
     seconds: Seconds = 0.0
 
 
-class Committed(Message):
+class Committed(Message, frozen=True):
     """These attempts are on the host's disk for good: files in place, manifest rows written."""
 
     leases: Annotated[list[Lease], msgspec.Meta(min_length=1, max_length=65536)]
 
 
-class Bye(Message):
+class Bye(Message, frozen=True):
     """The host leaves; whatever it still holds will not be finished."""
 
     reason: Text
@@ -148,7 +148,7 @@ class Bye(Message):
 # ---- from the coordinator ---------------------------------------------------------------------------
 
 
-class Welcome(Message):
+class Welcome(Message, frozen=True):
     """The host is part of the job."""
 
     job_id: str
@@ -156,44 +156,48 @@ class Welcome(Message):
     lease_s: Seconds
 
 
-class Refuse(Message):
+class Refuse(Message, frozen=True):
     """The host cannot take part (another protocol version, another job); it ends with this reason."""
 
     reason: Text
 
 
-class ReHello(Message):
+class ReHello(Message, frozen=True):
     """The coordinator does not know the sender: introduce yourself again."""
 
 
-class Assign(Message):
+class Alive(Message, frozen=True):
+    """The coordinator's heartbeat: a host that hears nothing for its budget gives up."""
+
+
+class Assign(Message, frozen=True):
     """Do this task under this lease."""
 
     lease: Lease
     task: Probe | Extract
 
 
-class Commit(Message):
+class Commit(Message, frozen=True):
     """Publish the staged attempt; its first frame's sample number is ``first_sample`` under native."""
 
     lease: Lease
     first_sample: NonNegative
 
 
-class Discard(Message):
+class Discard(Message, frozen=True):
     """Drop all there is of an attempt: running, staged, or already published."""
 
     lease: Lease
 
 
-class End(Message):
+class End(Message, frozen=True):
     """The job is over; flush, say ``Bye`` and leave. ``failed`` tells why, if it did not succeed."""
 
     failed: Text | None
 
 
 FromHost = Hello | Ready | Progress | Probed | Done | Failed | Committed | Bye
-FromCoordinator = Welcome | Refuse | ReHello | Assign | Commit | Discard | End
+FromCoordinator = Alive | Welcome | Refuse | ReHello | Assign | Commit | Discard | End
 
 T = TypeVar("T")
 

@@ -1,0 +1,69 @@
+"""``python -m coordinator``: started by the agent of the primary host, never by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+from common.cluster import read_cluster
+from common.errors import UserError
+from common.layout import Layout
+from common.sampling import parse_sampling
+from common.spec import read_spec
+from common.transport import CoordinatorLink
+from coordinator.catalogue import list_videos, shard
+from coordinator.core import Core
+from coordinator.journal import Journal
+from coordinator.server import EXIT_LOST, Server
+
+
+def main() -> int:
+    """Serve the job of this host's tree; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m coordinator", description=__doc__)
+    parser.add_argument("--bind", required=True, help="ZeroMQ endpoint to listen on")
+    bind = parser.parse_args().bind
+    stop_reason: list[str] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop_reason.append(f"stopped by {signal.Signals(number).name}")
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    parent = os.getppid()
+
+    def should_stop() -> str | None:
+        if stop_reason:
+            return stop_reason[0]
+        return "the agent of the primary host has died" if os.getppid() != parent else None
+
+    layout = Layout.from_environment()
+    try:
+        started_at = time.monotonic()
+        spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
+        sampling = parse_sampling(spec.fps)
+        with CoordinatorLink(bind) as link, Journal(layout.output / "job" / "journal.jsonl") as journal:
+            listing = list_videos(layout.videos)
+            alone = spec.mode == "sharded"
+            videos = shard(listing.videos, cluster.rank, cluster.size) if alone else listing.videos
+            problems = [] if alone and not cluster.is_primary else listing.problems
+            journal.append({"event": "start", "job": spec.job_id, "fps": spec.fps, "videos": len(videos)})
+            core = Core(
+                spec,
+                sampling=sampling,
+                videos=videos,
+                problems=problems,
+                expected=[cluster.current] if alone else cluster.hosts,
+                now=started_at,
+            )
+            return Server(core, link, layout, journal, should_stop=should_stop).run()
+    except (UserError, OSError) as error:
+        print(f"framefleet: {error}", file=sys.stderr, flush=True)
+        return EXIT_LOST
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""What the coordinator tells of a job: live status and the summary at the end, from the core's state."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime, timedelta
+
+from common.report import HostStatus, HostSummary, Outcome, Status, Summary
+from coordinator.core import Core
+from coordinator.state import HELD, Host, UnitState
+
+RATE_WINDOW_S = 10.0  # frames/s are those of the last ten seconds
+
+
+class FrameRate:
+    """Frames per second over a sliding window."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def update(self, now: float, frames: int) -> float:
+        """Add a reading (seconds, frames so far) and return the present rate."""
+        self._seen.append((now, frames))
+        while len(self._seen) > 2 and now - self._seen[0][0] > RATE_WINDOW_S:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        return max(0.0, (frames - before) / (now - then)) if now > then else 0.0
+
+
+def status(core: Core, now: float, rate: FrameRate) -> Status:
+    """The job at this moment."""
+    units = core.pool.units
+    running = [units[number] for host in core.hosts.values() for number in host.held]
+    frames = sum(host.frames for host in core.hosts.values()) + sum(unit.progress_frames for unit in running)
+    done_s = sum(host.busy_s for host in core.hosts.values())
+    left_s = core.pool.remaining_s() + sum(
+        max(0.0, core.pool.estimate_s(unit) - (now - unit.changed_at))
+        for unit in running
+        if unit.state is UnitState.LEASED
+    )
+    slots = sum(host.capacity * host.speed for host in core.hosts.values() if host.state == "up")
+    known = done_s > 0 and slots > 0
+    return Status(
+        elapsed_s=now - core.started_at,
+        frames=frames,
+        videos=len(core.pool.videos),
+        videos_done=len(core.pool.videos) - core.pool.unsettled,
+        videos_failed=sum(1 for failure in core.failures if failure.start_s is None),
+        units_done=sum(host.units for host in core.hosts.values()),
+        frames_per_s=rate.update(now, frames),
+        fraction=1.0 if core.outcome == "completed" else done_s / (done_s + left_s) if known else 0.0,
+        left_s=left_s / slots if known else None,
+        hosts=[_host_status(core, host, now) for _, host in sorted(core.hosts.items())],
+    )
+
+
+def _host_status(core: Core, host: Host, now: float) -> HostStatus:
+    held = [core.pool.units[number] for number in host.held]
+    running_s = sum(now - unit.changed_at for unit in held if unit.state is UnitState.LEASED)
+    busy_s = host.busy_s + running_s
+    present_s = max(1e-9, (now - host.joined_at) * host.slots)
+    return HostStatus(
+        host=host.name,
+        state=host.state,
+        slots=host.slots,
+        units=host.units,
+        frames=host.frames + sum(unit.progress_frames for unit in held if unit.state in HELD),
+        busy_s=busy_s,
+        busy_share=min(1.0, busy_s / present_s),
+    )
+
+
+def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
+    """The whole job, as ``summary.json`` keeps it. ``now`` is on the clock that the core was given."""
+    hosts = sorted(core.hosts.values(), key=lambda host: host.name)
+    committed = [unit.done for unit in core.pool.units.values() if unit.state is UnitState.DONE and unit.done]
+    makespan_s = max(core.last_commit_at - core.started_at, 1e-9)
+    work_s = sum(host.busy_s for host in hosts)
+    slots = sum(host.slots for host in hosts)
+    lower_bound_s = work_s / slots if slots else 0.0
+    started = datetime.now(UTC) - timedelta(seconds=now - core.started_at)
+    failed_videos = {failure.video for failure in core.failures}
+    return Summary(
+        job_id=core.spec.job_id,
+        mode=core.spec.mode,
+        outcome=outcome,
+        reason=reason,
+        started_at=started.isoformat(timespec="seconds"),
+        videos=len(core.pool.videos),
+        videos_done=sum(1 for video in core.pool.videos if video.settled and not video.failed),
+        videos_failed=len(failed_videos),
+        frames=sum(done.frames for done in committed),
+        suspect_frames=sum(done.suspect for done in committed),
+        bytes=sum(done.bytes for done in committed),
+        units=len(committed),
+        retries=core.retries,
+        failures=len(core.failures),
+        frames_lost=outcome != "completed" or any(failure.kind == "lost" for failure in core.failures),
+        makespan_s=makespan_s,
+        work_s=work_s,
+        speed=float(slots),
+        lower_bound_s=lower_bound_s,
+        efficiency=lower_bound_s / makespan_s,
+        hosts=[
+            HostSummary(
+                host=host.name,
+                state=host.state,
+                slots=host.slots,
+                units=host.units,
+                frames=host.frames,
+                busy_s=host.busy_s,
+                idle_share=max(0.0, 1.0 - host.busy_s / (host.slots * makespan_s)),
+            )
+            for host in hosts
+        ],
+        notes=core.notes,
+        options={
+            "fps": core.spec.fps,
+            "format": core.spec.image.format,
+            "quality": core.spec.image.quality if core.spec.image.format == "jpg" else None,
+            "on_error": core.spec.on_error,
+            "slots_per_host": core.spec.slots_per_host,
+        },
+    )

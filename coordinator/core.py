@@ -1,0 +1,561 @@
+"""The coordinator's state machine: events in, actions out, and nothing else.
+
+No socket, clock, file, thread, log or random source is used here; ``now`` (seconds of any monotonic
+clock) comes with each event. ``handle`` takes what happened; ``schedule`` hands out work, once per wake
+of the loop that drives it. Neither raises for anything that a peer may send.
+
+Theory of operation:
+
+1. A unit belongs to one (host, attempt) at a time. A message about a unit counts only if it comes
+   from the incarnation that holds that attempt; anything else is answered with ``Discard``.
+2. Frames become real in two steps: a host stages them (``Done``), is told to publish (``Commit``), and says
+   when they are on its disk (``Committed``). A host lost in between has its units done again elsewhere.
+3. Every wait is bounded: for a host by its lease, for a reply by resending, for the end by a deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from common import messages as m
+from common.report import Failure, FailureKind, Outcome
+from common.sampling import Sampling
+from common.spec import JobSpec
+from coordinator.catalogue import ListedVideo
+from coordinator.events import (
+    Action,
+    Conclude,
+    Event,
+    Garbled,
+    Quit,
+    Received,
+    Record,
+    Send,
+    Stop,
+    Tick,
+    Unreachable,
+)
+from coordinator.policy import SPEED_BOUNDS, ewma
+from coordinator.pool import Pool
+from coordinator.state import Host, Unit, UnitState
+
+MAX_ERRORS = 2  # one retry elsewhere
+MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
+RESEND_S = 10.0
+STOP_WAIT_S = 3.0
+TICK_S = 0.5
+
+
+class Core:
+    """One job's state. ``expected`` names the hosts of the cluster; others are refused."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        *,
+        sampling: Sampling,
+        videos: Sequence[ListedVideo],
+        problems: Sequence[Failure],
+        expected: Sequence[str],
+        now: float,
+    ) -> None:
+        self.spec = spec
+        self.options = spec.scheduling
+        self.pool = Pool(videos, sampling, spec.scheduling)
+        self.failures: list[Failure] = list(problems)
+        self.notes: list[str] = []
+        self.hosts: dict[str, Host] = {}
+        self.started_at = now
+        self.last_commit_at = now
+        self.garbled = 0
+        self.retries = 0
+        self.outcome: Outcome | None = None
+        self._expected = frozenset(expected)
+        self._peers: dict[bytes, Host] = {}
+        self._replaced: set[str] = set()
+        self._stop_reason: str | None = None
+        self._end_reason: str | None = None
+        self._deadline: float | None = None
+        self._quit = False
+        self._alive_at = now
+        self._out: list[Action] = []
+
+    # ---- the two entries ----------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event; return what is to be done, in order."""
+        match event:
+            case Received(peer=peer, message=m.Hello() as hello):
+                self._on_hello(peer, hello, now)
+            case Received(peer=peer, message=message):
+                self._on_message(peer, message, now)
+            case Garbled(peer=peer):
+                self.garbled += 1
+                if peer not in self._peers:
+                    self._send(peer, m.ReHello())
+            case Unreachable(peer=peer):
+                host = self._peers.get(peer)
+                if host is not None and host.unreachable_since is None:
+                    host.unreachable_since = now
+            case Stop(reason=reason):
+                self._stop(reason, now)
+            case Tick():
+                self._on_tick(now)
+        return self._flush()
+
+    def schedule(self, now: float) -> list[Action]:
+        """Hand out work to every host that has credit, or end the job if none is left."""
+        if self._stop_reason is None and self.outcome is None:
+            if not self.pool.unsettled and not self.pool.probes_open:
+                self._conclude("completed", "", now)
+            else:
+                self._assign_all(now)
+        self._end_if_quiet(now)
+        return self._flush()
+
+    # ---- hosts --------------------------------------------------------------------------------------
+
+    def _on_hello(self, peer: bytes, hello: m.Hello, now: float) -> None:
+        refusal = self._refusal(hello)
+        if refusal:
+            self._send(peer, m.Refuse(reason=refusal))
+            return
+        host = self.hosts.get(hello.host)
+        if host is not None and host.incarnation != hello.incarnation:
+            self._replaced.add(host.incarnation)
+            self._lose(host, "was started again", now)
+            host = None
+        if host is None:
+            host = Host(
+                name=hello.host,
+                peer=peer,
+                incarnation=hello.incarnation,
+                slots=hello.slots,
+                capacity=hello.slots,
+                joined_at=now,
+                last_seen=now,
+            )
+            self._inherit(host)
+            self.hosts[hello.host] = host
+        self._peers.pop(host.peer, None)
+        self._peers[peer] = host
+        host.peer, host.state, host.last_seen, host.unreachable_since = peer, "up", now, None
+        self._record("host_up", host=host.name, incarnation=host.incarnation, slots=host.slots)
+        self._send(
+            peer,
+            m.Welcome(
+                job_id=self.spec.job_id, heartbeat_s=self.options.heartbeat_s, lease_s=self.options.lease_s
+            ),
+        )
+        for lease in hello.running:
+            self._resume(host, lease, now)
+        if self.outcome is not None:
+            self._send(peer, self._end_message())
+
+    def _refusal(self, hello: m.Hello) -> str | None:
+        if hello.version != m.PROTOCOL_VERSION:
+            return (
+                f"protocol version {hello.version}, the coordinator speaks {m.PROTOCOL_VERSION}: "
+                "run one image on all hosts"
+            )
+        if hello.host not in self._expected:
+            return f"host {hello.host!r} is not in this cluster"
+        if hello.incarnation in self._replaced:
+            return f"host {hello.host!r} has been started again since; this process is out of date"
+        return None
+
+    def _inherit(self, host: Host) -> None:
+        """What a host has done before it was started again stays on its account."""
+        before = self.hosts.get(host.name)
+        if before is not None:
+            host.units, host.frames, host.busy_s = before.units, before.frames, before.busy_s
+            host.joined_at = before.joined_at
+
+    def _resume(self, host: Host, lease: m.Lease, now: float) -> None:
+        unit = self.pool.units.get(lease.unit)
+        if unit is not None and unit.held_by(host.name, lease.attempt):
+            return
+        if unit is not None and unit.state is UnitState.PENDING and unit.attempt == lease.attempt:
+            self.pool.unqueue(unit)
+            self._lease(unit, host, now)
+            return
+        self._send(host.peer, m.Discard(lease=lease))
+
+    def _lose(self, host: Host, why: str, now: float) -> None:
+        if host.state != "up":
+            return
+        host.state = "lost"
+        self._peers.pop(host.peer, None)
+        self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
+        self.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
+        for number in sorted(host.held, reverse=True):
+            self._release(self.pool.units[number])
+
+    def _on_tick(self, now: float) -> None:
+        for host in list(self.hosts.values()):
+            if host.state != "up":
+                continue
+            silent_s = now - host.last_seen
+            cut_off_s = now - host.unreachable_since if host.unreachable_since is not None else 0.0
+            if silent_s > self.options.lease_s or cut_off_s > 2 * self.options.heartbeat_s:
+                self._lose(host, f"was not heard for {silent_s:.0f} s", now)
+        if now - self._alive_at >= self.options.heartbeat_s:
+            self._alive_at = now
+            for peer in self._peers:
+                self._send(peer, m.Alive())
+        self._resend(now)
+        if self.outcome is None and self._stop_reason is None and not self._peers:
+            last_heard = max((host.last_seen for host in self.hosts.values()), default=self.started_at)
+            if now - last_heard > self.options.host_wait_s:
+                self._conclude("failed", f"no host was left for {self.options.host_wait_s:.0f} s", now)
+
+    def _resend(self, now: float) -> None:
+        """Repeat a ``Commit`` that went unanswered: the host may have reconnected in between."""
+        for host in self._peers.values():
+            for number in host.held:
+                unit = self.pool.units[number]
+                if unit.state is UnitState.COMMITTING and now - unit.changed_at > RESEND_S:
+                    self._send_commit(unit, now)
+
+    # ---- messages of known hosts --------------------------------------------------------------------
+
+    def _on_message(self, peer: bytes, message: m.FromHost, now: float) -> None:
+        host = self._peers.get(peer)
+        if host is None:
+            if not isinstance(message, m.Bye):
+                self._send(peer, m.ReHello())
+            return
+        host.last_seen, host.unreachable_since = now, None
+        match message:
+            case m.Ready(slots=slots):
+                host.capacity = min(slots, host.slots)
+            case m.Progress():
+                self._on_progress(host, message, now)
+            case m.Probed():
+                self._if_held(host, message.lease, lambda unit: self._on_probed(host, unit, message))
+            case m.Done():
+                self._if_held(host, message.lease, lambda unit: self._on_done(host, unit, message, now))
+            case m.Failed():
+                self._if_held(host, message.lease, lambda unit: self._on_failed(host, unit, message, now))
+            case m.Committed(leases=leases):
+                for lease in leases:
+                    self._if_held(host, lease, lambda unit: self._on_committed(host, unit, now))
+            case m.Bye():
+                host.state = "left"
+                self._peers.pop(peer, None)
+                self._record("host_left", host=host.name, reason=message.reason)
+                for number in sorted(host.held, reverse=True):
+                    self._release(self.pool.units[number])
+            case m.Hello():
+                raise AssertionError("handled before")
+
+    def _if_held(self, host: Host, lease: m.Lease, then: Callable[[Unit], None]) -> None:
+        unit = self.pool.units.get(lease.unit)
+        if unit is not None and unit.held_by(host.name, lease.attempt):
+            then(unit)
+        else:
+            self._reject(host, lease)
+
+    def _reject(self, host: Host, lease: m.Lease) -> None:
+        """Answer a message about an attempt that does not count; what is done is not undone."""
+        unit = self.pool.units.get(lease.unit)
+        is_late_echo = (
+            unit is not None
+            and unit.state is UnitState.DONE
+            and (unit.host, unit.attempt) == (host.name, lease.attempt)
+        )
+        if not is_late_echo:
+            self._send(host.peer, m.Discard(lease=lease))
+
+    def _on_progress(self, host: Host, message: m.Progress, now: float) -> None:
+        known = set()
+        for progress in message.units:
+            unit = self.pool.units.get(progress.unit)
+            known.add(progress.unit)
+            if unit is not None and unit.held_by(host.name, progress.attempt):
+                unit.progress_frames = progress.frames
+            else:
+                self._reject(host, m.Lease(progress.unit, progress.attempt))
+        overdue_s = 2 * self.options.heartbeat_s
+        for number in host.held - known:
+            unit = self.pool.units[number]
+            if unit.state is UnitState.LEASED and now - unit.changed_at > overdue_s:
+                self._release(unit)  # the assignment never arrived
+
+    def _on_probed(self, host: Host, unit: Unit, message: m.Probed) -> None:
+        answered = [index for index, _ in message.found] + [index for index, _ in message.refused]
+        if not unit.is_probe or sorted(answered) != sorted(unit.files):
+            self._on_failed(
+                host,
+                unit,
+                m.Failed(lease=message.lease, kind="error", text="the answer does not fit the probe"),
+                host.last_seen,
+            )
+            return
+        host.busy_s += message.seconds
+        self._settle(host, unit, "answered")
+        for index, info in message.found:
+            self.pool.probed(index, info)
+            self._record(
+                "probed",
+                video=self.pool.videos[index].listed.name,
+                codec=info.codec,
+                duration_s=info.duration_s,
+            )
+        for index, reason in message.refused:
+            self.pool.refuse(index)
+            self._fail(index, kind="input", reason=reason)
+
+    def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
+        if unit.is_probe:
+            self._on_failed(
+                host,
+                unit,
+                m.Failed(lease=done.lease, kind="error", text="a probe was answered as extraction"),
+                now,
+            )
+            return
+        if unit.state is not UnitState.LEASED:  # said again: the reply was lost, or is still to come
+            if unit.state is UnitState.COMMITTING:
+                self._send_commit(unit, now)
+            return
+        host.busy_s += done.seconds
+        video = self.pool.videos[unit.video]
+        if unit.first_sample is not None and unit.done is not None and unit.done.frames != done.frames:
+            self._send(host.peer, m.Discard(lease=done.lease))
+            self._give_up(
+                unit, host, kind="lost",
+                reason=f"two attempts gave {unit.done.frames} and then {done.frames} frames", now=now,
+            )  # fmt: skip
+            return
+        unit.move("done")
+        host.running -= 1
+        unit.done = done
+        unit.progress_frames = done.frames
+        ratio = self.pool.learn(unit, decoded=done.decoded, written=done.frames, seconds=done.seconds)
+        if ratio is not None:
+            low, high = SPEED_BOUNDS
+            host.speed = min(high, max(low, ewma(host.speed, ratio)))
+        if done.saw_end:
+            self.pool.stop_cutting(video)
+        self._commit_ready(unit, now)
+
+    def _commit_ready(self, unit: Unit, now: float) -> None:
+        for ready in self.pool.ready_to_commit(unit):
+            ready.move("commit")
+            self._send_commit(ready, now)
+
+    def _send_commit(self, unit: Unit, now: float) -> None:
+        assert unit.host is not None
+        assert unit.first_sample is not None
+        unit.changed_at = now
+        self._send(self.hosts[unit.host].peer, m.Commit(lease=unit.lease, first_sample=unit.first_sample))
+
+    def _on_committed(self, host: Host, unit: Unit, now: float) -> None:
+        if unit.state is not UnitState.COMMITTING:
+            return
+        done = unit.done
+        assert done is not None
+        self._settle(host, unit, "committed")
+        self.last_commit_at = now
+        host.units += 1
+        host.frames += done.frames
+        name = self.pool.videos[unit.video].listed.name
+        self.notes.extend(f"{name}: {note}" for note in done.notes if f"{name}: {note}" not in self.notes)
+        self._record(
+            "committed", unit=unit.id, attempt=unit.attempt, host=host.name, video=name, start=unit.start,
+            stop=unit.stop, first_sample=unit.first_sample, frames=done.frames, seconds=done.seconds,
+        )  # fmt: skip
+
+    def _settle(self, host: Host, unit: Unit, event: str) -> None:
+        """A unit reached its good end."""
+        if unit.state is UnitState.LEASED:
+            host.running -= 1
+        unit.move(event)
+        host.held.discard(unit.id)
+        self.pool.close(unit)
+
+    # ---- attempts that came to nothing --------------------------------------------------------------
+
+    def _on_failed(self, host: Host, unit: Unit, failed: m.Failed, now: float) -> None:
+        host.busy_s += failed.seconds
+        unit.avoid.add(host.name)
+        self._record(
+            "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind, reason=failed.text
+        )
+        if unit.is_probe and len(unit.files) > 1:
+            self._release(unit, requeue=False)
+            singles = self.pool.split_probe(unit)
+            for single in singles:
+                single.avoid.add(host.name)
+            unit.move("give_up")
+            self.pool.close(unit)
+            return
+        if failed.kind == "crash":
+            unit.crashes += 1
+        else:
+            unit.errors += 1
+        if unit.crashes < MAX_CRASHES and unit.errors < MAX_ERRORS:
+            self.retries += 1
+            self._release(unit)
+            return
+        kind: FailureKind = "input" if failed.kind == "input" else "lost"
+        self._give_up(unit, host, kind=kind, reason=failed.text, now=now)
+        if failed.kind == "output":
+            self._conclude("failed", failed.text, now)
+
+    def _give_up(self, unit: Unit, host: Host, *, kind: FailureKind, reason: str, now: float) -> None:
+        self._release(unit, requeue=False)
+        unit.move("give_up")
+        self.pool.close(unit)
+        if unit.is_probe:
+            for index in unit.files:
+                self.pool.refuse(index)
+                self._fail(index, kind=kind, reason=reason, attempts=unit.attempt)
+            return
+        video = self.pool.videos[unit.video]
+        assert video.info is not None
+        video.failed = True
+        offset = self.pool.sampling.offset_of
+        if kind == "input":
+            # the file is gone or unreadable: the ranges behind would only say so again
+            self.pool.stop_cutting(video)
+        stop_s = (
+            None if kind == "input" or unit.stop is None else float(offset(unit.stop, video.info.time_base))
+        )
+        start_s = float(offset(unit.start, video.info.time_base))
+        self._fail(
+            unit.video, kind=kind, reason=reason, attempts=unit.attempt, start_s=start_s, stop_s=stop_s
+        )
+        self._commit_ready(unit, now)  # under native, units behind it may have waited for it
+
+    def _fail(
+        self,
+        index: int,
+        *,
+        kind: FailureKind,
+        reason: str,
+        attempts: int = 1,
+        start_s: float | None = None,
+        stop_s: float | None = None,
+    ) -> None:
+        name = self.pool.videos[index].listed.name
+        failure = Failure(
+            video=name, kind=kind, reason=reason, attempts=attempts, start_s=start_s, stop_s=stop_s
+        )
+        self.failures.append(failure)
+        self._record("given_up", video=name, kind=kind, reason=reason, start_s=start_s, stop_s=stop_s)
+
+    def _release(self, unit: Unit, *, requeue: bool = True) -> None:
+        """Take a unit from the host that holds it."""
+        assert unit.host is not None
+        host = self.hosts[unit.host]
+        host.held.discard(unit.id)
+        if unit.state is UnitState.LEASED:
+            host.running -= 1
+        unit.move("release")
+        unit.progress_frames = 0
+        if requeue:
+            self.pool.requeue(unit)
+
+    # ---- handing out --------------------------------------------------------------------------------
+
+    def _assign_all(self, now: float) -> None:
+        up = list(self._peers.values())
+        live = {host.name for host in up}
+        slots = sum(host.capacity * host.speed for host in up)
+        hungry = sorted((host for host in up if host.credit > 0), key=lambda host: -host.credit)
+        while hungry and not self.pool.empty:
+            still_hungry = []
+            for host in hungry:
+                unit = self.pool.take(
+                    host.name, last_video=host.video, speed=host.speed, slots=slots, live=live
+                )
+                if unit is None:
+                    continue
+                unit.attempt += 1
+                self._lease(unit, host, now)
+                self._send(host.peer, m.Assign(lease=unit.lease, task=self._task(unit)))
+                if host.credit > 0:
+                    still_hungry.append(host)
+            hungry = still_hungry
+
+    def _lease(self, unit: Unit, host: Host, now: float) -> None:
+        unit.move("lease")
+        unit.host, unit.changed_at = host.name, now
+        host.held.add(unit.id)
+        host.running += 1
+        if not unit.is_probe:
+            host.video = unit.video
+        self._record(
+            "leased", unit=unit.id, attempt=unit.attempt, host=host.name, start=unit.start, stop=unit.stop,
+            videos=[self.pool.videos[index].listed.name for index in unit.files], probe=unit.is_probe,
+        )  # fmt: skip
+
+    def _task(self, unit: Unit) -> m.Probe | m.Extract:
+        videos = self.pool.videos
+        if unit.is_probe:
+            return m.Probe(files=[(index, videos[index].listed.path) for index in unit.files])
+        video = videos[unit.video]
+        assert video.info is not None
+        return m.Extract(
+            path=video.listed.path,
+            video=video.listed.name,
+            folder=video.listed.folder,
+            start=unit.start,
+            stop=unit.stop,
+            first_pts=video.info.first_pts,
+            duration_s=video.info.duration_s,
+        )
+
+    # ---- the end ------------------------------------------------------------------------------------
+
+    def _stop(self, reason: str, now: float) -> None:
+        """Stop handing out; hosts drop what they run, publish what is committed, and leave."""
+        if self._stop_reason is not None or self.outcome is not None:
+            return
+        self._stop_reason = reason
+        self._deadline = now + STOP_WAIT_S
+        for peer in self._peers:
+            self._send(peer, m.End(failed=reason))
+
+    def _conclude(self, outcome: Outcome, reason: str, now: float) -> None:
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        self._record("end", outcome=outcome, reason=reason)
+        self._out.append(Conclude(outcome=outcome, reason=reason))
+        if self._deadline is None:
+            self._deadline = now + self.options.bye_wait_s
+            self._end_reason = reason or None
+            for peer in self._peers:
+                self._send(peer, self._end_message())
+
+    def _end_message(self) -> m.End:
+        return m.End(failed=self._stop_reason or self._end_reason)
+
+    def _end_if_quiet(self, now: float) -> None:
+        if self._deadline is None or self._quit:
+            return
+        if self._peers and now < self._deadline:
+            return
+        # a host that is still starting must hear the end too, or its exit code will fail the whole job
+        late = self._stop_reason is None and not self._expected <= self.hosts.keys()
+        if late and now < self.started_at + self.options.host_wait_s:
+            return
+        if self._stop_reason is not None:
+            self._conclude("interrupted", self._stop_reason, now)
+        self._quit = True
+        self._out.append(Quit())
+
+    # ---- small things -------------------------------------------------------------------------------
+
+    def _send(self, peer: bytes, message: m.FromCoordinator) -> None:
+        self._out.append(Send(peer=peer, message=message))
+
+    def _record(self, what: str, **fields: object) -> None:
+        self._out.append(Record(entry={"event": what, **fields}))
+
+    def _flush(self) -> list[Action]:
+        out, self._out = self._out, []
+        return out

@@ -1,0 +1,171 @@
+"""The loop around the core: the only part of the coordinator that polls sockets, clocks and files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from common import messages
+from common.layout import Layout
+from common.report import STATUS_PREFIX, Failure, Outcome, Summary
+from common.transport import CoordinatorLink
+from coordinator.accounts import FrameRate, status, summary
+from coordinator.core import TICK_S, Core
+from coordinator.events import (
+    Action,
+    Conclude,
+    Event,
+    Garbled,
+    Quit,
+    Received,
+    Record,
+    Send,
+    Stop,
+    Tick,
+    Unreachable,
+)
+from coordinator.journal import Journal
+
+EXIT_LOST = 1
+EXIT_INTERRUPTED = 130
+EXIT_MESSAGE_BYTES = 1024  # SageMaker keeps the first kilobyte, and fails a job whose text is not UTF-8
+
+
+class Server:
+    """Drives one core over one socket until it quits."""
+
+    def __init__(
+        self,
+        core: Core,
+        link: CoordinatorLink,
+        layout: Layout,
+        journal: Journal,
+        *,
+        should_stop: Callable[[], str | None],
+    ) -> None:
+        self._core = core
+        self._link = link
+        self._layout = layout
+        self._journal: Journal | None = journal
+        self._should_stop = should_stop
+        self._rate = FrameRate()
+        self._todo: deque[Action] = deque()
+        self._summary: Summary | None = None
+        self._quit = False
+
+    def run(self) -> int:
+        """Serve until the job is over; return the process's exit code."""
+        tick_at = status_at = time.monotonic()
+        while not self._quit:
+            self._link.wait(TICK_S)
+            for peer, data in self._link.receive():
+                self._handle(_event(peer, data))
+            now = time.monotonic()
+            if now >= tick_at:
+                tick_at = now + TICK_S
+                reason = self._should_stop()
+                if reason is not None:
+                    self._handle(Stop(reason=reason))
+                self._handle(Tick())
+            self._todo.extend(self._core.schedule(now))
+            self._execute()
+            if now >= status_at:
+                status_at = now + self._core.spec.status_interval_s
+                self._print_status(now)
+        self._print_status(time.monotonic())
+        return self._exit_code()
+
+    def _handle(self, event: Event) -> None:
+        self._todo.extend(self._core.handle(event, time.monotonic()))
+        self._execute()
+
+    def _execute(self) -> None:
+        while self._todo:
+            match self._todo.popleft():
+                case Send(peer=peer, message=message):
+                    if not self._link.send(peer, messages.encode(message)):
+                        self._todo.extend(self._core.handle(Unreachable(peer=peer), time.monotonic()))
+                case Record(entry=entry):
+                    self._record(entry)
+                case Conclude(outcome=outcome, reason=reason):
+                    self._conclude(outcome, reason)
+                case Quit():
+                    self._quit = True
+
+    def _record(self, entry: dict[str, object]) -> None:
+        if self._journal is None:
+            return
+        try:
+            self._journal.append(entry)
+        except OSError as error:
+            self._journal = None  # the disk is full or gone: one report, then stop in good order
+            reason = f"the coordinator cannot write its journal: {error.strerror}"
+            self._todo.extend(self._core.handle(Stop(reason=reason), time.monotonic()))
+
+    def _conclude(self, outcome: Outcome, reason: str) -> None:
+        self._summary = summary(self._core, time.monotonic(), outcome, reason)
+        job = self._layout.output / "job"
+        try:
+            if self._journal is not None:
+                self._journal.sync(time.monotonic())
+            write_failures(job / "failures.jsonl", self._core.failures)
+            write_whole(
+                job / "summary.json",
+                msgspec.json.format(msgspec.json.encode(self._summary), indent=2) + b"\n",
+            )
+        except OSError as error:
+            print(f"framefleet: cannot write {job}: {error.strerror}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            text = exit_message(self._summary).encode()[:EXIT_MESSAGE_BYTES].decode("utf-8", "ignore")
+            write_whole(self._layout.exit_message, text.encode())
+
+    def _print_status(self, now: float) -> None:
+        line = msgspec.json.encode(status(self._core, now, self._rate)).decode()
+        with contextlib.suppress(OSError):
+            print(STATUS_PREFIX + line, flush=True)
+
+    def _exit_code(self) -> int:
+        if self._summary is None or self._summary.outcome == "interrupted":
+            return EXIT_INTERRUPTED
+        fatal = self._core.spec.on_error == "fail" and self._summary.failures > 0
+        return EXIT_LOST if self._summary.frames_lost or fatal else 0
+
+
+def _event(peer: bytes, data: bytes) -> Event:
+    try:
+        return Received(peer=peer, message=messages.decode_from_host(data))
+    except messages.MessageError as error:
+        return Garbled(peer=peer, reason=str(error))
+
+
+def exit_message(done: Summary) -> str:
+    """A sentence on how the job ended, for the platform's exit message."""
+    text = (
+        f"framefleet: {done.outcome}; {done.frames} frames of {done.videos_done} videos in "
+        f"{done.makespan_s:.0f} s, {done.failures} failures"
+    )
+    return f"{text}; {done.reason}" if done.reason else text
+
+
+def write_failures(path: Path, failures: list[Failure]) -> None:
+    """One JSON line for each failure; an empty file when there is none."""
+    encoder = msgspec.json.Encoder()
+    write_whole(path, b"".join(encoder.encode(failure) + b"\n" for failure in failures))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,163 @@
+"""What the coordinator knows: videos, units and hosts, and how a unit's state may change.
+
+Theory of operation. A unit is in exactly one state; all changes go through ``Unit.move`` and the table
+below, which is the only place that says what may follow what. Whether a message is too old to count
+(another host, another attempt) is decided before, by ``Unit.held_by``; so an illegal move is a bug in
+the coordinator, raised as ``IllegalMoveError`` with the unit's story, and it changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from common.media import VideoInfo
+from common.messages import Done, Lease
+from common.report import HostState
+from coordinator.catalogue import ListedVideo
+
+
+class UnitState(Enum):
+    PENDING = "pending"
+    """Waits to be handed out (again)."""
+    LEASED = "leased"
+    """A host works on it."""
+    STAGED = "staged"
+    """The host has all its frames, outside the output; it waits for the word to publish."""
+    COMMITTING = "committing"
+    """The word was given; the host has not yet said that everything is on its disk."""
+    DONE = "done"
+    """Published for good."""
+    FAILED = "failed"
+    """Given up, with a reason in the failures."""
+
+
+_S = UnitState
+TRANSITIONS: dict[tuple[UnitState, str], UnitState] = {
+    (_S.PENDING, "lease"): _S.LEASED,
+    (_S.LEASED, "done"): _S.STAGED,
+    (_S.STAGED, "commit"): _S.COMMITTING,
+    (_S.COMMITTING, "committed"): _S.DONE,
+    # a probe has nothing to publish
+    (_S.LEASED, "answered"): _S.DONE,
+    # the attempt came to nothing (an exception, a crash, a lost host): the unit is handed out again
+    (_S.LEASED, "release"): _S.PENDING,
+    (_S.STAGED, "release"): _S.PENDING,
+    (_S.COMMITTING, "release"): _S.PENDING,
+    (_S.PENDING, "give_up"): _S.FAILED,
+}
+
+HELD = frozenset({_S.LEASED, _S.STAGED, _S.COMMITTING})
+OPEN = HELD | {_S.PENDING}
+
+
+class IllegalMoveError(Exception):
+    """A move that ``TRANSITIONS`` does not list."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Unit:
+    """A piece of work: a range of one video's positions, or a batch of files to probe."""
+
+    id: int
+    files: tuple[int, ...]
+    """Indices of videos: several for a probe, one for an extraction."""
+    is_probe: bool = False
+    start: int = 0
+    stop: int | None = None
+    work_px: float = 0.0
+    """Estimated work, in pixels (see ``policy``)."""
+    state: UnitState = UnitState.PENDING
+    attempt: int = 0
+    host: str | None = None
+    changed_at: float = 0.0
+    """When it was leased, or last told to commit; on the caller's clock."""
+    errors: int = 0
+    crashes: int = 0
+    avoid: set[str] = field(default_factory=set)
+    """Hosts on which an attempt failed; another host is tried first."""
+    first_sample: int | None = None
+    done: Done | None = None
+    progress_frames: int = 0
+
+    @property
+    def video(self) -> int:
+        return self.files[0]
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(self.id, self.attempt)
+
+    def held_by(self, host: str, attempt: int) -> bool:
+        """Whether this is the attempt that counts: everything else is fenced."""
+        return self.state in HELD and self.host == host and self.attempt == attempt
+
+    def move(self, event: str) -> None:
+        """Change the state as ``TRANSITIONS`` says, or raise ``IllegalMoveError`` and change nothing."""
+        after = TRANSITIONS.get((self.state, event))
+        if after is None:
+            raise IllegalMoveError(
+                f"unit {self.id} (attempt {self.attempt}, host {self.host}): {event} when {self.state.value}"
+            )
+        self.state = after
+
+
+@dataclass(slots=True, kw_only=True)
+class Video:
+    """One input file and what is left to hand out of it."""
+
+    listed: ListedVideo
+    info: VideoInfo | None = None
+    refused: bool = False
+    next_start: int = 0
+    """First position that no unit covers yet."""
+    all_cut: bool = False
+    """Units cover the video to its end."""
+    px_per_s: float = 0.0
+    """Work (pixels) in one second of the video."""
+    rate: float | None = None
+    """Pixels per second measured on this video; None until a unit is done."""
+    remaining_px: float = 0.0
+    units: list[int] = field(default_factory=list)
+    """Extraction units by start."""
+    open_units: int = 0
+    numbered: int = 0
+    """How many of ``units`` have their first sample number (native)."""
+    frames_before: int = 0
+    failed: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Nothing of it is left to do."""
+        return self.refused or (self.all_cut and not self.open_units)
+
+
+@dataclass(slots=True, kw_only=True)
+class Host:
+    """One agent, in its present incarnation."""
+
+    name: str
+    peer: bytes
+    incarnation: str
+    slots: int
+    capacity: int
+    joined_at: float
+    last_seen: float
+    state: HostState = "up"
+    unreachable_since: float | None = None
+    held: set[int] = field(default_factory=set)
+    """Units in a ``HELD`` state here."""
+    running: int = 0
+    """Those of them that are LEASED: they occupy slots."""
+    video: int | None = None
+    """The video it worked on last, and so has open."""
+    speed: float = 1.0
+    """Measured speed over what the rates predict."""
+    units: int = 0
+    frames: int = 0
+    busy_s: float = 0.0
+
+    @property
+    def credit(self) -> int:
+        """How many more units it may be given."""
+        return self.capacity - self.running if self.state == "up" else 0
