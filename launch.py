@@ -1,0 +1,294 @@
+"""The user's door: ``python launch.py --instances 8 --fps 5``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+REMEDY = "run `make demo`, or `pip install -e .` in a virtual environment (Python 3.11 or later)"
+
+try:
+    import click
+except ModuleNotFoundError:
+    sys.exit(f"Error: the Python package 'click' is missing: {REMEDY}")
+
+if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
+    from targets.job import JobRequest
+
+MAX_INSTANCES = 100
+MAX_SLOTS = 1024
+DEFAULT_OUTPUT = "output"
+DEMO_FOLDER = "demo"
+DEMO_MARKER = ".framefleet-demo"
+S3_SCHEME = "s3://"
+TARGETS_TO_COME = {"compose": "docker compose", "sagemaker": "SageMaker Processing"}
+
+
+class DefaultGroup(click.Group):
+    """A group whose command is ``run`` when the first argument names none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=DefaultGroup)
+def cli() -> None:
+    """Exact frames out of many uneven videos, shared evenly over a cluster."""
+
+
+@cli.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--input", "source", metavar="DIR", help="Folder of videos.  [default: demo videos]")
+@click.option(
+    "--output",
+    "destination",
+    metavar="DIR",
+    default=DEFAULT_OUTPUT,
+    show_default=True,
+    help="Folder for frames, manifest and report.",
+)
+@click.option(
+    "--instances",
+    type=click.IntRange(1, MAX_INSTANCES),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help=f"Hosts of the cluster, 1 to {MAX_INSTANCES}.",
+)
+@click.option(
+    "--slots-per-instance",
+    "slots",
+    type=click.IntRange(1, MAX_SLOTS),
+    metavar="N",
+    show_default="this machine's cores, shared out",
+    help="Worker processes of a host.",
+)
+@click.option(
+    "--fps",
+    default="5",
+    show_default=True,
+    metavar="RATE",
+    help="Frames per second: a number, a fraction such as 30000/1001, or native for every frame.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["coordinated", "sharded"]),
+    default="coordinated",
+    show_default=True,
+    help="Parts of videos for whoever is free, or whole videos dealt out beforehand, to compare with.",
+)
+@click.option(
+    "--format",
+    "image_format",
+    type=click.Choice(["jpg", "png"]),
+    default="jpg",
+    show_default=True,
+    help="Kind of image.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    show_default="95",
+    help="Quality of jpg, 1 to 100.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["report", "fail"]),
+    default="report",
+    show_default=True,
+    help="Whether broken videos are only reported, or make the exit code 1 too.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["auto", "local", *TARGETS_TO_COME]),
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="Where hosts run: local (processes on this machine), compose, sagemaker; "
+    "auto is sagemaker for s3:// folders, else local.",
+)
+def run(**options: Any) -> int:
+    """Extract frames from all the videos of a folder.
+
+    Without --input, a set of demo videos is made and used. The exit code is 0 when every readable
+    frame was delivered, even if some files are broken; 1 when frames were lost, or when something
+    failed under --on-error fail; 2 when the command line is wrong; 130 after Ctrl-C.
+    """
+    check_target(options["target"], options["source"], options["destination"])
+    from common.errors import UserError
+
+    try:
+        request, is_demo = make_request(options)
+    except UserError as error:
+        raise click.UsageError(str(error)) from error
+    return run_job(request, is_demo=is_demo)
+
+
+def check_target(target: str, source: str | None, destination: str) -> None:
+    """Refuse targets that this version does not have, and S3 folders for the one it has."""
+    remote = [folder for folder in (source, destination) if folder and folder.startswith(S3_SCHEME)]
+    if target == "auto":
+        target = "sagemaker" if remote else "local"
+    if target in TARGETS_TO_COME:
+        because = f" (which {remote[0]} would need)" if remote else ""
+        raise click.UsageError(
+            f"this version cannot run on {TARGETS_TO_COME[target]}{because}: use --target local and folders"
+        )
+    if remote:
+        raise click.UsageError(f"--target local works on folders of this machine, not on {remote[0]}")
+
+
+def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
+    """Check the options and make the demo set if there is no input.
+
+    Returns:
+        The job, and whether it is the demo in its default place.
+
+    Raises:
+        UserError: an option or a folder will not do.
+    """
+    from common.errors import UserError
+    from common.sampling import parse_sampling
+    from common.spec import DEFAULT_QUALITY, ImageOptions
+    from targets.job import JobRequest
+
+    if options["image_format"] == "png" and options["quality"] is not None:
+        raise UserError("--quality applies to JPEG only: leave it out with --format png")
+    parse_sampling(options["fps"])
+    output = _absolute(options["destination"])
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is not a folder")
+    is_demo = options["source"] is None and options["destination"] == DEFAULT_OUTPUT
+    if is_demo:
+        _clear_earlier_demo(output)
+    _check_empty(output)
+    if options["source"] is None:
+        source = _demo_set()
+    else:
+        source = _absolute(options["source"])
+        if not source.exists():
+            raise UserError(f"--input {source} does not exist")
+        if not source.is_dir():
+            raise UserError(f"--input {source} is a file: give the folder that holds it")
+        if not os.access(source, os.R_OK | os.X_OK):
+            raise UserError(f"--input {source} may not be read: change its permissions")
+    if output == source or output.is_relative_to(source) or source.is_relative_to(output):
+        raise UserError(f"--input {source} and --output {output} lie in one another: choose another --output")
+    instances = options["instances"]
+    request = JobRequest(
+        input=source,
+        output=output,
+        instances=instances,
+        slots_per_instance=options["slots"] or max(1, _usable_cores() // instances),
+        fps=options["fps"],
+        mode=options["mode"],
+        image=ImageOptions(format=options["image_format"], quality=options["quality"] or DEFAULT_QUALITY),
+        on_error=options["on_error"],
+    )
+    return request, is_demo
+
+
+def run_job(request: JobRequest, *, is_demo: bool) -> int:
+    """Run a checked job on this machine and tell the user about it; the exit code."""
+    from common.errors import UserError
+    from targets.display import SlowStep, make_console
+    from targets.job import EXIT_LOST
+    from targets.local import run_local
+    from targets.progress import open_view
+    from targets.summary import print_result
+
+    console = make_console()
+    try:
+        request.output.mkdir(parents=True, exist_ok=True)
+        marker = request.output / DEMO_MARKER
+        if is_demo:
+            marker.touch()
+        else:
+            marker.unlink(missing_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"--output {request.output} cannot be made: {error.strerror}") from error
+    view = open_view(console)
+    try:
+        with SlowStep(console, "merging the hosts' outputs") as step:
+            result = run_local(request, view=view, on_merge=step.update)
+    except UserError as error:
+        _complain(str(error))
+        return EXIT_LOST
+    finally:
+        view.close()
+    print_result(console, request, result)
+    return result.exit_code(request.on_error)
+
+
+def _demo_set() -> Path:
+    from targets.demo import make_demo_set
+    from targets.display import SlowStep, make_console
+
+    with SlowStep(make_console(), "making the demo videos") as step:
+        return make_demo_set(_absolute(DEMO_FOLDER), on_progress=step.update)
+
+
+def _check_empty(output: Path) -> None:
+    from common.errors import UserError
+
+    for name in ("frames", "manifest"):
+        folder = output / name
+        if folder.is_dir() and next(folder.iterdir(), None) is not None:
+            raise UserError(
+                f"--output {output} already holds {name}: choose another folder, or remove that one"
+            )
+
+
+def _clear_earlier_demo(output: Path) -> None:
+    """Remove what an earlier demo left; a folder that anything else was written to has no marker."""
+    import shutil
+
+    from targets.local import ROOTS_PREFIX
+
+    if (output / DEMO_MARKER).is_file():
+        for folder in [
+            output / "frames",
+            output / "manifest",
+            output / "job",
+            *output.glob(f"{ROOTS_PREFIX}*/"),
+        ]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _absolute(folder: str) -> Path:
+    return Path(folder).expanduser().resolve()
+
+
+def _usable_cores() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _complain(text: str) -> None:
+    """One line on standard error; what is not printable in ``text`` (names are data) is escaped."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    click.echo(f"Error: {line}", err=True)
+
+
+def main() -> int:
+    """Run the command line; no mistake of the user's shows a traceback."""
+    try:
+        code = cli.main(prog_name="launch.py", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        _complain(f"the Python package {error.name!r} is missing: {REMEDY}")
+        return 2
+    return code or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

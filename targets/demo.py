@@ -1,0 +1,117 @@
+"""The demo set: one short real clip, repeated into videos of very uneven lengths.
+
+Packets are copied, not re-encoded: the clip is one GOP without B-frames, so it may be cut after any
+frame and followed by itself, with the timestamps carried on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+
+CLIP = Path(__file__).resolve().parent.parent / "assets" / "bigbuckbunny.mp4"
+CLIP_FPS = 25
+
+# One video is more than half of all: whole videos cannot be shared evenly, however they are dealt out.
+LENGTHS_S = (300, 90, 60, 40, 25, 16, 11, 8, 6, 4, 3, 2)
+CONTAINERS = ("mp4", "mkv", "mov")
+
+VERSION = "1"  # of what is made; a set with another one is made anew
+VIDEOS = "videos"
+_MARKER = "version"  # beside the videos, not among them: what lies there is input
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    data: bytes
+    pts: int
+    duration: int
+    keyframe: bool
+
+
+def demo_name(length_s: int, container: str) -> str:
+    """The file name of a demo video; names sort by length."""
+    return f"bunny-{length_s:03}s.{container}"
+
+
+def make_demo_set(
+    folder: Path,
+    *,
+    lengths_s: tuple[int, ...] = LENGTHS_S,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Make the demo set in ``folder``, unless a whole one of this version is there already.
+
+    The set appears under its name in one step. ``on_progress`` gets seconds of video made and in all.
+
+    Returns:
+        The folder of the videos, which holds nothing else.
+
+    Raises:
+        UserError: ``folder`` holds something else, or cannot be written.
+    """
+    marker = folder / _MARKER
+    if marker.is_file() and marker.read_text() == VERSION and _is_whole(folder / VIDEOS, lengths_s):
+        return folder / VIDEOS
+    making = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    try:
+        if folder.is_dir() and any(folder.iterdir()) and not marker.is_file():
+            raise UserError(f"{folder} holds something that is not the demo set: move it, or use --input")
+        (making / VIDEOS).mkdir(parents=True)
+        _make_videos(making / VIDEOS, lengths_s, on_progress)
+        (making / _MARKER).write_text(VERSION)
+        if folder.exists():
+            shutil.rmtree(folder)
+        making.replace(folder)
+    except OSError as error:
+        raise UserError(f"cannot make the demo set in {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return folder / VIDEOS
+
+
+def _is_whole(folder: Path, lengths_s: tuple[int, ...]) -> bool:
+    return all((folder / name).is_file() for name in _names(lengths_s))
+
+
+def _names(lengths_s: tuple[int, ...]) -> list[str]:
+    return [
+        demo_name(length_s, CONTAINERS[index % len(CONTAINERS)]) for index, length_s in enumerate(lengths_s)
+    ]
+
+
+def _make_videos(folder: Path, lengths_s: tuple[int, ...], on_progress: Callable[[int, int], None]) -> None:
+    import av
+
+    with av.open(str(CLIP)) as clip:
+        source = clip.streams.video[0]
+        packets = [
+            _Packet(bytes(packet), packet.pts, packet.duration, packet.is_keyframe)
+            for packet in clip.demux(source)
+            if packet.pts is not None and packet.duration
+        ]
+        if source.time_base is None:
+            raise UserError(f"{CLIP} has no time base: it is damaged, take it from a fresh checkout")
+        done_s = 0
+        for name, length_s in zip(_names(lengths_s), lengths_s, strict=True):
+            with av.open(str(folder / name), "w") as video:
+                stream = video.add_stream_from_template(source)
+                offset = 0
+                for index in range(length_s * CLIP_FPS):
+                    if index and index % len(packets) == 0:
+                        offset += packets[-1].pts + packets[-1].duration
+                    piece = packets[index % len(packets)]
+                    packet = av.Packet(piece.data)
+                    packet.stream = stream
+                    packet.time_base = source.time_base
+                    packet.pts = packet.dts = offset + piece.pts
+                    packet.duration = piece.duration
+                    packet.is_keyframe = piece.keyframe
+                    video.mux(packet)
+            done_s += length_s
+            on_progress(done_s, sum(lengths_s))

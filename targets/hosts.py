@@ -1,0 +1,153 @@
+"""One host of a local cluster: an agent in a process group of its own, its root folder, and its log."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from common.layout import ROOT_VARIABLE, Layout
+from common.report import STATUS_PREFIX, Status
+from common.spec import JobSpec, write_spec
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+WORKER_COMMAND = (sys.executable, "-m", "worker")
+
+TAIL_LINES = 15
+_TAIL_BYTES = 1 << 16
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PREFIX = STATUS_PREFIX.encode()
+
+
+class LocalHost:
+    """A host that runs as a process group on this machine.
+
+    Everything that it prints goes to a file, never through a pipe: a launcher that is stopped, or
+    whose terminal is, must not make the job wait.
+    """
+
+    def __init__(self, *, name: str, root: Path) -> None:
+        self.name = name
+        self.layout = Layout(root)
+        self.log = root / "host.log"
+        self.returncode: int | None = None  # None while it runs; -N when signal N ended it
+        self.told_to_stop = False
+        self.status: Status | None = None  # the latest that it has printed
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: IO[bytes] | None = None
+        self._rest = b""
+
+    def prepare(self, *, hosts: Sequence[str], videos: Path, spec: JobSpec) -> None:
+        """Make the tree that SageMaker would mount: the cluster, the input, the job, the output."""
+        config = {"current_host": self.name, "hosts": list(hosts), "network_interface_name": "lo"}
+        for folder in (self.layout.resource_config.parent, self.layout.videos.parent, self.layout.output):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.layout.resource_config.write_bytes(msgspec.json.encode(config))
+        self.layout.videos.symlink_to(videos, target_is_directory=True)
+        write_spec(self.layout.job_spec, spec)
+
+    def start(self, command: Sequence[str]) -> None:
+        """Start the agent in a session, and so a process group, of its own."""
+        environment = dict(os.environ)
+        paths = [str(REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+        environment[ROOT_VARIABLE] = str(self.layout.root)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_launcher if sys.platform == "linux" else None,
+            )
+        self._reader = self.log.open("rb")
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self.returncode is None
+
+    def poll(self) -> bool:
+        """Notice whether the agent has ended, and read what it printed.
+
+        Returns:
+            Whether ``status`` is new.
+        """
+        if self._process is not None and self.returncode is None:
+            # Only an agent that is not yet reaped keeps its group's number from being given to others.
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is not None:
+                self.signal(signal.SIGKILL)
+                self.returncode = self._process.wait()
+        return self._read_statuses()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole process group, as long as its agent has not been reaped."""
+        if self._process is not None and self.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    def close(self) -> None:
+        """Kill whatever is left of the group and wait for the agent."""
+        if self.running and self._process is not None:
+            self.signal(signal.SIGKILL)
+            self.returncode = self._process.wait()
+        if self._reader is not None:
+            self._read_statuses()
+            self._reader.close()
+            self._reader = None
+
+    def ending(self) -> str:
+        """In words, how the agent ended."""
+        if self.returncode is None:
+            return "still runs"
+        if self.returncode < 0:
+            with contextlib.suppress(ValueError):
+                return f"was killed by {signal.Signals(-self.returncode).name}"
+        return f"ended with exit code {self.returncode}"
+
+    def log_tail(self) -> list[str]:
+        """The last ``TAIL_LINES`` lines of the log that are not statuses."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
+                lines = [line for line in log.read().splitlines() if line and not line.startswith(_PREFIX)]
+        except FileNotFoundError:
+            return []
+        return [line.decode(errors="backslashreplace") for line in lines[-TAIL_LINES:]]
+
+    def save_log(self, target: Path) -> None:
+        """Copy the log without its statuses; a host that printed nothing else leaves no copy."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("rb") as source, target.open("wb") as copy:
+            copy.writelines(line for line in source if not line.startswith(_PREFIX))
+        if target.stat().st_size == 0:
+            target.unlink()
+
+    def _read_statuses(self) -> bool:
+        if self._reader is None:
+            return False
+        *lines, self._rest = (self._rest + self._reader.read()).split(b"\n")
+        for line in reversed(lines):
+            if line.startswith(_PREFIX):
+                try:
+                    self.status = msgspec.json.decode(line[len(_PREFIX) :], type=Status)
+                except msgspec.DecodeError:
+                    continue
+                return True
+        return False
+
+
+def _die_with_launcher() -> None:
+    """In the child, before it becomes the agent: end when the launcher does, even by SIGKILL."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

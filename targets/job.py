@@ -1,0 +1,63 @@
+"""What the user asks of a target and what a target answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.report import Failure, Summary
+from common.spec import ImageOptions, Mode, OnError
+
+EXIT_DONE = 0
+EXIT_LOST = 1  # frames were lost, or something failed under --on-error fail
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """A job that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no frames."""
+
+    input: Path
+    output: Path
+    instances: int
+    slots_per_instance: int
+    fps: str
+    mode: Mode
+    image: ImageOptions
+    on_error: OnError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What there is after a job.
+
+    Attributes:
+        summary: the coordinator's own account; None if it died before it could write one.
+        failures: the lines of ``failures.jsonl``, the first ``MAX_FAILURES_READ`` of them.
+        interrupted: a signal ended the job.
+        trouble: sentences on what went wrong outside single videos: hosts that died, files missing.
+        lost: frames that were promised (by a manifest row, by a dead host's share) are not there.
+        log_tail: last lines of the log of the host whose death ended the job.
+        frames_merged: images that lie in the output now.
+    """
+
+    summary: Summary | None
+    failures: list[Failure]
+    interrupted: bool
+    trouble: list[str]
+    lost: bool
+    log_tail: list[str]
+    frames_merged: int
+
+    def exit_code(self, on_error: OnError) -> int:
+        """The launcher's exit code for this result."""
+        if self.interrupted:
+            return EXIT_INTERRUPTED
+        if self.summary is None or self.lost or self.summary.frames_lost:
+            return EXIT_LOST
+        if self.summary.outcome != "completed":
+            return EXIT_LOST
+        if on_error == "fail" and self.summary.failures:
+            return EXIT_LOST
+        return EXIT_DONE

@@ -1,0 +1,296 @@
+"""The local target: a cluster of process groups on this machine.
+
+Every host has the tree that SageMaker mounts under ``/opt/ml`` in a folder of its own and runs the
+command that the container runs. Afterwards the hosts' outputs are merged by name, as S3 would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from common.errors import UserError
+from common.report import Failure, Status
+from common.spec import JobSpec
+from targets.hosts import WORKER_COMMAND, LocalHost
+from targets.job import JobRequest, JobResult
+from targets.merge import HostOutput, merge, read_summary
+from targets.progress import View
+from targets.sharded import combine_statuses
+
+ROOTS_PREFIX = ".framefleet-"
+STATUS_INTERVAL_S = 0.5
+KILL_AFTER_S = 4.0  # from Ctrl-C: all is to be over within 5 s
+LEAVE_GRACE_S = 3.0  # beyond the time that the coordinator itself waits for a host's Bye
+POLL_S = 0.05
+MAX_FAILURES_READ = 10_000
+
+
+class Interrupts:
+    """Counts SIGINT, SIGTERM and SIGHUP while a job runs, instead of raising in the middle of a step.
+
+    A signal that is ignored (``nohup``, a background job of a shell) stays so.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._previous: dict[signal.Signals, signal._HANDLER] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in self.SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+
+def run_local(
+    request: JobRequest,
+    *,
+    view: View,
+    command: Sequence[str] = WORKER_COMMAND,
+    on_merge: Callable[[int, int], None] = lambda done, total: None,
+) -> JobResult:
+    """Run a job to its end on ``request.instances`` process groups and merge what they made.
+
+    When this returns or raises, no process of the job is left.
+
+    Raises:
+        UserError: a process cannot be started, or the outputs cannot be merged; the hosts' outputs
+            are then kept and the text says where.
+    """
+    roots = request.output / f"{ROOTS_PREFIX}{_job_id()}"
+    with Interrupts() as interrupts:
+        with contextlib.ExitStack() as resources:
+            cluster = _LocalCluster(request, roots, view, interrupts)
+            resources.callback(cluster.close)
+            cluster.prepare(resources)
+            cluster.start(command)
+            cluster.watch()
+        view.close()
+        return _collect(request, cluster, roots, interrupted=interrupts.count > 0, on_merge=on_merge)
+
+
+class _LocalCluster:
+    """The hosts of one job, from their start to the end of the last one."""
+
+    def __init__(self, request: JobRequest, roots: Path, view: View, interrupts: Interrupts) -> None:
+        self._request = request
+        self._view = view
+        self._interrupts = interrupts
+        self._roots = roots
+        self.hosts = [
+            LocalHost(name=f"algo-{number}", root=roots / f"algo-{number}")
+            for number in range(1, request.instances + 1)
+        ]
+        self.primary = min(self.hosts, key=lambda host: host.name)
+        self.trouble: list[str] = []
+        self._spec = JobSpec(job_id="")
+
+    def prepare(self, resources: contextlib.ExitStack) -> None:
+        """Make every host's tree, and reserve the coordinator's port for the life of ``resources``."""
+        request = self._request
+        endpoint = None
+        if request.mode == "coordinated":
+            port = resources.enter_context(_reserved_port())
+            endpoint = f"tcp://127.0.0.1:{port}"
+        self._spec = JobSpec(
+            job_id=self._roots.name.removeprefix(ROOTS_PREFIX),
+            fps=request.fps,
+            mode=request.mode,
+            image=request.image,
+            on_error=request.on_error,
+            slots_per_host=request.slots_per_instance,
+            endpoint=endpoint,
+            status_interval_s=STATUS_INTERVAL_S,
+        )
+        names = sorted(host.name for host in self.hosts)
+        try:
+            for host in self.hosts:
+                host.prepare(hosts=names, videos=request.input, spec=self._spec)
+        except OSError as error:
+            raise UserError(f"cannot write to {request.output}: {error.strerror}") from error
+
+    def start(self, command: Sequence[str]) -> None:
+        for host in self.hosts:
+            if self._interrupts.count:
+                return
+            try:
+                host.start(command)
+            except OSError as error:
+                raise UserError(
+                    f"cannot start {host.name} of {len(self.hosts)} hosts: {error.strerror}; "
+                    "fewer --instances may do"
+                ) from error
+
+    def watch(self) -> None:
+        """Follow the job until every host has ended, of itself or because it was told to."""
+        leave_by: float | None = None
+        while any(host.running for host in self.hosts):
+            if self._interrupts.count:
+                self._stop("interrupted: stopping, and keeping what is whole")
+                return
+            self._poll()
+            if self._request.mode == "coordinated" and not self.primary.running:
+                if not _has_summary(self.primary):
+                    self._stop("the coordinator is gone: stopping the other hosts")
+                    return
+                if leave_by is None:
+                    leave_by = time.monotonic() + self._spec.scheduling.bye_wait_s + LEAVE_GRACE_S
+                elif time.monotonic() >= leave_by:
+                    self._stop("")
+                    return
+            time.sleep(POLL_S)
+
+    def close(self) -> None:
+        """Kill and reap whatever still runs."""
+        for host in self.hosts:
+            host.signal(signal.SIGKILL)
+        for host in self.hosts:
+            host.close()
+
+    def _stop(self, note: str) -> None:
+        if note:
+            self._view.note(note)
+        impatient = self._interrupts.count + 1
+        kill_at = time.monotonic() + KILL_AFTER_S
+        for host in self.hosts:
+            if host.running:
+                host.told_to_stop = True
+                host.signal(signal.SIGTERM)
+        while any(host.running for host in self.hosts):
+            if time.monotonic() >= kill_at or self._interrupts.count >= impatient:
+                return
+            self._poll()
+            time.sleep(POLL_S)
+
+    def _poll(self) -> None:
+        fresh = False
+        for host in self.hosts:
+            was_running = host.running
+            fresh = host.poll() or fresh
+            if was_running and not host.running and host.returncode and not host.told_to_stop:
+                self._tell_death(host)
+        if fresh:
+            statuses = [host.status for host in self.hosts if host.status is not None]
+            self._view.update(_status_of(statuses))
+
+    def _tell_death(self, host: LocalHost) -> None:
+        sharded = self._request.mode == "sharded"
+        if _has_summary(host if sharded else self.primary):
+            return  # the job, or this host's share, was over: its own account tells how
+        if sharded:
+            effect = "its share of the videos is not done"
+        elif host is self.primary:
+            effect = "it was the coordinator's host"
+        else:
+            effect = "its work goes to the others"
+        self.trouble.append(f"{host.name} {host.ending()}: {effect}")
+        self._view.note(self.trouble[-1])
+
+
+def _has_summary(host: LocalHost) -> bool:
+    return read_summary(host.layout.output / "job" / "summary.json") is not None
+
+
+def _status_of(statuses: list[Status]) -> Status:
+    return statuses[0] if len(statuses) == 1 else combine_statuses(statuses)
+
+
+def _collect(
+    request: JobRequest,
+    cluster: _LocalCluster,
+    roots: Path,
+    *,
+    interrupted: bool,
+    on_merge: Callable[[int, int], None],
+) -> JobResult:
+    outputs = [HostOutput(host.name, host.layout.output) for host in cluster.hosts]
+    _remove_old_account(request.output / "job")
+    try:
+        merged = merge(
+            outputs, request.output, mode=request.mode, primary=cluster.primary.name, on_progress=on_merge
+        )
+    except UserError as error:
+        raise UserError(f"{error}. The hosts' outputs are kept in {roots}") from error
+    trouble = list(cluster.trouble)
+    trouble += [
+        f"{path.name} is damaged; the frames that it lists are left out" for path in merged.unreadable
+    ]
+    if merged.missing:
+        trouble.append(
+            f"{len(merged.missing)} files of the manifest are missing, the first: {merged.missing[0]}"
+        )
+    summary = read_summary(request.output / "job" / "summary.json")
+    log_tail: list[str] = []
+    if summary is None and not interrupted:
+        blamed = [host for host in cluster.hosts if host.returncode and not host.told_to_stop]
+        log_tail = (blamed or [cluster.primary])[0].log_tail()
+    if trouble or summary is None or summary.outcome == "failed":
+        for host in cluster.hosts:
+            host.save_log(request.output / "job" / "logs" / f"{host.name}.log")
+    shutil.rmtree(roots, ignore_errors=True)
+    return JobResult(
+        summary=summary,
+        failures=_read_failures(request.output / "job" / "failures.jsonl"),
+        interrupted=interrupted,
+        trouble=trouble,
+        lost=bool(merged.missing or merged.unreadable),
+        log_tail=log_tail,
+        frames_merged=merged.frames,
+    )
+
+
+def _remove_old_account(folder: Path) -> None:
+    """Remove what an earlier job that gave no frames told of itself."""
+    for pattern in ("*.json", "*.jsonl", "logs/algo-*.log"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def _read_failures(path: Path) -> list[Failure]:
+    failures: list[Failure] = []
+    decoder = msgspec.json.Decoder(Failure)
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(msgspec.DecodeError):
+                failures.append(decoder.decode(line))
+            if len(failures) == MAX_FAILURES_READ:
+                break
+    return failures
+
+
+@contextlib.contextmanager
+def _reserved_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that nobody else is given until the job is over.
+
+    The socket is bound and does not listen. libzmq binds with SO_REUSEADDR too, so the coordinator
+    may take the port beside it, and again after a restart; the system's own choice avoids it.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        yield port
+
+
+def _job_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

@@ -1,0 +1,261 @@
+"""The outputs of all hosts made one, by name, as S3 merges what hosts upload under one prefix.
+
+A frame counts if a manifest row names it, and in a coordinated job a row counts if the coordinator
+committed its attempt: a host that died or was cut off may have left frames, rows, or whole parts that
+another host has made again since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import filecmp
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.errors import UserError
+from common.report import Summary
+from common.spec import Mode
+from targets.sharded import combine_summaries
+
+Attempt = tuple[int, int, str]  # unit, attempt, host
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HostOutput:
+    """One host's output folder: ``frames/``, ``manifest/`` and ``job/``, as far as it got."""
+
+    host: str
+    folder: Path
+
+
+@dataclass(slots=True)
+class Merged:
+    """What a merge did: ``dropped_rows`` were of attempts that nobody committed, ``missing`` are files
+    that a row promised and no host has, ``unreadable`` are manifest parts that are damaged."""
+
+    frames: int = 0
+    dropped_rows: int = 0
+    missing: list[str] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
+
+
+class _JournalLine(msgspec.Struct):
+    """The fields of a journal line that a merge looks at; all others are the coordinator's own."""
+
+    event: str = ""
+    unit: int = -1
+    attempt: int = -1
+    host: str = ""
+
+
+@dataclass(slots=True)
+class _Part:
+    """A manifest part: where it lies, the files of the rows that count, and which rows those are."""
+
+    path: Path
+    output: HostOutput
+    files: list[str]
+    keep: list[bool]
+
+
+def merge(
+    hosts: Sequence[HostOutput],
+    output: Path,
+    *,
+    mode: Mode,
+    primary: str,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Merged:
+    """Move what counts from the hosts' folders to ``output``; the rest stays where it is.
+
+    Raises:
+        UserError: two different files have one name, a manifest names a path outside ``frames/``,
+            or the disk refuses. Nothing has been moved in the first two cases.
+    """
+    try:
+        merged = Merged()
+        committed = None
+        if mode == "coordinated":
+            committed = committed_attempts(_folder_of(hosts, primary) / "job" / "journal.jsonl")
+        parts = list(_read_parts(hosts, committed, merged))
+        frames = _plan_frames(parts)
+        manifest = _plan_manifest(parts)
+        job = _plan_job(hosts, mode)
+        _move_frames(frames, output, merged, on_progress)
+        _move_parts(parts, manifest, output, set(merged.missing))
+        for target, source in job.items():
+            (output / target).parent.mkdir(parents=True, exist_ok=True)
+            _move(source, str(output / target))
+        if mode == "sharded":
+            _combine_job_files(hosts, output)
+    except OSError as error:
+        name = f" ({error.filename})" if error.filename else ""
+        raise UserError(f"cannot merge the hosts' outputs into {output}: {error.strerror}{name}") from error
+    return merged
+
+
+def committed_attempts(journal: Path) -> set[Attempt]:
+    """The attempts that the coordinator's journal calls committed; a torn last line is no line."""
+    found: set[Attempt] = set()
+    decoder = msgspec.json.Decoder(_JournalLine)
+    with contextlib.suppress(FileNotFoundError), journal.open("rb") as lines:
+        for line in lines:
+            if b'"committed"' not in line:
+                continue
+            with contextlib.suppress(msgspec.DecodeError):
+                entry = decoder.decode(line)
+                if entry.event == "committed":
+                    found.add((entry.unit, entry.attempt, entry.host))
+    return found
+
+
+def _folder_of(hosts: Sequence[HostOutput], name: str) -> Path:
+    return next(output.folder for output in hosts if output.host == name)
+
+
+def _read_parts(
+    hosts: Sequence[HostOutput], committed: set[Attempt] | None, merged: Merged
+) -> Iterator[_Part]:
+    for output in hosts:
+        for path in sorted((output.folder / "manifest").glob("*.parquet")):
+            try:
+                table = pq.ParquetFile(path).read(columns=["file", "unit", "attempt", "host"])
+            except (pa.ArrowInvalid, pa.ArrowKeyError):
+                merged.unreadable.append(path)
+                continue
+            files: list[str] = table.column("file").to_pylist()
+            keep = [True] * len(files)
+            if committed is not None:
+                attempts = zip(
+                    *(table.column(name).to_pylist() for name in ("unit", "attempt", "host")), strict=True
+                )
+                keep = [attempt in committed for attempt in attempts]
+            merged.dropped_rows += keep.count(False)
+            for file in files:
+                if not _is_frame_path(file):
+                    raise UserError(f"{path} names {file!r}, which is not a path below frames/")
+            yield _Part(path, output, [file for file, kept in zip(files, keep, strict=True) if kept], keep)
+
+
+def _is_frame_path(file: str) -> bool:
+    pieces = file.split("/")
+    return len(pieces) > 1 and pieces[0] == "frames" and not any(piece in ("", ".", "..") for piece in pieces)
+
+
+def _plan_frames(parts: Sequence[_Part]) -> dict[str, str]:
+    """Target (relative) to source of every frame that counts."""
+    moves: dict[str, str] = {}
+    for part in parts:
+        folder = str(part.output.folder)
+        for file in part.files:
+            _claim(moves, file, f"{folder}/{file}")
+    return moves
+
+
+def _claim(moves: dict[str, str], target: str, source: str) -> None:
+    other = moves.setdefault(target, source)
+    if other == source or not os.path.exists(source):  # noqa: PTH110 - a Path for each frame is slow
+        return
+    if not os.path.exists(other):  # noqa: PTH110
+        moves[target] = source
+    elif not filecmp.cmp(other, source, shallow=False):
+        raise UserError(
+            f"two hosts made different files of the name {target!r}: {other} and {source}; "
+            "nothing was merged, compare the two"
+        )
+
+
+def _plan_job(hosts: Sequence[HostOutput], mode: Mode) -> dict[str, str]:
+    moves: dict[str, str] = {}
+    for output in hosts:
+        below = output.folder / "job"
+        for path in sorted(path for path in below.rglob("*") if path.is_file()):
+            name = path.relative_to(below).as_posix()
+            if mode == "sharded" and name == "failures.jsonl":
+                continue
+            prefix = f"job/{output.host}" if mode == "sharded" else "job"
+            _claim(moves, f"{prefix}/{name}", str(path))
+    return moves
+
+
+def _move_frames(moves: dict[str, str], output: Path, merged: Merged, on_progress: OnProgress) -> None:
+    made: set[str] = set()
+    for count, (file, source) in enumerate(moves.items(), start=1):
+        target = f"{output}/{file}"
+        folder = target.rpartition("/")[0]
+        if folder not in made:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        try:
+            _move(source, target)
+        except FileNotFoundError:
+            merged.missing.append(file)
+        if count % 256 == 0:
+            on_progress(count, len(moves))
+    merged.frames = len(moves) - len(merged.missing)
+
+
+def _plan_manifest(parts: Sequence[_Part]) -> dict[str, str]:
+    moves: dict[str, str] = {}
+    for part in parts:
+        _claim(moves, f"manifest/{part.path.name}", str(part.path))
+    return moves
+
+
+def _move_parts(parts: Sequence[_Part], moves: dict[str, str], output: Path, missing: set[str]) -> None:
+    (output / "manifest").mkdir(parents=True, exist_ok=True)
+    by_path = {str(part.path): part for part in parts}
+    for target, source in moves.items():
+        part = by_path[source]
+        if not all(part.keep) or not missing.isdisjoint(part.files):
+            table = pq.ParquetFile(part.path).read()
+            files: list[str] = table.column("file").to_pylist()
+            keep = [kept and file not in missing for file, kept in zip(files, part.keep, strict=True)]
+            if not any(keep):
+                continue
+            pq.write_table(table.filter(pa.array(keep)), part.path)
+        _move(source, str(output / target))
+
+
+def _combine_job_files(hosts: Sequence[HostOutput], output: Path) -> None:
+    folder = output / "job"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "failures.jsonl").open("wb") as combined:
+        for host in hosts:
+            with contextlib.suppress(FileNotFoundError):
+                combined.write((host.folder / "job" / "failures.jsonl").read_bytes())
+    summaries = {host.host: read_summary(folder / host.host / "summary.json") for host in hosts}
+    found = [summary for summary in summaries.values() if summary is not None]
+    if found:
+        missing = [host for host, summary in summaries.items() if summary is None]
+        encoded = msgspec.json.encode(combine_summaries(found, missing=missing))
+        (folder / "summary.json").write_bytes(msgspec.json.format(encoded, indent=2))
+
+
+def read_summary(path: Path) -> Summary | None:
+    """A ``summary.json``, or None if there is none or it is not whole."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Summary)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _move(source: str, target: str) -> None:
+    try:
+        os.replace(source, target)  # noqa: PTH105 - a Path for each frame is slow
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        whole = f"{target}.part"
+        shutil.copyfile(source, whole)
+        os.replace(whole, target)  # noqa: PTH105
+        os.unlink(source)  # noqa: PTH108

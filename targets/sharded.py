@@ -1,0 +1,111 @@
+"""One account out of many: hosts of a sharded job each report on their own share only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from common.report import Outcome, Status, Summary
+
+
+def combine_statuses(statuses: Sequence[Status]) -> Status:
+    """The state of the whole job from the latest state of each host that has told one.
+
+    Every host estimates its own work; ``busy_s / fraction`` is what it believes its whole share to
+    be, and the shares are weighted by it. The job ends with its slowest host.
+
+    Raises:
+        ValueError: there is no status.
+    """
+    if not statuses:
+        raise ValueError("no statuses to combine")
+    done_s = total_s = 0.0
+    for status in statuses:
+        busy_s = sum(host.busy_s for host in status.hosts)
+        if status.fraction > 0:
+            done_s += busy_s
+            total_s += busy_s / status.fraction
+    if total_s:
+        fraction = done_s / total_s
+    else:
+        fraction = sum(status.fraction for status in statuses) / len(statuses)
+    left = [status.left_s for status in statuses if status.fraction < 1]
+    known = [left_s for left_s in left if left_s is not None]
+    return Status(
+        elapsed_s=max(status.elapsed_s for status in statuses),
+        frames=sum(status.frames for status in statuses),
+        videos=sum(status.videos for status in statuses),
+        videos_done=sum(status.videos_done for status in statuses),
+        videos_failed=sum(status.videos_failed for status in statuses),
+        units_done=sum(status.units_done for status in statuses),
+        frames_per_s=sum(status.frames_per_s for status in statuses),
+        fraction=min(1.0, fraction),
+        left_s=max(known, default=0.0) if len(known) == len(left) else None,
+        hosts=[host for status in statuses for host in status.hosts],
+    )
+
+
+def combine_summaries(summaries: Sequence[Summary], *, missing: Sequence[str]) -> Summary:
+    """The summary of the whole job; ``missing`` names hosts that left none.
+
+    The makespan is that of the slowest host, W and S are sums, and every host's idle share counts
+    against the whole makespan: a host that is done early idles until the last one is.
+
+    Raises:
+        ValueError: there is no summary.
+    """
+    if not summaries:
+        raise ValueError("no summaries to combine")
+    makespan_s = max(summary.makespan_s for summary in summaries)
+    work_s = sum(summary.work_s for summary in summaries)
+    speed = sum(summary.speed for summary in summaries)
+    lower_bound_s = work_s / speed if speed else 0.0
+    hosts = [
+        msgspec.structs.replace(
+            host,
+            idle_share=_share(1 - host.busy_s / (host.slots * makespan_s))
+            if host.slots and makespan_s
+            else 0.0,
+        )
+        for summary in summaries
+        for host in summary.hosts
+    ]
+    reasons = [summary.reason for summary in summaries if summary.reason]
+    reasons += [
+        f"host {host} ended without a summary; its share of the videos is not done" for host in missing
+    ]
+    return Summary(
+        job_id=summaries[0].job_id,
+        mode=summaries[0].mode,
+        outcome=_worst([summary.outcome for summary in summaries] + ["failed"] * bool(missing)),
+        reason="; ".join(dict.fromkeys(reasons)),
+        started_at=min(summary.started_at for summary in summaries),
+        videos=sum(summary.videos for summary in summaries),
+        videos_done=sum(summary.videos_done for summary in summaries),
+        videos_failed=sum(summary.videos_failed for summary in summaries),
+        frames=sum(summary.frames for summary in summaries),
+        suspect_frames=sum(summary.suspect_frames for summary in summaries),
+        bytes=sum(summary.bytes for summary in summaries),
+        units=sum(summary.units for summary in summaries),
+        retries=sum(summary.retries for summary in summaries),
+        failures=sum(summary.failures for summary in summaries),
+        frames_lost=bool(missing) or any(summary.frames_lost for summary in summaries),
+        makespan_s=makespan_s,
+        work_s=work_s,
+        speed=speed,
+        lower_bound_s=lower_bound_s,
+        efficiency=lower_bound_s / makespan_s if makespan_s else 0.0,
+        hosts=hosts,
+        notes=list(dict.fromkeys(note for summary in summaries for note in summary.notes)),
+        options=summaries[0].options,
+    )
+
+
+def _worst(outcomes: Iterable[Outcome]) -> Outcome:
+    order: tuple[Outcome, ...] = ("completed", "interrupted", "failed")
+    return max(outcomes, key=order.index)
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)

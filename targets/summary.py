@@ -1,0 +1,108 @@
+"""What the user reads when a job is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from common.report import Failure, Summary
+from targets.display import natural_key, percent, printable
+from targets.job import JobRequest, JobResult
+
+MAX_FAILURES_SHOWN = 20
+
+
+def print_result(console: Console, request: JobRequest, result: JobResult) -> None:
+    """Print the table of hosts, the figures, what went wrong, and where the frames are."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(printable(text), style=style), soft_wrap=True)
+
+    summary = result.summary
+    if summary is None:
+        say(_without_summary(result), style="bold red")
+    else:
+        if summary.hosts:
+            console.print(_host_table(summary))
+        for line in _figures(summary):
+            say(line)
+        if summary.outcome != "completed":
+            say(f"The job {_ended(summary)}.", style="bold red")
+    for line in _failure_lines(summary, result.failures):
+        say(line)
+    for trouble in result.trouble:
+        say(f"Trouble: {trouble}", style="red")
+    for note in summary.notes if summary is not None else []:
+        say(f"Note: {note}")
+    for line in result.log_tail:
+        say(f"  | {line}")
+    if (request.output / "job" / "logs").is_dir():
+        say(f"Logs:     {request.output / 'job' / 'logs'}")
+    say(f"Frames:   {request.output / 'frames'}")
+    say(f"Manifest: {request.output / 'manifest'}")
+
+
+def _host_table(summary: Summary) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("host", no_wrap=True, overflow="crop")
+    for heading in ("slots", "units", "frames", "busy s", "idle"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for host in sorted(summary.hosts, key=lambda host: natural_key(host.host)):
+        name = printable(host.host) + (" (lost)" if host.state == "lost" else "")
+        figures = (f"{host.slots:,}", f"{host.units:,}", f"{host.frames:,}", f"{host.busy_s:,.1f}")
+        table.add_row(Text(name), *figures, percent(host.idle_share))
+    return table
+
+
+def _figures(summary: Summary) -> list[str]:
+    failed = f", {summary.videos_failed:,} failed" if summary.videos_failed else ""
+    suspect = f", {summary.suspect_frames:,} of them suspect" if summary.suspect_frames else ""
+    retries = f", {summary.retries:,} retried" if summary.retries else ""
+    videos = f"{summary.videos_done:,} of {summary.videos:,} videos{failed}"
+    work = f"{summary.work_s:.1f} s of work on {summary.speed:g} slots"
+    bound = f"lower bound W/S {summary.lower_bound_s:.1f} s ({work})"
+    return [
+        f"{summary.frames:,} frames{suspect} ({_size(summary.bytes)}) from {videos}, "
+        + f"in {summary.units:,} units{retries}",
+        f"makespan {summary.makespan_s:.1f} s, {bound}, efficiency {percent(summary.efficiency)}",
+    ]
+
+
+def _ended(summary: Summary) -> str:
+    how = "was interrupted" if summary.outcome == "interrupted" else "failed"
+    return f"{how}: {summary.reason}".rstrip(". ") if summary.reason else how
+
+
+def _without_summary(result: JobResult) -> str:
+    whole = f"{result.frames_merged:,} frames are whole and kept"
+    if result.interrupted:
+        return f"The job was interrupted; {whole}."
+    return f"The job failed: it ended without a summary; {whole}."
+
+
+def _failure_lines(summary: Summary | None, failures: list[Failure]) -> list[str]:
+    lines = [f"Failed: {_place(failure)}: {failure.reason}" for failure in failures[:MAX_FAILURES_SHOWN]]
+    total = max(len(failures), summary.failures if summary is not None else 0)
+    if total > len(lines):
+        lines.append(f"and {total - len(lines):,} more in {Path('job') / 'failures.jsonl'}")
+    return lines
+
+
+def _place(failure: Failure) -> str:
+    if failure.start_s is None and failure.stop_s is None:
+        return failure.video
+    stop = "the end" if failure.stop_s is None else f"{failure.stop_s:.2f} s"
+    return f"{failure.video} from {failure.start_s or 0.0:.2f} s to {stop}"
+
+
+def _size(count_bytes: int) -> str:
+    size = float(count_bytes)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
