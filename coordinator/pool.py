@@ -71,6 +71,11 @@ class Pool:
         """Nothing can be handed out at this moment."""
         return not (self._requeued or self._unprobed or self._longest)
 
+    @property
+    def queued(self) -> Sequence[int]:
+        """Units that wait to be handed out again, the next one first."""
+        return tuple(self._requeued)
+
     # ---- handing out --------------------------------------------------------------------------------
 
     def take(

@@ -1,0 +1,557 @@
+"""The coordinator's core, told as transcripts: what comes in, what goes out."""
+
+from __future__ import annotations
+
+import pytest
+
+from common import messages as m
+from common.media import VideoInfo
+from common.report import Failure
+from common.sampling import parse_sampling
+from common.spec import JobSpec, SchedulingOptions
+from coordinator.catalogue import ListedVideo
+from coordinator.core import MAX_CRASHES, Core
+from coordinator.events import Action, Conclude, Event, Garbled, Quit, Received, Send, Stop, Tick, Unreachable
+from coordinator.invariants import check_invariants
+from coordinator.state import IllegalMoveError, Unit, UnitState
+
+
+def info(seconds: float = 10.0, *, seekable: bool = True) -> VideoInfo:
+    """A 1280x720 video at 25 fps with a keyframe every second."""
+    return VideoInfo(
+        container="mp4",
+        codec="h264",
+        width=1280,
+        height=720,
+        time_base_num=1,
+        time_base_den=1000,
+        first_pts=0,
+        duration_s=seconds,
+        frame_rate=25.0,
+        keyframes=[1000 * second for second in range(int(seconds))],
+        seekable=seekable,
+        size_bytes=int(seconds * 250_000),
+    )
+
+
+class Bench:
+    """A core with hosts that do what the test says; invariants are checked after every step."""
+
+    def __init__(
+        self,
+        videos: int = 1,
+        *,
+        fps: str = "5",
+        hosts: tuple[str, ...] = ("a", "b"),
+        options: SchedulingOptions | None = None,
+        problems: tuple[Failure, ...] = (),
+    ) -> None:
+        names = [f"{index}.mp4" for index in range(videos)]
+        self.now = 100.0
+        self.core = Core(
+            JobSpec(job_id="job", fps=fps, scheduling=options or SchedulingOptions()),
+            sampling=parse_sampling(fps),
+            videos=[
+                ListedVideo(index=index, path=name.encode(), name=name, folder=name[:-4], size_bytes=1000)
+                for index, name in enumerate(names)
+            ],
+            problems=problems,
+            expected=hosts,
+            now=self.now,
+        )
+        self.sent: list[Send] = []
+        self.others: list[Action] = []
+
+    def tell(self, event: Event, *, after_s: float = 0.0) -> list[tuple[bytes, m.Message]]:
+        """One event and one round of scheduling; returns what was sent because of them."""
+        self.now += after_s
+        actions = self.core.handle(event, self.now)
+        check_invariants(self.core)
+        actions += self.core.schedule(self.now)
+        check_invariants(self.core)
+        sent = [action for action in actions if isinstance(action, Send)]
+        self.sent += sent
+        self.others += [action for action in actions if not isinstance(action, Send)]
+        return [(action.peer, action.message) for action in sent]
+
+    def say(self, host: str, message: m.FromHost, *, after_s: float = 0.0) -> list[tuple[bytes, m.Message]]:
+        return self.tell(Received(peer=host.encode(), message=message), after_s=after_s)
+
+    def hello(
+        self, host: str, *, slots: int = 1, incarnation: str = "1", running: tuple[m.Lease, ...] = ()
+    ) -> list[tuple[bytes, m.Message]]:
+        said = self.say(
+            host,
+            m.Hello(
+                version=m.PROTOCOL_VERSION,
+                host=host,
+                incarnation=f"{host}-{incarnation}",
+                slots=slots,
+                running=list(running),
+            ),
+        )
+        return said + self.say(host, m.Ready(slots=slots))
+
+    def probe_all(self, host: str, seconds: float = 10.0) -> None:
+        """Answer probes of a host with videos of this length, until it gets an extraction."""
+        while any(unit.is_probe and unit.state is UnitState.LEASED for unit in self.core.pool.units.values()):
+            unit = next(u for u in self.core.pool.units.values() if u.is_probe and u.state is UnitState.LEASED)
+            found = [(index, info(seconds)) for index in unit.files]
+            self.say(host, m.Probed(lease=unit.lease, found=found, refused=[], seconds=0.01))
+
+    def running(self, host: str) -> list[Unit]:
+        units = self.core.pool.units
+        return [units[number] for number in sorted(self.core.hosts[host].held)]
+
+    def done(self, host: str, unit: Unit, *, frames: int = 5, saw_end: bool | None = None) -> m.Done:
+        return m.Done(
+            lease=unit.lease,
+            frames=frames,
+            suspect=0,
+            bytes=frames * 100,
+            decoded=5 * frames,
+            errors=0,
+            saw_end=unit.stop is None if saw_end is None else saw_end,
+            seconds=0.5,
+            notes=[],
+        )
+
+    def finish(self, host: str, unit: Unit, *, frames: int = 5) -> None:
+        """A host does a unit to its end."""
+        lease = unit.lease
+        said = self.say(host, self.done(host, unit, frames=frames))
+        assert any(isinstance(message, m.Commit) and message.lease == lease for _, message in said)
+        self.say(host, m.Committed(leases=[lease]))
+
+    def work(self, host: str) -> None:
+        """A host does all that it is given until nothing is left."""
+        while self.core.hosts[host].held:
+            self.finish(host, self.running(host)[0])
+
+
+def assigned(said: list[tuple[bytes, m.Message]]) -> list[m.Assign]:
+    return [message for _, message in said if isinstance(message, m.Assign)]
+
+
+def test_a_job_from_hello_to_quit() -> None:
+    bench = Bench(hosts=("a",))
+    said = bench.hello("a")
+    assert [type(message) for _, message in said] == [m.Welcome, m.Assign]
+    probe = assigned(said)[0]
+    assert probe.task == m.Probe(files=[(0, b"0.mp4")])
+    said = bench.say("a", m.Probed(lease=probe.lease, found=[(0, info(2.0))], refused=[], seconds=0.1))
+    extract = assigned(said)[0]
+    assert extract.task == m.Extract(
+        path=b"0.mp4", video="0.mp4", folder="0", start=0, stop=None, first_pts=0, duration_s=2.0
+    )
+    unit = bench.running("a")[0]
+    assert bench.say("a", bench.done("a", unit)) == [(b"a", m.Commit(lease=unit.lease, first_sample=0))]
+    said = bench.say("a", m.Committed(leases=[unit.lease]))
+    assert said == [(b"a", m.End(failed=None))]
+    assert Conclude(outcome="completed", reason="") in bench.others
+    assert Quit() not in bench.others
+    bench.say("a", m.Bye(reason=""))
+    assert bench.others[-1] == Quit()
+
+
+def test_conclude_comes_before_the_first_end() -> None:
+    bench = Bench(videos=0, hosts=("a",))
+    bench.core.handle(
+        Received(
+            peer=b"a",
+            message=m.Hello(version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=1, running=[]),
+        ),
+        100.0,
+    )
+    actions = bench.core.schedule(100.0)
+    kinds = [action.message if isinstance(action, Send) else action for action in actions]
+    assert kinds.index(Conclude(outcome="completed", reason="")) < kinds.index(m.End(failed=None))
+
+
+def test_no_work_before_ready_and_never_more_than_slots() -> None:
+    bench = Bench(videos=40)
+    hello = m.Hello(version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=4, running=[])
+    assert assigned(bench.say("a", hello)) == []
+    assert len(assigned(bench.say("a", m.Ready(slots=3)))) == 3
+    assert len(assigned(bench.say("a", m.Ready(slots=400)))) == 1
+
+
+def test_a_long_video_is_shared_at_keyframes() -> None:
+    bench = Bench(hosts=("a", "b"))
+    bench.hello("a", slots=2)
+    bench.probe_all("a", 600.0)
+    bench.hello("b", slots=2)
+    units = bench.running("a") + bench.running("b")
+    assert len(units) == 4
+    assert [unit.start for unit in units] == [0, *[unit.stop for unit in units[:-1]]]
+    assert all(unit.stop is not None and unit.stop % 5 == 0 for unit in units), "5 samples to a keyframe"
+
+
+def test_an_unseekable_video_is_one_unit() -> None:
+    bench = Bench(hosts=("a",))
+    probe = assigned(bench.hello("a", slots=4))[0]
+    said = bench.say(
+        "a", m.Probed(lease=probe.lease, found=[(0, info(600.0, seekable=False))], refused=[], seconds=0.1)
+    )
+    assert [(assign.task.start, assign.task.stop) for assign in assigned(said)] == [(0, None)]  # type: ignore[union-attr]
+
+
+def test_the_next_range_goes_to_the_host_that_has_the_file_open() -> None:
+    bench = Bench(videos=2, hosts=("a", "b"))
+    bench.hello("a", slots=2)
+    bench.probe_all("a", 400.0)
+    first, second = bench.running("a")
+    while {first.video, second.video} != {0, 1}:
+        bench.core.hosts["a"].video = 1 - second.video
+        bench.finish("a", second)
+        first, second = bench.running("a")
+    video = first.video
+    bench.core.hosts["a"].video = video
+    bench.finish("a", first)
+    newest = max(bench.running("a"), key=lambda unit: unit.id)
+    assert newest.video == video
+
+
+def test_what_a_silent_host_had_is_done_first_by_another() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    lost = bench.running("a")[0]
+    lease = lost.lease
+    bench.hello("b")
+    bench.say("b", m.Ready(slots=1), after_s=29)
+    assert lost.state is UnitState.LEASED
+    bench.say("b", m.Progress(units=[]), after_s=0.5)
+    bench.tell(Tick(), after_s=1)
+    assert bench.core.hosts["a"].state == "lost"
+    bench.finish("b", bench.running("b")[0])
+    assert bench.running("b") == [lost]
+    assert lost.lease == m.Lease(lease.unit, lease.attempt + 1)
+    said = bench.say("a", bench.done("a", lost))
+    assert said == [(b"a", m.ReHello())], "a host that was given up introduces itself again"
+
+
+def test_an_answer_from_a_fenced_attempt_is_discarded() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    old = unit.lease
+    bench.tell(Tick(), after_s=31)
+    bench.hello("b")
+    assert bench.running("b") == [unit]
+    said = bench.hello("a", running=(old,))
+    assert (b"a", m.Discard(lease=old)) in said
+    late = m.Done(
+        lease=old, frames=9, suspect=0, bytes=1, decoded=9, errors=0, saw_end=False, seconds=1.0, notes=[]
+    )
+    assert bench.say("a", late) == [(b"a", m.Discard(lease=old))]
+    assert unit.state is UnitState.LEASED
+    assert unit.host == "b"
+
+
+def test_a_host_that_comes_back_goes_on_with_what_nobody_took() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    lease = unit.lease
+    bench.tell(Tick(), after_s=31)
+    assert unit.state is UnitState.PENDING
+    said = bench.hello("a", running=(lease,))
+    assert not any(isinstance(message, m.Discard) for _, message in said)
+    assert unit.lease == lease
+    bench.finish("a", unit)
+    assert unit.state is UnitState.DONE
+
+
+def test_what_is_done_is_not_undone_by_an_echo() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    done = bench.done("a", unit)
+    bench.finish("a", unit)
+    echoes: list[m.FromHost] = [
+        done,
+        m.Committed(leases=[unit.lease]),
+        m.Progress(units=[m.UnitProgress(unit.id, unit.attempt, 0, 0, 0.0)]),
+    ]
+    for echo in echoes:
+        assert not any(isinstance(message, m.Discard) for _, message in bench.say("a", echo))
+    bench.tell(Tick(), after_s=31)
+    said = bench.hello("a", running=(unit.lease,))
+    assert not any(isinstance(message, m.Discard) for _, message in said)
+    assert unit.state is UnitState.DONE
+
+
+def test_a_host_started_again_loses_what_its_old_process_had() -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    bench.hello("a", incarnation="2")
+    assert unit.attempt == 2
+    said = bench.hello("a", incarnation="1")
+    assert isinstance(said[0][1], m.Refuse)
+
+
+@pytest.mark.parametrize(
+    ("hello", "word"),
+    [
+        (m.Hello(version=99, host="a", incarnation="1", slots=1, running=[]), "version 99"),
+        (m.Hello(version=1, host="mallory", incarnation="1", slots=1, running=[]), "mallory"),
+    ],
+)
+def test_strangers_are_refused(hello: m.Hello, word: str) -> None:
+    (_, answer), *_ = Bench().tell(Received(peer=b"x", message=hello))
+    assert isinstance(answer, m.Refuse)
+    assert word in answer.reason
+
+
+def test_an_unknown_peer_is_asked_for_its_name_whatever_it_says() -> None:
+    bench = Bench()
+    for message in (m.Ready(slots=3), m.Progress(units=[]), m.Committed(leases=[m.Lease(7, 1)])):
+        assert bench.tell(Received(peer=b"x", message=message)) == [(b"x", m.ReHello())]
+    assert bench.tell(Garbled(peer=b"x", reason="noise")) == [(b"x", m.ReHello())]
+    assert bench.core.garbled == 1
+
+
+def test_an_assignment_that_never_arrived_is_given_again() -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    bench.say("a", m.Progress(units=[]), after_s=9)
+    assert unit.attempt == 1
+    bench.say("a", m.Progress(units=[]), after_s=2)
+    assert unit.attempt == 2
+
+
+def test_an_unanswered_commit_is_repeated() -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", 2.0)
+    unit = bench.running("a")[0]
+    bench.say("a", bench.done("a", unit))
+    bench.say("a", m.Progress(units=[m.UnitProgress(unit.id, 1, 0, 5, 0.5)]), after_s=11)
+    said = bench.tell(Tick())
+    assert (b"a", m.Commit(lease=unit.lease, first_sample=0)) in said
+
+
+def test_a_cut_off_host_is_lost_before_its_lease_is_over() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.tell(Unreachable(peer=b"a"))
+    bench.tell(Tick(), after_s=9)
+    assert bench.core.hosts["a"].state == "up"
+    bench.tell(Tick(), after_s=2)
+    assert bench.core.hosts["a"].state == "lost"
+
+
+def failed(unit: Unit, kind: m.FailedKind, text: str = "boom") -> m.Failed:
+    return m.Failed(lease=unit.lease, kind=kind, text=text, seconds=0.1)
+
+
+def test_an_exception_is_tried_once_elsewhere_then_recorded() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.probe_all("a", 2.0)
+    unit = bench.running("a")[0]
+    bench.say("a", failed(unit, "error"))
+    bench.hello("b")
+    assert bench.running("b") == [unit]
+    bench.say("b", failed(unit, "error"))
+    assert [(failure.video, failure.kind, failure.attempts) for failure in bench.core.failures] == [
+        ("0.mp4", "lost", 2)
+    ]
+    assert Conclude(outcome="completed", reason="") in bench.others
+
+
+def test_the_only_host_left_retries_by_itself() -> None:
+    bench = Bench(hosts=("a", "b"))
+    bench.hello("a")
+    bench.probe_all("a", 2.0)
+    unit = bench.running("a")[0]
+    bench.say("a", failed(unit, "error"))
+    assert bench.running("a") == [unit]
+
+
+def test_crashes_are_counted_apart() -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", 2.0)
+    unit = bench.running("a")[0]
+    bench.say("a", failed(unit, "error"))
+    for _ in range(MAX_CRASHES):
+        assert not bench.core.failures
+        bench.say("a", failed(unit, "crash"))
+    assert bench.core.failures[0].kind == "lost"
+
+
+def test_a_bad_file_in_a_batch_of_probes_blames_no_other() -> None:
+    bench = Bench(videos=12, hosts=("a",))
+    bench.hello("a")
+    batch = bench.running("a")[0]
+    assert len(batch.files) == 3
+    bench.say("a", failed(batch, "crash"))
+    while not bench.core.failures:
+        unit = bench.running("a")[0]
+        assert len(unit.files) == 1
+        if unit.files == (1,):
+            bench.say("a", failed(unit, "crash"))
+        elif unit.is_probe:
+            found = [(index, info(1.0)) for index in unit.files]
+            bench.say("a", m.Probed(lease=unit.lease, found=found, refused=[], seconds=0.01))
+        else:
+            bench.finish("a", unit)
+    assert [failure.video for failure in bench.core.failures] == ["1.mp4"]
+
+
+def test_a_refused_video_is_reported_and_the_rest_goes_on() -> None:
+    bench = Bench(videos=2, hosts=("a",))
+    bench.hello("a", slots=2)
+    first, second = bench.running("a")
+    bench.say("a", m.Probed(lease=first.lease, found=[], refused=[(first.video, "empty")], seconds=0.0))
+    bench.say("a", m.Probed(lease=second.lease, found=[(second.video, info(1.0))], refused=[], seconds=0.0))
+    bench.work("a")
+    assert [(failure.video, failure.kind, failure.reason) for failure in bench.core.failures] == [
+        (f"{first.video}.mp4", "input", "empty")
+    ]
+    assert Conclude(outcome="completed", reason="") in bench.others
+
+
+def test_a_probe_answered_for_other_files_counts_as_failed() -> None:
+    bench = Bench(videos=1, hosts=("a",))
+    unit = assigned(bench.hello("a"))[0]
+    bench.say("a", m.Probed(lease=unit.lease, found=[(7, info())], refused=[], seconds=0.0))
+    assert bench.core.pool.units[unit.lease.unit].errors == 1
+
+
+def test_a_vanished_file_is_given_up_once_for_all_its_ranges() -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    bench.say("a", failed(unit, "input", "vanished"))
+    bench.say("a", failed(unit, "input", "vanished"))
+    assert len(bench.core.failures) == 1
+    assert bench.core.failures[0].kind == "input"
+    assert Conclude(outcome="completed", reason="") in bench.others
+
+
+def test_a_full_disk_ends_the_job() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.hello("b")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    bench.say("a", failed(unit, "output", "No space left on device"))
+    host = unit.host or ""
+    if unit.state is UnitState.PENDING:
+        bench.finish("b", bench.running("b")[0])
+        host = unit.host or ""
+    said = bench.say(host, failed(unit, "output", "No space left on device"))
+    assert Conclude(outcome="failed", reason="No space left on device") in bench.others
+    assert (b"a", m.End(failed="No space left on device")) in said
+
+
+def test_the_end_of_a_file_ends_its_cutting() -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", 1e6)
+    unit = bench.running("a")[0]
+    assert unit.stop is not None
+    said = bench.say("a", bench.done("a", unit, saw_end=True))
+    assert assigned(said) == []
+    assert bench.core.pool.videos[0].all_cut
+    bench.say("a", m.Committed(leases=[unit.lease]))
+    assert Conclude(outcome="completed", reason="") in bench.others
+
+
+def test_native_frames_are_numbered_in_order_of_display() -> None:
+    bench = Bench(fps="native", hosts=("a",), options=SchedulingOptions(unit_min_s=1.0, unit_cap_s=1.0))
+    bench.hello("a", slots=3)
+    bench.probe_all("a", 600.0)
+    first, second, third = bench.running("a")
+    assert bench.say("a", bench.done("a", third, frames=7))[:0] == []
+    assert third.state is UnitState.STAGED
+    bench.say("a", bench.done("a", second, frames=4))
+    assert second.state is UnitState.STAGED
+    said = bench.say("a", bench.done("a", first, frames=10))
+    commits = [message for _, message in said if isinstance(message, m.Commit)]
+    assert commits == [
+        m.Commit(lease=first.lease, first_sample=0),
+        m.Commit(lease=second.lease, first_sample=10),
+        m.Commit(lease=third.lease, first_sample=14),
+    ]
+
+
+def test_native_numbers_survive_the_loss_of_a_committing_host() -> None:
+    bench = Bench(fps="native", options=SchedulingOptions(unit_min_s=1.0, unit_cap_s=1.0))
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    first = bench.running("a")[0]
+    bench.say("a", bench.done("a", first, frames=10))
+    second = next(unit for unit in bench.running("a") if unit is not first)
+    bench.say("a", bench.done("a", second, frames=4))
+    bench.tell(Tick(), after_s=31)
+    bench.hello("b")
+    redone = bench.running("b")[0]
+    said = bench.say("b", bench.done("b", redone, frames=redone.done.frames if redone.done else 0))
+    commit = next(message for _, message in said if isinstance(message, m.Commit))
+    assert commit.first_sample == (0 if redone is first else 10)
+
+
+def test_stop_ends_in_good_order() -> None:
+    bench = Bench()
+    bench.hello("a")
+    said = bench.tell(Stop(reason="stopped by SIGTERM"))
+    assert said == [(b"a", m.End(failed="stopped by SIGTERM"))]
+    assert not any(isinstance(action, Conclude) for action in bench.others)
+    bench.say("a", m.Bye(reason=""))
+    assert bench.others[-2:] == [Conclude(outcome="interrupted", reason="stopped by SIGTERM"), Quit()] or (
+        Conclude(outcome="interrupted", reason="stopped by SIGTERM") in bench.others and bench.others[-1] == Quit()
+    )
+
+
+def test_stop_does_not_wait_for_ever() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.tell(Stop(reason="stop"))
+    bench.tell(Tick(), after_s=3.1)
+    assert bench.others[-1] == Quit()
+
+
+def test_a_late_host_is_told_that_the_job_is_over() -> None:
+    bench = Bench(videos=0, hosts=("a", "b"))
+    bench.hello("a")
+    bench.say("a", m.Bye(reason=""))
+    assert Quit() not in bench.others
+    said = bench.hello("b")
+    assert (b"b", m.End(failed=None)) in said
+    bench.say("b", m.Bye(reason=""))
+    assert bench.others[-1] == Quit()
+
+
+def test_a_host_that_never_comes_is_not_waited_for_for_ever() -> None:
+    bench = Bench(videos=0, hosts=("a", "b"), options=SchedulingOptions(host_wait_s=60))
+    bench.hello("a")
+    bench.say("a", m.Bye(reason=""))
+    bench.tell(Tick(), after_s=59)
+    assert Quit() not in bench.others
+    bench.tell(Tick(), after_s=2)
+    assert bench.others[-1] == Quit()
+
+
+def test_without_any_host_the_job_fails_in_the_end() -> None:
+    bench = Bench(options=SchedulingOptions(host_wait_s=60))
+    bench.tell(Tick(), after_s=61)
+    assert any(isinstance(action, Conclude) and action.outcome == "failed" for action in bench.others)
+
+
+def test_an_illegal_move_changes_nothing() -> None:
+    unit = Unit(id=3, files=(0,))
+    with pytest.raises(IllegalMoveError, match="unit 3"):
+        unit.move("committed")
+    assert unit.state is UnitState.PENDING

@@ -1,0 +1,134 @@
+"""``python -m worker``: what every host of a job runs, in a container as on a local cluster.
+
+The primary host starts the coordinator as well, and ends with its verdict; the others end with 0 when
+the job is over, even if their work was done by others: one non-zero exit would fail the whole job.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from types import FrameType
+
+from common.cluster import Cluster, read_cluster
+from common.errors import UserError
+from common.layout import Layout
+from common.spec import JobSpec, read_spec
+from common.transport import HostLink, resolve
+from worker.agent import Agent
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+COORDINATOR_EXIT_S = 30.0  # beyond the byes, which it bounds itself
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Host:
+    """One run of this host: an agent, and on the primary (or alone, if sharded) a coordinator."""
+
+    def __init__(self) -> None:
+        self.stop_reason: str | None = None
+        self.coordinator: subprocess.Popen[bytes] | None = None
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.stop_reason = f"stopped by {signal.Signals(number).name}"
+
+    def should_stop(self) -> str | None:
+        """Why this host should leave now, if it should."""
+        if self.stop_reason is not None:
+            return self.stop_reason
+        if self.coordinator is not None and self.coordinator.poll() is not None:
+            return f"the coordinator ended with exit code {self.coordinator.returncode}"
+        return None
+
+    def run(self) -> int:
+        """Take part in the job of this tree; return the exit code."""
+        layout = Layout.from_environment()
+        spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
+        layout.output.mkdir(parents=True, exist_ok=True)
+        sockets = tempfile.mkdtemp(prefix="framefleet-")
+        try:
+            endpoint, bind = _endpoints(spec, cluster, sockets)
+            if spec.mode == "sharded" or cluster.is_primary:
+                command = [sys.executable, "-m", "coordinator", "--bind", bind]
+                self.coordinator = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=PROJECT)
+            if endpoint.startswith("tcp:"):
+                endpoint = resolve(
+                    endpoint,
+                    budget_s=spec.scheduling.host_wait_s,
+                    should_stop=lambda: self.should_stop() is not None,
+                )
+            return self._take_part(layout, spec, cluster, endpoint)
+        finally:
+            self._end_coordinator(0.0)
+            shutil.rmtree(sockets, ignore_errors=True)
+
+    def _take_part(self, layout: Layout, spec: JobSpec, cluster: Cluster, endpoint: str) -> int:
+        incarnation = uuid.uuid4().hex
+        with HostLink(endpoint, identity=f"{cluster.current}/{incarnation}") as link:
+            agent = Agent(
+                host=cluster.current,
+                incarnation=incarnation,
+                layout=layout,
+                spec=spec,
+                slots=spec.slots_per_host or len(os.sched_getaffinity(0)),
+                link=link,
+                should_stop=self.should_stop,
+            )
+            end = agent.run()
+        if self.coordinator is not None:
+            if self.stop_reason is not None:
+                self.coordinator.send_signal(signal.SIGTERM)
+            return self._end_coordinator(spec.scheduling.host_wait_s + COORDINATOR_EXIT_S)
+        return 0 if end is not None else EXIT_INTERRUPTED
+
+    def _end_coordinator(self, patience_s: float) -> int:
+        """Wait for the coordinator to end, then make it; return its exit code."""
+        if self.coordinator is None:
+            return 0
+        deadline = time.monotonic() + patience_s
+        told = False
+        while self.coordinator.poll() is None:
+            if self.stop_reason is not None and not told:
+                self.coordinator.send_signal(signal.SIGTERM)
+                told = True
+            if time.monotonic() > deadline:
+                self.coordinator.kill()
+                self.coordinator.wait()
+            time.sleep(0.02)
+        return self.coordinator.returncode
+
+
+def _endpoints(spec: JobSpec, cluster: Cluster, sockets: str) -> tuple[str, str]:
+    """Where this host connects to, and where its coordinator, if it has one, listens."""
+    if spec.mode == "sharded":
+        alone = f"ipc://{sockets}/coordinator"
+        return alone, alone
+    if spec.endpoint is not None:
+        return spec.endpoint, spec.endpoint
+    return f"tcp://{cluster.primary}:{spec.port}", f"tcp://0.0.0.0:{spec.port}"
+
+
+def main() -> int:
+    """Run this host and turn what ends it into an exit code."""
+    host = Host()
+    signal.signal(signal.SIGTERM, host.on_signal)
+    signal.signal(signal.SIGINT, host.on_signal)
+    try:
+        return host.run()
+    except UserError as error:
+        if host.stop_reason is not None:
+            return EXIT_INTERRUPTED
+        print(f"framefleet: {error}", file=sys.stderr, flush=True)
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,357 @@
+"""The agent of a host: it takes units from the coordinator, gives them to its slots, and publishes.
+
+One thread, one loop over the socket and the slots' pipes. What the host holds of a unit is in one of four
+places: queued or running in a slot, staged (``Done`` is said), queued for publishing (``Commit`` came), or
+published. The coordinator may ask about, or discard, any of them at any time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common import messages as m
+from common.errors import UserError
+from common.layout import Layout
+from common.media import UnitResult
+from common.spec import JobSpec
+from common.transport import HostLink
+from worker.publish import Publisher
+from worker.slot import Running, SlotUp, Staged, staging_folder
+from worker.slots import SlotProcess
+
+HELLO_S = 2.0
+RESEND_S = 10.0
+FLUSH_S = 5.0  # the longest that a committed unit waits for its rows on disk, while slots are busy
+IDLE_FLUSH_S = 0.05
+LOOP_S = 0.25
+SILENCE_LEASES = 2  # a coordinator silent for so many leases is gone
+MAX_FAILED_STARTS = 3
+GOODBYE_S = 2.0
+
+
+@dataclass(slots=True)
+class Held:
+    """An extraction that is complete and waits for the coordinator's word."""
+
+    task: m.Extract
+    result: UnitResult
+    done: m.Done
+    said_at: float
+
+
+class Agent:
+    """One host's part in a job; ``run`` returns when the job is over."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        incarnation: str,
+        layout: Layout,
+        spec: JobSpec,
+        slots: int,
+        link: HostLink,
+        should_stop: Callable[[], str | None],
+    ) -> None:
+        self._host = host
+        self._incarnation = incarnation
+        self._layout = layout
+        self._spec = spec
+        self._link = link
+        self._should_stop = should_stop
+        self._publisher = Publisher(layout, host)
+        self._slots = [SlotProcess(number, layout, spec) for number in range(slots)]
+        for slot in self._slots:
+            link.watch(slot.descriptor)
+        self._failed_starts = 0
+        self._queue: deque[m.Assign] = deque()
+        self._staged: dict[m.Lease, Held] = {}
+        self._committing: dict[m.Lease, Held] = {}
+        self._published: dict[m.Lease, m.Done] = {}
+        self._progress: dict[m.Lease, m.UnitProgress] = {}
+        self._cancelled: set[m.Lease] = set()
+        self._welcome: m.Welcome | None = None
+        self._heard_at = time.monotonic()
+        self._hello_at = self._beat_at = float("-inf")
+        self._flush_since: float | None = None
+        self._idle_since = self._heard_at
+        self._end: m.End | None = None
+
+    # ---- the loop -----------------------------------------------------------------------------------
+
+    def run(self) -> m.End | None:
+        """Take part until the coordinator's ``End``; None when told to stop before.
+
+        Raises:
+            UserError: the coordinator refused this host, never answered, or vanished; or slots cannot start.
+        """
+        try:
+            while self._end is None:
+                reason = self._should_stop()
+                if reason is not None:
+                    break
+                self._step(time.monotonic())
+            self._leave(reason="the job is over" if self._end else reason or "")
+            return self._end
+        finally:
+            for slot in self._slots:
+                slot.end()
+
+    def _step(self, now: float) -> None:
+        self._link.wait(self._timeout_s())
+        for slot in self._slots:
+            self._hear_slot(slot)
+        for data in self._link.receive():
+            self._heard_at = now
+            self._hear(m.decode_from_coordinator(data))
+            if self._end is not None:
+                return
+        now = time.monotonic()
+        self._feed_slots(now)
+        self._keep_in_touch(now)
+        if self._flush_due(now):
+            self._flush()
+        self._link.flush()
+
+    def _timeout_s(self) -> float:
+        return IDLE_FLUSH_S if self._committing else LOOP_S
+
+    def _keep_in_touch(self, now: float) -> None:
+        if self._welcome is None:
+            if now - self._heard_at > self._spec.scheduling.host_wait_s:
+                raise UserError(
+                    f"the coordinator did not answer within {self._spec.scheduling.host_wait_s:.0f} s: "
+                    "see the log of the primary host"
+                )
+            if now - self._hello_at > HELLO_S:
+                self._hello_at = now
+                self._link.forget()
+                self._say_hello()
+            return
+        silence_s = now - self._heard_at
+        if silence_s > SILENCE_LEASES * self._welcome.lease_s:
+            raise UserError(f"the coordinator has been silent for {silence_s:.0f} s and is taken for dead")
+        if now - self._beat_at > self._welcome.heartbeat_s:
+            self._beat_at = now
+            self._beat()
+            for held in self._staged.values():
+                if now - held.said_at > RESEND_S:
+                    held.said_at = now
+                    self._send(held.done)
+
+    def _say_hello(self) -> None:
+        running = [assign.lease for assign in self._queue]
+        running += [slot.running.lease for slot in self._slots if slot.running is not None]
+        running += [*self._staged, *self._committing, *self._published]
+        self._send(
+            m.Hello(
+                version=m.PROTOCOL_VERSION,
+                host=self._host,
+                incarnation=self._incarnation,
+                slots=len(self._slots),
+                running=[lease for lease in running if lease not in self._cancelled][-65536:],
+            )
+        )
+
+    def _beat(self) -> None:
+        units = [m.UnitProgress(assign.lease.unit, assign.lease.attempt, 0, 0, 0.0) for assign in self._queue]
+        for slot in self._slots:
+            if slot.running is not None and slot.running.lease not in self._cancelled:
+                lease = slot.running.lease
+                units.append(
+                    self._progress.get(lease) or m.UnitProgress(lease.unit, lease.attempt, 0, 0, 0.0)
+                )
+        for lease, held in (*self._staged.items(), *self._committing.items()):
+            frames = len(held.result.rows)
+            units.append(
+                m.UnitProgress(lease.unit, lease.attempt, held.task.start, frames, held.result.seconds)
+            )
+        self._send(m.Progress(units=units[: m.MAX_SLOTS]))
+
+    def _send(self, message: m.Message) -> None:
+        self._link.send(m.encode(message))
+
+    # ---- the coordinator's messages -----------------------------------------------------------------
+
+    def _hear(self, message: m.FromCoordinator) -> None:
+        match message:
+            case m.Welcome():
+                self._welcome = message
+                self._say_ready()
+                for done in (*(held.done for held in self._staged.values()), *self._published.values()):
+                    self._send(done)
+            case m.ReHello():
+                self._welcome, self._hello_at = None, float("-inf")
+            case m.Refuse(reason=reason):
+                raise UserError(f"the coordinator refused host {self._host!r}: {reason}")
+            case m.Assign():
+                self._queue.append(message)
+            case m.Commit(lease=lease, first_sample=first_sample):
+                self._commit(lease, first_sample)
+            case m.Discard(lease=lease):
+                self._discard(lease)
+            case m.End():
+                self._end = message
+            case m.Alive():
+                pass
+
+    def _say_ready(self) -> None:
+        self._send(m.Ready(slots=sum(1 for slot in self._slots if slot.up)))
+
+    def _commit(self, lease: m.Lease, first_sample: int) -> None:
+        if lease in self._published:
+            self._send(m.Committed(leases=[lease]))
+            return
+        held = self._staged.pop(lease, None)
+        if held is None:
+            return  # already queued for publishing, or gone: a heartbeat without it tells so
+        self._committing[lease] = held
+        self._publisher.add(
+            lease.unit, lease.attempt, held.task.video, held.task.folder, held.result.rows, first_sample
+        )
+        if self._flush_since is None:
+            self._flush_since = time.monotonic()
+
+    def _discard(self, lease: m.Lease) -> None:
+        self._queue = deque(assign for assign in self._queue if assign.lease != lease)
+        for slot in self._slots:
+            if slot.running is not None and slot.running.lease == lease:
+                self._cancelled.add(lease)
+                slot.cancel(lease)
+                return  # its files go when it has stopped
+        self._staged.pop(lease, None)
+        self._committing.pop(lease, None)
+        self._published.pop(lease, None)
+        self._publisher.discard(lease.unit, lease.attempt)
+
+    # ---- slots --------------------------------------------------------------------------------------
+
+    def _feed_slots(self, now: float) -> None:
+        while self._queue:
+            free = [slot for slot in self._slots if slot.free]
+            if not free:
+                break
+            assign = self._queue.popleft()
+            path = assign.task.path if isinstance(assign.task, m.Extract) else None
+            slot = next((slot for slot in free if path is not None and slot.path == path), free[0])
+            slot.path = path or slot.path
+            slot.give(assign)
+        if any(slot.running for slot in self._slots):
+            self._idle_since = now
+
+    def _hear_slot(self, slot: SlotProcess) -> None:
+        try:
+            for message in slot.messages():
+                self._on_slot_message(slot, message)
+        except (EOFError, ConnectionError):
+            self._on_slot_death(slot)
+
+    def _on_slot_message(self, slot: SlotProcess, message: object) -> None:
+        match message:
+            case SlotUp():
+                slot.up = True
+                self._failed_starts = 0
+                if self._welcome is not None:
+                    self._say_ready()
+            case Running(progress=progress):
+                self._progress[m.Lease(progress.unit, progress.attempt)] = progress
+            case Staged(lease=lease, result=result):
+                self._on_staged(slot, lease, result)
+            case m.Probed(lease=lease) | m.Failed(lease=lease):
+                slot.running = None
+                shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
+                if not self._was_cancelled(lease):
+                    self._send(message)
+            case _:
+                raise AssertionError(message)
+
+    def _on_staged(self, slot: SlotProcess, lease: m.Lease, result: UnitResult) -> None:
+        assert slot.running is not None
+        task = slot.running.task
+        assert isinstance(task, m.Extract)
+        slot.running = None
+        self._progress.pop(lease, None)
+        if self._was_cancelled(lease):
+            shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
+            return
+        done = m.Done(
+            lease=lease,
+            frames=len(result.rows),
+            suspect=sum(1 for row in result.rows if row.status == "suspect"),
+            bytes=sum(row.bytes for row in result.rows),
+            decoded=result.decoded,
+            errors=result.errors,
+            saw_end=result.saw_end,
+            seconds=result.seconds,
+            notes=[m.clip_text(note) for note in result.notes[:16]],
+        )
+        self._staged[lease] = Held(task, result, done, time.monotonic())
+        self._send(done)
+
+    def _was_cancelled(self, lease: m.Lease) -> bool:
+        self._progress.pop(lease, None)
+        if lease not in self._cancelled:
+            return False
+        self._cancelled.discard(lease)
+        return True
+
+    def _on_slot_death(self, slot: SlotProcess) -> None:
+        self._link.unwatch(slot.descriptor)
+        how = slot.end()
+        if not slot.up:
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_FAILED_STARTS:
+                raise UserError(f"slot processes of host {self._host!r} cannot start: the last one was {how}")
+        assign = slot.running
+        fresh = self._slots[slot.number] = SlotProcess(slot.number, self._layout, self._spec)
+        self._link.watch(fresh.descriptor)
+        if self._welcome is not None:
+            self._say_ready()
+        if assign is None:
+            return
+        lease, task = assign.lease, assign.task
+        shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
+        if self._was_cancelled(lease):
+            return
+        what = "probing" if isinstance(task, m.Probe) else f"extracting [{task.start}, {task.stop or 'end'})"
+        text = f"the slot process was {how} while {what}"
+        self._send(m.Failed(lease=lease, kind="crash", text=text, seconds=time.monotonic() - slot.since))
+
+    # ---- publishing ---------------------------------------------------------------------------------
+
+    def _flush_due(self, now: float) -> bool:
+        if self._flush_since is None:
+            return False
+        return now - self._flush_since > FLUSH_S or now - self._idle_since > IDLE_FLUSH_S
+
+    def _flush(self) -> None:
+        self._flush_since = None
+        if not self._committing:
+            return
+        try:
+            published = [m.Lease(unit, attempt) for unit, attempt in self._publisher.flush()]
+        except OSError as error:
+            for lease in list(self._committing):
+                self._discard(lease)
+                text = f"cannot write to {self._layout.output}: {error.strerror or error}"
+                self._send(m.Failed(lease=lease, kind="output", text=text))
+            return
+        for lease in published:
+            self._published[lease] = self._committing.pop(lease).done
+        if published:
+            self._send(m.Committed(leases=published))
+
+    def _leave(self, *, reason: str) -> None:
+        """Drop what is not committed, publish what is, and say goodbye; bounded in time."""
+        for slot in self._slots:
+            slot.end()
+        self._flush()
+        shutil.rmtree(self._layout.staging, ignore_errors=True)
+        self._send(m.Bye(reason=m.clip_text(reason)))
+        deadline = time.monotonic() + GOODBYE_S
+        while not self._link.flush() and time.monotonic() < deadline:
+            self._link.wait(0.01)

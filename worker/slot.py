@@ -1,0 +1,187 @@
+"""One slot: a process that does one task at a time, told by its agent over a pipe.
+
+It is a process of its own because decoders crash: a crash then names its unit and costs this process.
+The file of the last unit stays open, as the next unit is likely to go on in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import msgspec
+
+from common.layout import Layout
+from common.media import UnitResult, VideoInfo
+from common.messages import Assign, Extract, Failed, FailedKind, Lease, Probe, Probed, UnitProgress, clip_text
+from common.sampling import Sampling, parse_sampling
+from common.spec import JobSpec
+from worker.extract import extract
+from worker.media import MediaError, OpenVideo, open_video
+from worker.probe import probe
+
+PROGRESS_S = 0.5
+
+
+class SlotUp(msgspec.Struct, frozen=True, tag="up"):
+    """The process has loaded its libraries and waits for work."""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """From the agent: give up this attempt at the next GOP."""
+
+    lease: Lease
+
+
+class Running(msgspec.Struct, frozen=True, tag="running"):
+    """How far the running attempt is."""
+
+    progress: UnitProgress
+
+
+class Staged(msgspec.Struct, frozen=True, tag="staged"):
+    """An extraction is complete, its files lie in its staging folder."""
+
+    lease: Lease
+    result: UnitResult
+
+
+ToSlot = Assign | Cancel
+FromSlot = SlotUp | Running | Staged | Probed | Failed
+
+_encoder = msgspec.msgpack.Encoder()
+_from_agent: msgspec.msgpack.Decoder[ToSlot] = msgspec.msgpack.Decoder(ToSlot)
+
+
+def staging_folder(layout: Layout, lease: Lease) -> Path:
+    """Where the frames of one attempt wait for its commit."""
+    return layout.staging / f"{lease.unit}-{lease.attempt}"
+
+
+class Slot:
+    """The loop of a slot process."""
+
+    def __init__(self, connection: Connection, layout: Layout, spec: JobSpec) -> None:
+        self._connection = connection
+        self._layout = layout
+        self._image = spec.image
+        self._sampling: Sampling = parse_sampling(spec.fps)
+        self._root = os.fsencode(layout.videos.resolve())
+        self._open: tuple[bytes, OpenVideo] | None = None
+        self._cancelled: set[Lease] = set()
+        self._running_since = self._told_at = 0.0
+
+    def run(self) -> None:
+        """Work until the agent closes the pipe."""
+        self._send(SlotUp())
+        with contextlib.suppress(EOFError):
+            while True:
+                message = _from_agent.decode(self._connection.recv_bytes())
+                if isinstance(message, Assign):
+                    self._work(message)
+
+    def _work(self, assign: Assign) -> None:
+        lease, task = assign.lease, assign.task
+        self._running_since = self._told_at = time.monotonic()
+        kind: FailedKind
+        try:
+            if isinstance(task, Probe):
+                self._probe(lease, task)
+            else:
+                self._extract(lease, task)
+            return
+        except MediaError as error:
+            kind, text = "input", str(error)
+        except OSError as error:
+            kind, text = "output", f"cannot write frames: {error.strerror or error}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this unit's, and is reported
+            kind, text = "error", f"{type(error).__name__}: {error}"
+        self._close()
+        self._send(
+            Failed(
+                lease=lease,
+                kind=kind,
+                text=clip_text(text),
+                seconds=time.monotonic() - self._running_since,
+            )
+        )
+
+    def _probe(self, lease: Lease, task: Probe) -> None:
+        found: list[tuple[int, VideoInfo]] = []
+        refused: list[tuple[int, str]] = []
+        for index, path in task.files:
+            try:
+                found.append((index, probe(self._root + b"/" + path)))
+            except MediaError as error:
+                refused.append((index, clip_text(str(error))))
+        seconds = time.monotonic() - self._running_since
+        self._send(Probed(lease=lease, found=found, refused=refused, seconds=seconds))
+
+    def _extract(self, lease: Lease, task: Extract) -> None:
+        folder = staging_folder(self._layout, lease)
+        folder.mkdir(parents=True)
+        video = self._video(task.path)
+
+        def checkpoint(done_to: int, frames: int) -> int | None:
+            now = time.monotonic()
+            if now - self._told_at > PROGRESS_S:
+                self._told_at = now
+                self._send(
+                    Running(
+                        UnitProgress(lease.unit, lease.attempt, done_to, frames, now - self._running_since)
+                    )
+                )
+            while self._connection.poll():
+                message = _from_agent.decode(self._connection.recv_bytes())
+                if isinstance(message, Cancel):
+                    self._cancelled.add(message.lease)
+            return 0 if lease in self._cancelled else task.stop
+
+        result = extract(
+            video,
+            task.first_pts,
+            self._sampling,
+            task.start,
+            task.stop,
+            image=self._image,
+            folder=folder,
+            checkpoint=checkpoint,
+        )
+        seconds = time.monotonic() - self._running_since
+        self._send(Staged(lease, msgspec.structs.replace(result, seconds=seconds)))
+
+    def _video(self, path: bytes) -> OpenVideo:
+        if self._open is None or self._open[0] != path:
+            self._close()
+            self._open = path, open_video(self._root + b"/" + path)
+        return self._open[1]
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def _send(self, message: FromSlot) -> None:
+        self._connection.send_bytes(_encoder.encode(message))
+
+
+def run_slot(connection: Connection, layout: Layout, spec: JobSpec) -> None:
+    """Entry point of the slot process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_die_with_agent, daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):
+        Slot(connection, layout, spec).run()
+
+
+def _die_with_agent() -> None:
+    agent = parent_process()
+    assert agent is not None
+    wait([agent.sentinel])
+    os._exit(1)

@@ -1,0 +1,86 @@
+"""The agent's view of its slot processes: start, talk, notice that one died, start it again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
+
+import msgspec
+
+from common.layout import Layout
+from common.messages import Assign, Lease
+from common.spec import JobSpec
+from worker.slot import Cancel, FromSlot, ToSlot, run_slot
+
+_decoder: msgspec.msgpack.Decoder[FromSlot] = msgspec.msgpack.Decoder(FromSlot)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class SlotProcess:
+    """One slot process and what it is doing."""
+
+    def __init__(self, number: int, layout: Layout, spec: JobSpec) -> None:
+        self.number = number
+        self.up = False
+        self.running: Assign | None = None
+        self.since = 0.0
+        self.path: bytes | None = None
+        """The file that it has open."""
+        # a fork server loads the libraries once; each slot is then a fork of a process without threads
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["worker.slot"])
+        self._connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
+            target=run_slot, args=(theirs, layout, spec), name=f"slot-{number}", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        pid = self._process.pid
+        assert pid is not None
+        return pid
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when there are messages, or when the process has died."""
+        return self._connection.fileno()
+
+    @property
+    def free(self) -> bool:
+        return self.up and self.running is None
+
+    def give(self, assign: Assign) -> None:
+        """Hand it a task; it must be free."""
+        assert self.free
+        self.running, self.since = assign, time.monotonic()
+        self._send(assign)
+
+    def cancel(self, lease: Lease) -> None:
+        """Ask it to drop a running attempt."""
+        self._send(Cancel(lease))
+
+    def messages(self) -> Iterator[FromSlot]:
+        """What it has said since; ends with ``EOFError`` when the process is dead."""
+        while self._connection.poll():
+            yield _decoder.decode(self._connection.recv_bytes())
+
+    def _send(self, message: ToSlot) -> None:
+        try:
+            self._connection.send_bytes(_encoder.encode(message))
+        except BrokenPipeError:
+            return  # its death is noticed by the end of its pipe, and accounted for there
+
+    def end(self) -> str:
+        """Make sure that it is dead; return how it died, in words."""
+        self._process.kill()
+        self._process.join()
+        code = self._process.exitcode
+        self._connection.close()
+        if code is not None and code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
