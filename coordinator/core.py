@@ -131,7 +131,7 @@ class Core:
                 peer=peer,
                 incarnation=hello.incarnation,
                 slots=hello.slots,
-                capacity=hello.slots,
+                capacity=0,
                 joined_at=now,
                 last_seen=now,
             )
@@ -179,7 +179,7 @@ class Core:
             self.pool.unqueue(unit)
             self._lease(unit, host, now)
             return
-        self._send(host.peer, m.Discard(lease=lease))
+        self._reject(host, lease)
 
     def _lose(self, host: Host, why: str, now: float) -> None:
         if host.state != "up":

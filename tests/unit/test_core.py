@@ -358,8 +358,8 @@ def test_an_exception_is_tried_once_elsewhere_then_recorded() -> None:
     bench.hello("a")
     bench.probe_all("a", 2.0)
     unit = bench.running("a")[0]
-    bench.say("a", failed(unit, "error"))
     bench.hello("b")
+    bench.say("a", failed(unit, "error"))
     assert bench.running("b") == [unit]
     bench.say("b", failed(unit, "error"))
     assert [(failure.video, failure.kind, failure.attempts) for failure in bench.core.failures] == [
