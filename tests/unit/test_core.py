@@ -95,7 +95,9 @@ class Bench:
     def probe_all(self, host: str, seconds: float = 10.0) -> None:
         """Answer probes of a host with videos of this length, until it gets an extraction."""
         while any(unit.is_probe and unit.state is UnitState.LEASED for unit in self.core.pool.units.values()):
-            unit = next(u for u in self.core.pool.units.values() if u.is_probe and u.state is UnitState.LEASED)
+            unit = next(
+                u for u in self.core.pool.units.values() if u.is_probe and u.state is UnitState.LEASED
+            )
             found = [(index, info(seconds)) for index in unit.files]
             self.say(host, m.Probed(lease=unit.lease, found=found, refused=[], seconds=0.01))
 
@@ -326,6 +328,12 @@ def test_an_assignment_that_never_arrived_is_given_again() -> None:
     assert unit.attempt == 1
     bench.say("a", m.Progress(units=[]), after_s=2)
     assert unit.attempt == 2
+    first = m.Lease(unit.id, 1)
+    late = m.Done(
+        lease=first, frames=9, suspect=0, bytes=1, decoded=9, errors=0, saw_end=False, seconds=1.0, notes=[]
+    )
+    assert bench.say("a", late) == [(b"a", m.Discard(lease=first))]
+    assert unit.state is UnitState.LEASED
 
 
 def test_an_unanswered_commit_is_repeated() -> None:
@@ -511,7 +519,8 @@ def test_stop_ends_in_good_order() -> None:
     assert not any(isinstance(action, Conclude) for action in bench.others)
     bench.say("a", m.Bye(reason=""))
     assert bench.others[-2:] == [Conclude(outcome="interrupted", reason="stopped by SIGTERM"), Quit()] or (
-        Conclude(outcome="interrupted", reason="stopped by SIGTERM") in bench.others and bench.others[-1] == Quit()
+        Conclude(outcome="interrupted", reason="stopped by SIGTERM") in bench.others
+        and bench.others[-1] == Quit()
     )
 
 

@@ -65,6 +65,7 @@ class World:
         self.queue: list[tuple[float, int, str, object]] = []
         self.sequence = 0
         self.committed: list[dict[str, object]] = []
+        self.ever_published: set[tuple[str, m.Lease]] = set()
         self.over = False
         for name in self.hosts:
             self.at(self.random.random() * 20, "start", name)
@@ -94,6 +95,8 @@ class World:
                 else:
                     self.carry("to host", (action.peer, action.message))
             elif isinstance(action, Record) and action.entry["event"] == "committed":
+                lease = m.Lease(int(action.entry["unit"]), int(action.entry["attempt"]))
+                assert (str(action.entry["host"]), lease) in self.ever_published, "committed, never published"
                 self.committed.append(action.entry)
             elif isinstance(action, Conclude):
                 assert action.outcome == "completed", action.reason
@@ -168,6 +171,7 @@ class World:
             case m.Commit(lease=lease):
                 if lease in host.staged:
                     host.published[lease] = host.staged.pop(lease)
+                    self.ever_published.add((host.name, lease))
                 if lease in host.published:
                     self.say(host, m.Committed(leases=[lease]))
             case m.Discard(lease=lease):
@@ -228,13 +232,21 @@ def test_every_sample_is_committed_exactly_once(seed: int, fps: str) -> None:
     world = World(seed, fps)
     world.run()
     assert all(failure.kind == "lost" for failure in world.core.failures)
-    given_up = [unit for unit in world.core.pool.units.values() if unit.state is UnitState.FAILED and not unit.is_probe]
+    given_up = [
+        unit
+        for unit in world.core.pool.units.values()
+        if unit.state is UnitState.FAILED and not unit.is_probe
+    ]
     for index, length in enumerate(world.lengths):
         entries = [entry for entry in world.committed if entry["video"] == str(index)]
         ranges = sorted((entry["start"], entry["stop"] or float("inf"), entry["frames"]) for entry in entries)  # type: ignore[type-var]
         assert len({start for start, _, _ in ranges}) == len(ranges), "a range was committed twice"
         lost = sum(world.frames(index, unit.start, unit.stop) for unit in given_up if unit.video == index)
         total = sum(int(str(frames)) for _, _, frames in ranges)
+        before = 0
+        for entry in sorted(entries, key=lambda entry: int(str(entry["start"]))):
+            assert entry["first_sample"] == (before if fps == "native" else 0)
+            before += int(str(entry["frames"]))
         if not world.core.pool.videos[index].refused:
             assert total + lost == int(length * FPS), f"video {index}"
     units = world.core.pool.units
