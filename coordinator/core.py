@@ -22,12 +22,11 @@ from common.report import Failure, FailureKind, Outcome
 from common.sampling import Sampling
 from common.spec import JobSpec
 from coordinator.catalogue import ListedVideo
+from coordinator.ending import Ending
 from coordinator.events import (
     Action,
-    Conclude,
     Event,
     Garbled,
-    Quit,
     Received,
     Record,
     Send,
@@ -35,6 +34,7 @@ from coordinator.events import (
     Tick,
     Unreachable,
 )
+from coordinator.leases import Leases, task_of
 from coordinator.policy import SPEED_BOUNDS, ewma
 from coordinator.pool import Pool
 from coordinator.state import Host, Unit, UnitState
@@ -42,7 +42,6 @@ from coordinator.state import Host, Unit, UnitState
 MAX_ERRORS = 2  # one retry elsewhere
 MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
 RESEND_S = 10.0
-STOP_WAIT_S = 3.0
 TICK_S = 0.5
 
 
@@ -69,16 +68,18 @@ class Core:
         self.last_commit_at = now
         self.garbled = 0
         self.retries = 0
-        self.outcome: Outcome | None = None
         self._expected = frozenset(expected)
         self._peers: dict[bytes, Host] = {}
         self._replaced: set[str] = set()
-        self._stop_reason: str | None = None
-        self._end_reason: str | None = None
-        self._deadline: float | None = None
-        self._quit = False
         self._alive_at = now
         self._out: list[Action] = []
+        self._leases = Leases(self.pool, self.hosts)
+        self._ending = Ending(spec.scheduling, started_at=now, emit=self._out.append)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None while it has not."""
+        return self._ending.outcome
 
     # ---- the two entries ----------------------------------------------------------------------------
 
@@ -98,19 +99,19 @@ class Core:
                 if host is not None and host.unreachable_since is None:
                     host.unreachable_since = now
             case Stop(reason=reason):
-                self._stop(reason, now)
+                self._ending.stop(reason, self._peers.keys(), now)
             case Tick():
                 self._on_tick(now)
         return self._flush()
 
     def schedule(self, now: float) -> list[Action]:
         """Hand out work to every host that has credit, or end the job if none is left."""
-        if self._stop_reason is None and self.outcome is None:
+        if not self._ending.begun:
             if not self.pool.unsettled and not self.pool.probes_open:
-                self._conclude("completed", "", now)
+                self._ending.conclude("completed", "", self._peers.keys(), now)
             else:
                 self._assign_all(now)
-        self._end_if_quiet(now)
+        self._ending.check(self._peers.keys(), now, all_joined=self._expected <= self.hosts.keys())
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------
@@ -149,8 +150,8 @@ class Core:
         )
         for lease in hello.running:
             self._resume(host, lease, now)
-        if self.outcome is not None:
-            self._send(peer, self._end_message())
+        if self._ending.begun:
+            self._send(peer, self._ending.message)
 
     def _refusal(self, hello: m.Hello) -> str | None:
         if hello.version != m.PROTOCOL_VERSION:
@@ -177,7 +178,7 @@ class Core:
             return
         if unit is not None and unit.state is UnitState.PENDING and unit.attempt == lease.attempt:
             self.pool.unqueue(unit)
-            self._lease(unit, host, now)
+            self._leases.grant(unit, host, now)
             return
         self._reject(host, lease)
 
@@ -188,8 +189,7 @@ class Core:
         self._peers.pop(host.peer, None)
         self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
         self.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
-        for number in sorted(host.held, reverse=True):
-            self._release(self.pool.units[number])
+        self._leases.release_all(host)
 
     def _on_tick(self, now: float) -> None:
         for host in list(self.hosts.values()):
@@ -204,10 +204,15 @@ class Core:
             for peer in self._peers:
                 self._send(peer, m.Alive())
         self._resend(now)
-        if self.outcome is None and self._stop_reason is None and not self._peers:
+        if not self._ending.begun and not self._peers:
             last_heard = max((host.last_seen for host in self.hosts.values()), default=self.started_at)
             if now - last_heard > self.options.host_wait_s:
-                self._conclude("failed", f"no host was left for {self.options.host_wait_s:.0f} s", now)
+                self._ending.conclude(
+                    "failed",
+                    f"no host was left for {self.options.host_wait_s:.0f} s",
+                    self._peers.keys(),
+                    now,
+                )
 
     def _resend(self, now: float) -> None:
         """Repeat a ``Commit`` that went unanswered: the host may have reconnected in between."""
@@ -244,8 +249,7 @@ class Core:
                 host.state = "left"
                 self._peers.pop(peer, None)
                 self._record("host_left", host=host.name, reason=message.reason)
-                for number in sorted(host.held, reverse=True):
-                    self._release(self.pool.units[number])
+                self._leases.release_all(host)
             case m.Hello():
                 raise AssertionError("handled before")
 
@@ -280,7 +284,7 @@ class Core:
         for number in host.held - known:
             unit = self.pool.units[number]
             if unit.state is UnitState.LEASED and now - unit.changed_at > overdue_s:
-                self._release(unit)  # the assignment never arrived
+                self._leases.release(unit)  # the assignment never arrived
 
     def _on_probed(self, host: Host, unit: Unit, message: m.Probed) -> None:
         answered = [index for index, _ in message.found] + [index for index, _ in message.refused]
@@ -293,7 +297,7 @@ class Core:
             )
             return
         host.busy_s += message.seconds
-        self._settle(host, unit, "answered")
+        self._leases.settle(unit, host, "answered")
         for index, info in message.found:
             self.pool.probed(index, info)
             self._record(
@@ -328,10 +332,7 @@ class Core:
                 reason=f"two attempts gave {unit.done.frames} and then {done.frames} frames", now=now,
             )  # fmt: skip
             return
-        unit.move("done")
-        host.running -= 1
-        unit.done = done
-        unit.progress_frames = done.frames
+        self._leases.stage(unit, host, done)
         ratio = self.pool.learn(unit, decoded=done.decoded, written=done.frames, seconds=done.seconds)
         if ratio is not None:
             low, high = SPEED_BOUNDS
@@ -356,7 +357,7 @@ class Core:
             return
         done = unit.done
         assert done is not None
-        self._settle(host, unit, "committed")
+        self._leases.settle(unit, host, "committed")
         self.last_commit_at = now
         host.units += 1
         host.frames += done.frames
@@ -367,14 +368,6 @@ class Core:
             stop=unit.stop, first_sample=unit.first_sample, frames=done.frames, seconds=done.seconds,
         )  # fmt: skip
 
-    def _settle(self, host: Host, unit: Unit, event: str) -> None:
-        """A unit reached its good end."""
-        if unit.state is UnitState.LEASED:
-            host.running -= 1
-        unit.move(event)
-        host.held.discard(unit.id)
-        self.pool.close(unit)
-
     # ---- attempts that came to nothing --------------------------------------------------------------
 
     def _on_failed(self, host: Host, unit: Unit, failed: m.Failed, now: float) -> None:
@@ -384,12 +377,9 @@ class Core:
             "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind, reason=failed.text
         )
         if unit.is_probe and len(unit.files) > 1:
-            self._release(unit, requeue=False)
-            singles = self.pool.split_probe(unit)
-            for single in singles:
+            for single in self.pool.split_probe(unit):
                 single.avoid.add(host.name)
-            unit.move("give_up")
-            self.pool.close(unit)
+            self._leases.give_up(unit)
             return
         if failed.kind == "crash":
             unit.crashes += 1
@@ -397,17 +387,15 @@ class Core:
             unit.errors += 1
         if unit.crashes < MAX_CRASHES and unit.errors < MAX_ERRORS:
             self.retries += 1
-            self._release(unit)
+            self._leases.release(unit)
             return
         kind: FailureKind = "input" if failed.kind == "input" else "lost"
         self._give_up(unit, host, kind=kind, reason=failed.text, now=now)
         if failed.kind == "output":
-            self._conclude("failed", failed.text, now)
+            self._ending.conclude("failed", failed.text, self._peers.keys(), now)
 
     def _give_up(self, unit: Unit, host: Host, *, kind: FailureKind, reason: str, now: float) -> None:
-        self._release(unit, requeue=False)
-        unit.move("give_up")
-        self.pool.close(unit)
+        self._leases.give_up(unit)
         if unit.is_probe:
             for index in unit.files:
                 self.pool.refuse(index)
@@ -446,18 +434,6 @@ class Core:
         self.failures.append(failure)
         self._record("given_up", video=name, kind=kind, reason=reason, start_s=start_s, stop_s=stop_s)
 
-    def _release(self, unit: Unit, *, requeue: bool = True) -> None:
-        """Take a unit from the host that holds it."""
-        assert unit.host is not None
-        host = self.hosts[unit.host]
-        host.held.discard(unit.id)
-        if unit.state is UnitState.LEASED:
-            host.running -= 1
-        unit.move("release")
-        unit.progress_frames = 0
-        if requeue:
-            self.pool.requeue(unit)
-
     # ---- handing out --------------------------------------------------------------------------------
 
     def _assign_all(self, now: float) -> None:
@@ -474,79 +450,11 @@ class Core:
                 if unit is None:
                     continue
                 unit.attempt += 1
-                self._lease(unit, host, now)
-                self._send(host.peer, m.Assign(lease=unit.lease, task=self._task(unit)))
+                self._leases.grant(unit, host, now)
+                self._send(host.peer, m.Assign(lease=unit.lease, task=task_of(unit, self.pool)))
                 if host.credit > 0:
                     still_hungry.append(host)
             hungry = still_hungry
-
-    def _lease(self, unit: Unit, host: Host, now: float) -> None:
-        unit.move("lease")
-        unit.host, unit.changed_at = host.name, now
-        host.held.add(unit.id)
-        host.running += 1
-        if not unit.is_probe:
-            host.video = unit.video
-        self._record(
-            "leased", unit=unit.id, attempt=unit.attempt, host=host.name, start=unit.start, stop=unit.stop,
-            videos=[self.pool.videos[index].listed.name for index in unit.files], probe=unit.is_probe,
-        )  # fmt: skip
-
-    def _task(self, unit: Unit) -> m.Probe | m.Extract:
-        videos = self.pool.videos
-        if unit.is_probe:
-            return m.Probe(files=[(index, videos[index].listed.path) for index in unit.files])
-        video = videos[unit.video]
-        assert video.info is not None
-        return m.Extract(
-            path=video.listed.path,
-            video=video.listed.name,
-            folder=video.listed.folder,
-            start=unit.start,
-            stop=unit.stop,
-            first_pts=video.info.first_pts,
-            duration_s=video.info.duration_s,
-        )
-
-    # ---- the end ------------------------------------------------------------------------------------
-
-    def _stop(self, reason: str, now: float) -> None:
-        """Stop handing out; hosts drop what they run, publish what is committed, and leave."""
-        if self._stop_reason is not None or self.outcome is not None:
-            return
-        self._stop_reason = reason
-        self._deadline = now + STOP_WAIT_S
-        for peer in self._peers:
-            self._send(peer, m.End(failed=reason))
-
-    def _conclude(self, outcome: Outcome, reason: str, now: float) -> None:
-        if self.outcome is not None:
-            return
-        self.outcome = outcome
-        self._record("end", outcome=outcome, reason=reason)
-        self._out.append(Conclude(outcome=outcome, reason=reason))
-        if self._deadline is None:
-            self._deadline = now + self.options.bye_wait_s
-            self._end_reason = reason or None
-            for peer in self._peers:
-                self._send(peer, self._end_message())
-
-    def _end_message(self) -> m.End:
-        return m.End(failed=self._stop_reason or self._end_reason)
-
-    def _end_if_quiet(self, now: float) -> None:
-        if self._deadline is None or self._quit:
-            return
-        if self._peers and now < self._deadline:
-            return
-        # a host that is still starting must hear the end too, or its exit code will fail the whole job
-        late = self._stop_reason is None and not self._expected <= self.hosts.keys()
-        if late and now < self.started_at + self.options.host_wait_s:
-            return
-        if self._stop_reason is not None:
-            self._conclude("interrupted", self._stop_reason, now)
-        self._quit = True
-        self._out.append(Quit())
 
     # ---- small things -------------------------------------------------------------------------------
 
@@ -557,5 +465,6 @@ class Core:
         self._out.append(Record(entry={"event": what, **fields}))
 
     def _flush(self) -> list[Action]:
-        out, self._out = self._out, []
+        out = self._out.copy()
+        self._out.clear()
         return out

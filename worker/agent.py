@@ -21,7 +21,7 @@ from common.spec import JobSpec
 from common.transport import HostLink
 from worker.publish import Publisher
 from worker.slot import Running, SlotUp, Staged, staging_folder
-from worker.slots import SlotProcess
+from worker.slots import SlotProcess, start_fork_server
 
 HELLO_S = 2.0
 RESEND_S = 10.0
@@ -64,6 +64,7 @@ class Agent:
         self._link = link
         self._should_stop = should_stop
         self._publisher = Publisher(layout, host)
+        start_fork_server()
         self._slots = [SlotProcess(number, layout, spec) for number in range(slots)]
         for slot in self._slots:
             link.watch(slot.descriptor)

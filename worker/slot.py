@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 import time
 from multiprocessing import parent_process
@@ -23,7 +22,7 @@ from common.messages import Assign, Extract, Failed, FailedKind, Lease, Probe, P
 from common.sampling import Sampling, parse_sampling
 from common.spec import JobSpec
 from worker.extract import extract
-from worker.media import MediaError, OpenVideo, open_video
+from worker.media import MediaError, OpenVideo
 from worker.probe import probe
 
 PROGRESS_S = 0.5
@@ -159,7 +158,7 @@ class Slot:
     def _video(self, path: bytes) -> OpenVideo:
         if self._open is None or self._open[0] != path:
             self._close()
-            self._open = path, open_video(self._root + b"/" + path)
+            self._open = path, OpenVideo(self._root + b"/" + path)
         return self._open[1]
 
     def _close(self) -> None:
@@ -173,8 +172,6 @@ class Slot:
 
 def run_slot(connection: Connection, layout: Layout, spec: JobSpec) -> None:
     """Entry point of the slot process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_agent, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         Slot(connection, layout, spec).run()

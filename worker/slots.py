@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 
 import msgspec
@@ -19,6 +20,19 @@ _decoder: msgspec.msgpack.Decoder[FromSlot] = msgspec.msgpack.Decoder(FromSlot)
 _encoder = msgspec.msgpack.Encoder()
 
 
+def start_fork_server() -> None:
+    """Start the process that slots are forked from: it loads the libraries once, and has no threads.
+
+    A signal to the whole process group is the agent's to answer: it and all its forks block the usual ones.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.slot"])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class SlotProcess:
     """One slot process and what it is doing."""
 
@@ -29,9 +43,7 @@ class SlotProcess:
         self.since = 0.0
         self.path: bytes | None = None
         """The file that it has open."""
-        # a fork server loads the libraries once; each slot is then a fork of a process without threads
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["worker.slot"])
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
             target=run_slot, args=(theirs, layout, spec), name=f"slot-{number}", daemon=True

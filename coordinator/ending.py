@@ -1,0 +1,78 @@
+"""How a job ends: what was the outcome, who must still hear of it, and how long that may take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+
+from common import messages as m
+from common.report import Outcome
+from common.spec import SchedulingOptions
+from coordinator.events import Action, Conclude, Quit, Record, Send
+
+STOP_WAIT_S = 3.0  # a local Ctrl-C is over within 5 s, everything included
+
+
+class Ending:
+    """The last phase, from the decision to end until the process may quit.
+
+    A completed or failed job is concluded (all on disk) before ``End`` is sent. A job that is told to
+    stop sends ``End`` first, as hosts still publish what is committed, and is concluded when they have left.
+    """
+
+    def __init__(
+        self, options: SchedulingOptions, *, started_at: float, emit: Callable[[Action], None]
+    ) -> None:
+        self._options = options
+        self._started_at = started_at
+        self._emit = emit
+        self._reason: str | None = None
+        self._deadline: float | None = None
+        self._over = False
+        self.outcome: Outcome | None = None
+        self.stopping = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether nothing may be handed out any more."""
+        return self._deadline is not None
+
+    @property
+    def message(self) -> m.End:
+        return m.End(failed=self._reason)
+
+    def stop(self, reason: str, peers: Set[bytes], now: float) -> None:
+        """Somebody wants the job to end now."""
+        if self.begun:
+            return
+        self.stopping = True
+        self._begin(reason, peers, now + STOP_WAIT_S)
+
+    def conclude(self, outcome: Outcome, reason: str, peers: Set[bytes], now: float) -> None:
+        """The job is over: its account goes to disk, then every host hears of it."""
+        if self.begun:
+            return
+        self._conclude(outcome, reason)
+        self._begin(reason, peers, now + self._options.bye_wait_s)
+
+    def check(self, peers: Set[bytes], now: float, *, all_joined: bool) -> None:
+        """Quit when nobody is left to wait for, or the time for waiting is over."""
+        if self._deadline is None or self._over or (peers and now < self._deadline):
+            return
+        # a host that is still starting must hear the end too, or its exit code will fail the whole job
+        if not self.stopping and not all_joined and now < self._started_at + self._options.host_wait_s:
+            return
+        if self.outcome is None:
+            self._conclude("interrupted", self._reason or "")
+        self._over = True
+        self._emit(Quit())
+
+    def _begin(self, reason: str, peers: Set[bytes], deadline: float) -> None:
+        self._reason = reason or None
+        self._deadline = deadline
+        for peer in peers:
+            self._emit(Send(peer=peer, message=self.message))
+
+    def _conclude(self, outcome: Outcome, reason: str) -> None:
+        self.outcome = outcome
+        self._emit(Record(entry={"event": "end", "outcome": outcome, "reason": reason}))
+        self._emit(Conclude(outcome=outcome, reason=reason))

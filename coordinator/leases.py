@@ -1,0 +1,81 @@
+"""Who holds which unit: the bookkeeping between hosts and the pool, and nothing that decides."""
+
+from __future__ import annotations
+
+from common import messages as m
+from coordinator.pool import Pool
+from coordinator.state import Host, Unit, UnitState
+
+
+class Leases:
+    """Gives units to hosts and takes them back; every change keeps both sides and the pool in step."""
+
+    def __init__(self, pool: Pool, hosts: dict[str, Host]) -> None:
+        self._pool = pool
+        self._hosts = hosts
+
+    def grant(self, unit: Unit, host: Host, now: float) -> None:
+        """A PENDING unit, already taken from the pool's queue, goes to a host."""
+        unit.move("lease")
+        unit.host, unit.changed_at = host.name, now
+        host.held.add(unit.id)
+        host.running += 1
+        if not unit.is_probe:
+            host.video = unit.video
+
+    def stage(self, unit: Unit, host: Host, done: m.Done) -> None:
+        """The host has all frames of the unit, and its slot is free."""
+        unit.move("done")
+        host.running -= 1
+        unit.done = done
+        unit.progress_frames = done.frames
+
+    def settle(self, unit: Unit, host: Host, event: str) -> None:
+        """The unit reached its good end, by ``committed`` or (a probe) ``answered``."""
+        if unit.state is UnitState.LEASED:
+            host.running -= 1
+        unit.move(event)
+        host.held.discard(unit.id)
+        self._pool.close(unit)
+
+    def release(self, unit: Unit) -> None:
+        """Take a unit back from its host; it is the next to be handed out."""
+        self._take_back(unit)
+        self._pool.requeue(unit)
+
+    def give_up(self, unit: Unit) -> None:
+        """Take a unit back from its host for good."""
+        self._take_back(unit)
+        unit.move("give_up")
+        self._pool.close(unit)
+
+    def release_all(self, host: Host) -> None:
+        """Everything that a host holds is handed out again, in the order of cutting."""
+        for number in sorted(host.held, reverse=True):
+            self.release(self._pool.units[number])
+
+    def _take_back(self, unit: Unit) -> None:
+        assert unit.host is not None
+        host = self._hosts[unit.host]
+        host.held.discard(unit.id)
+        if unit.state is UnitState.LEASED:
+            host.running -= 1
+        unit.move("release")
+        unit.progress_frames = 0
+
+
+def task_of(unit: Unit, pool: Pool) -> m.Probe | m.Extract:
+    """What a host must know to do a unit."""
+    if unit.is_probe:
+        return m.Probe(files=[(index, pool.videos[index].listed.path) for index in unit.files])
+    video = pool.videos[unit.video]
+    assert video.info is not None
+    return m.Extract(
+        path=video.listed.path,
+        video=video.listed.name,
+        folder=video.listed.folder,
+        start=unit.start,
+        stop=unit.stop,
+        first_pts=video.info.first_pts,
+        duration_s=video.info.duration_s,
+    )
