@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+OWN_PACKAGES = ("common", "coordinator", "targets", "worker")
 REMEDY = "run `make demo`, or `pip install -e .` in a virtual environment (Python 3.11 or later)"
 
 try:
@@ -56,7 +57,7 @@ def cli() -> None:
     metavar="N",
     default=1,
     show_default=True,
-    help=f"Hosts of the cluster, 1 to {MAX_INSTANCES}.",
+    help="Hosts of the cluster.",
 )
 @click.option(
     "--slots-per-instance",
@@ -92,8 +93,7 @@ def cli() -> None:
     "--quality",
     type=click.IntRange(1, 100),
     metavar="N",
-    show_default="95",
-    help="Quality of jpg, 1 to 100.",
+    help="Quality of jpg; 95 if not given.",
 )
 @click.option(
     "--on-error",
@@ -285,6 +285,8 @@ def main() -> int:
         _complain(error.format_message())
         return error.exit_code
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OWN_PACKAGES:
+            raise
         _complain(f"the Python package {error.name!r} is missing: {REMEDY}")
         return 2
     return code or 0

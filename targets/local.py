@@ -146,17 +146,17 @@ class _LocalCluster:
         leave_by: float | None = None
         while any(host.running for host in self.hosts):
             if self._interrupts.count:
-                self._stop("interrupted: stopping, and keeping what is whole")
+                self._stop("interrupted: stopping, and keeping what is whole", patience=1)
                 return
             self._poll()
             if self._request.mode == "coordinated" and not self.primary.running:
                 if not _has_summary(self.primary):
-                    self._stop("the coordinator is gone: stopping the other hosts")
+                    self._stop("the coordinator is gone: stopping the other hosts", patience=0)
                     return
                 if leave_by is None:
                     leave_by = time.monotonic() + self._spec.scheduling.bye_wait_s + LEAVE_GRACE_S
                 elif time.monotonic() >= leave_by:
-                    self._stop("")
+                    self._stop("", patience=0)
                     return
             time.sleep(POLL_S)
 
@@ -167,17 +167,17 @@ class _LocalCluster:
         for host in self.hosts:
             host.close()
 
-    def _stop(self, note: str) -> None:
+    def _stop(self, note: str, *, patience: int) -> None:
+        """End the hosts in good order; more than ``patience`` signals from the user, and at once."""
         if note:
             self._view.note(note)
-        impatient = self._interrupts.count + 1
         kill_at = time.monotonic() + KILL_AFTER_S
         for host in self.hosts:
             if host.running:
                 host.told_to_stop = True
                 host.signal(signal.SIGTERM)
         while any(host.running for host in self.hosts):
-            if time.monotonic() >= kill_at or self._interrupts.count >= impatient:
+            if time.monotonic() >= kill_at or self._interrupts.count > patience:
                 return
             self._poll()
             time.sleep(POLL_S)
@@ -235,6 +235,8 @@ def _collect(
     trouble += [
         f"{path.name} is damaged; the frames that it lists are left out" for path in merged.unreadable
     ]
+    if merged.rowless:
+        trouble.append(f"{merged.rowless} frames were committed and are not in the manifest")
     if merged.missing:
         trouble.append(
             f"{len(merged.missing)} files of the manifest are missing, the first: {merged.missing[0]}"
@@ -253,7 +255,7 @@ def _collect(
         failures=_read_failures(request.output / "job" / "failures.jsonl"),
         interrupted=interrupted,
         trouble=trouble,
-        lost=bool(merged.missing or merged.unreadable),
+        lost=bool(merged.rowless or merged.missing),
         log_tail=log_tail,
         frames_merged=merged.frames,
     )

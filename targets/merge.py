@@ -1,8 +1,8 @@
 """The outputs of all hosts made one, by name, as S3 merges what hosts upload under one prefix.
 
-A frame counts if a manifest row names it, and in a coordinated job a row counts if the coordinator
-committed its attempt: a host that died or was cut off may have left frames, rows, or whole parts that
-another host has made again since.
+A frame counts if a manifest row names it, and a row counts if the coordinator (in a sharded job: the
+host's own) committed its attempt: a host that died or was cut off may have left frames, rows, or whole
+parts that another host has made again since.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from common.spec import Mode
 from targets.sharded import combine_summaries
 
 Attempt = tuple[int, int, str]  # unit, attempt, host
+ATTEMPT_COLUMNS = ("unit", "attempt", "host")
 OnProgress = Callable[[int, int], None]
 
 
@@ -39,11 +40,13 @@ class HostOutput:
 
 @dataclass(slots=True)
 class Merged:
-    """What a merge did: ``dropped_rows`` were of attempts that nobody committed, ``missing`` are files
-    that a row promised and no host has, ``unreadable`` are manifest parts that are damaged."""
+    """What a merge did: ``dropped_rows`` were of attempts that nobody committed, ``rowless`` frames were
+    committed and have no row, ``missing`` are files that a row promised and no host has, ``unreadable``
+    are manifest parts that are damaged."""
 
     frames: int = 0
     dropped_rows: int = 0
+    rowless: int = 0
     missing: list[str] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
 
@@ -55,6 +58,7 @@ class _JournalLine(msgspec.Struct):
     unit: int = -1
     attempt: int = -1
     host: str = ""
+    frames: int = 0
 
 
 @dataclass(slots=True)
@@ -82,10 +86,11 @@ def merge(
             or the disk refuses. Nothing has been moved in the first two cases.
     """
     try:
-        merged = Merged()
-        committed = None
-        if mode == "coordinated":
-            committed = committed_attempts(_folder_of(hosts, primary) / "job" / "journal.jsonl")
+        committed: dict[Attempt, int] = {}
+        for host in hosts:
+            if mode == "sharded" or host.host == primary:
+                committed.update(committed_attempts(host.folder / "job" / "journal.jsonl"))
+        merged = Merged(rowless=sum(committed.values()))
         parts = list(_read_parts(hosts, committed, merged))
         frames = _plan_frames(parts)
         manifest = _plan_manifest(parts)
@@ -103,9 +108,12 @@ def merge(
     return merged
 
 
-def committed_attempts(journal: Path) -> set[Attempt]:
-    """The attempts that the coordinator's journal calls committed; a torn last line is no line."""
-    found: set[Attempt] = set()
+def committed_attempts(journal: Path) -> dict[Attempt, int]:
+    """The attempts that the coordinator's journal calls committed, and how many frames each has.
+
+    A torn last line is no line.
+    """
+    found: dict[Attempt, int] = {}
     decoder = msgspec.json.Decoder(_JournalLine)
     with contextlib.suppress(FileNotFoundError), journal.open("rb") as lines:
         for line in lines:
@@ -114,31 +122,24 @@ def committed_attempts(journal: Path) -> set[Attempt]:
             with contextlib.suppress(msgspec.DecodeError):
                 entry = decoder.decode(line)
                 if entry.event == "committed":
-                    found.add((entry.unit, entry.attempt, entry.host))
+                    found[entry.unit, entry.attempt, entry.host] = entry.frames
     return found
 
 
-def _folder_of(hosts: Sequence[HostOutput], name: str) -> Path:
-    return next(output.folder for output in hosts if output.host == name)
-
-
 def _read_parts(
-    hosts: Sequence[HostOutput], committed: set[Attempt] | None, merged: Merged
+    hosts: Sequence[HostOutput], committed: dict[Attempt, int], merged: Merged
 ) -> Iterator[_Part]:
     for output in hosts:
         for path in sorted((output.folder / "manifest").glob("*.parquet")):
             try:
-                table = pq.ParquetFile(path).read(columns=["file", "unit", "attempt", "host"])
+                table = pq.ParquetFile(path).read(columns=["file", *ATTEMPT_COLUMNS])
             except (pa.ArrowInvalid, pa.ArrowKeyError):
                 merged.unreadable.append(path)
                 continue
             files: list[str] = table.column("file").to_pylist()
-            keep = [True] * len(files)
-            if committed is not None:
-                attempts = zip(
-                    *(table.column(name).to_pylist() for name in ("unit", "attempt", "host")), strict=True
-                )
-                keep = [attempt in committed for attempt in attempts]
+            attempts = zip(*(table.column(name).to_pylist() for name in ATTEMPT_COLUMNS), strict=True)
+            keep = [attempt in committed for attempt in attempts]
+            merged.rowless -= keep.count(True)
             merged.dropped_rows += keep.count(False)
             for file in files:
                 if not _is_frame_path(file):

@@ -65,9 +65,9 @@ def _figures(summary: Summary) -> list[str]:
     videos = f"{summary.videos_done:,} of {summary.videos:,} videos{failed}"
     work = f"{summary.work_s:.1f} s of work on {summary.speed:g} slots"
     bound = f"lower bound W/S {summary.lower_bound_s:.1f} s ({work})"
+    frames = f"{summary.frames:,} frames{suspect} ({_size(summary.bytes)})"
     return [
-        f"{summary.frames:,} frames{suspect} ({_size(summary.bytes)}) from {videos}, "
-        + f"in {summary.units:,} units{retries}",
+        f"{frames} from {videos}, in {summary.units:,} units{retries}",
         f"makespan {summary.makespan_s:.1f} s, {bound}, efficiency {percent(summary.efficiency)}",
     ]
 

@@ -1,0 +1,42 @@
+# make demo: the main job on demo videos.  make test: linters, types, tests.  Both make .venv first.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.runtime-installed
+	$(BIN)/python launch.py --instances 8 --fps 5
+
+test: $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) demo output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.runtime-installed: pyproject.toml | $(BIN)/pip
+	@echo "installing the dependencies into $(VENV) ..."
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test-installed: pyproject.toml | $(BIN)/pip
+	@echo "installing the dependencies and the test tools into $(VENV) ..."
+	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.runtime-installed
+
+# A venv without pip is one whose making was cut short, or failed for want of ensurepip.
+$(BIN)/pip:
+	@for python in python3.13 python3.12 python3.11 python3; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "making $(VENV) with $$($$python --version)"; \
+	        $$python -m venv --clear $(VENV) && exit 0; \
+	        echo "$$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv" >&2; \
+	        exit 1; \
+	    fi; \
+	done; \
+	echo "Python 3.11 or later is needed, and none of python3.13, python3.12, python3.11, python3 is one" >&2; \
+	exit 1

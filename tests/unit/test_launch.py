@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import launch
+from common.spec import DEFAULT_QUALITY
+from targets import local
+from targets.job import JobRequest
+
+FAKE_HOST = str(Path(__file__).parent.parent / "fake_host.py")
+LAUNCH = str(Path(launch.__file__))
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[JobRequest, bool]]:
+    """The jobs that command lines lead to; nothing is run, and the work folder is a new one."""
+    seen: list[tuple[JobRequest, bool]] = []
+
+    def remember(request: JobRequest, *, is_demo: bool) -> int:
+        seen.append((request, is_demo))
+        return 0
+
+    monkeypatch.setattr(launch, "run_job", remember)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    return seen
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["launch.py", *arguments])
+    return launch.main()
+
+
+def test_options_reach_the_job(
+    jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = (
+        "--input videos --output out --instances 3 --slots-per-instance 2 --fps 30000/1001 --mode sharded"
+    )
+    assert call(monkeypatch, *options.split(), "--quality", "80", "--on-error", "fail") == 0
+    request, is_demo = jobs[0]
+    assert (request.input, request.output) == (tmp_path / "videos", tmp_path / "out")
+    assert (request.instances, request.slots_per_instance, request.fps) == (3, 2, "30000/1001")
+    assert (request.mode, request.on_error) == ("sharded", "fail")
+    assert (request.image.format, request.image.quality) == ("jpg", 80)
+    assert not is_demo
+
+
+def test_run_may_be_named_and_has_defaults(
+    jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(launch, "_usable_cores", lambda: 7)
+    assert call(monkeypatch, "run", "--input", "videos") == 0
+    assert call(monkeypatch, "--input", "videos", "--instances", "3") == 0
+    assert call(monkeypatch, "--input", "videos", "--instances", "8", "--format", "png") == 0
+    first, second, third = (request for request, _ in jobs)
+    assert (first.output, first.fps, first.mode) == (tmp_path / "output", "5", "coordinated")
+    assert first.image.quality == DEFAULT_QUALITY
+    assert [(job.instances, job.slots_per_instance) for job in (first, second, third)] == [
+        (1, 7),
+        (3, 2),
+        (8, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--input nowhere", "nowhere does not exist"),
+        ("--input a-file", "a-file is a file: give the folder"),
+        ("--input videos --output a-file", "a-file is not a folder"),
+        ("--input videos --output videos/out", "lie in one another"),
+        ("--input videos --output .", "lie in one another"),
+        ("--input videos --output videos", "lie in one another"),
+        ("--input videos --output link/out", "lie in one another"),
+        ("--input videos --output used", "used already holds frames: choose another folder"),
+        ("--input videos --instances 0", "0 is not in the range"),
+        ("--input videos --instances 101", "101 is not in the range"),
+        ("--input videos --slots-per-instance 0", "0 is not in the range"),
+        ("--input videos --fps much", "'much'"),
+        ("--input videos --fps -1", "-1"),
+        ("--input videos --format gif", "'gif'"),
+        ("--input videos --quality 101", "101 is not in the range"),
+        ("--input videos --quality 90 --format png", "--quality applies to JPEG only"),
+        ("--input videos --mode fast", "'fast'"),
+        ("--input s3://bucket/videos", "cannot run on SageMaker Processing (which s3://bucket/videos"),
+        ("--input videos --output s3://bucket/out", "(which s3://bucket/out would need)"),
+        ("--input videos --target compose", "cannot run on docker compose"),
+        ("--input s3://bucket/videos --target local", "not on s3://bucket/videos"),
+        ("--input videos --nonsense", "--nonsense"),
+        ("videos", "videos"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    jobs: list[tuple[JobRequest, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: str,
+    words: str,
+) -> None:
+    (tmp_path / "a-file").touch()
+    (tmp_path / "link").symlink_to("videos")
+    (tmp_path / "used" / "frames" / "v").mkdir(parents=True)
+    assert call(monkeypatch, *arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("Error: ")
+    assert captured.err.count("\n") == 1
+    assert words in captured.err
+    assert not jobs
+
+
+def test_control_characters_do_not_reach_the_terminal(
+    jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "--input", "a\n\x1b[2Jb") == 2
+    assert "a\\n\\x1b[2Jb does not exist" in capsys.readouterr().err
+
+
+def test_without_input_the_demo_set_is_made(
+    jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path, **options: Any) -> Path:
+        made.append(folder)
+        return folder / "videos"
+
+    monkeypatch.setattr("targets.demo.make_demo_set", make)
+    assert call(monkeypatch) == 0
+    assert call(monkeypatch, "--output", "elsewhere") == 0
+    assert made == [tmp_path / "demo"] * 2
+    assert [(job.input, job.output, is_demo) for job, is_demo in jobs] == [
+        (tmp_path / "demo" / "videos", tmp_path / "output", True),
+        (tmp_path / "demo" / "videos", tmp_path / "elsewhere", False),
+    ]
+
+
+@pytest.fixture
+def with_fake_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A work folder with an input, a demo set of one empty file, and hosts that only pretend."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    monkeypatch.setattr("targets.demo.make_demo_set", lambda folder, **options: tmp_path / "videos")
+    real = local.run_local
+
+    def run_fake(request: JobRequest, **options: Any) -> Any:
+        return real(request, command=[sys.executable, FAKE_HOST], **options)
+
+    monkeypatch.setattr(local, "run_local", run_fake)
+    return tmp_path
+
+
+def test_demo_replaces_its_own_earlier_output(
+    with_fake_hosts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = with_fake_hosts / "output"
+    assert call(monkeypatch) == 0
+    assert f"Frames:   {output / 'frames'}" in capsys.readouterr().out.splitlines()
+    (output / "frames" / "of-the-first-run").touch()
+    (output / "notes.txt").touch()
+    assert call(monkeypatch) == 0
+    assert sorted(path.name for path in output.iterdir()) == [
+        ".framefleet-demo",
+        "frames",
+        "job",
+        "manifest",
+        "notes.txt",
+    ]
+    assert not (output / "frames" / "of-the-first-run").exists()
+
+
+def test_demo_spares_what_is_not_its_own(
+    with_fake_hosts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = with_fake_hosts / "output" / "frames" / "mine.jpg"
+    frame.parent.mkdir(parents=True)
+    frame.touch()
+    assert call(monkeypatch) == 2
+    assert "already holds frames" in capsys.readouterr().err
+    assert frame.exists()
+
+
+def test_users_own_job_in_the_demos_place_is_safe_from_the_next_demo(
+    with_fake_hosts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = with_fake_hosts / "output"
+    assert call(monkeypatch) == 0
+    for name in ("frames", "manifest"):
+        (output / name).rename(with_fake_hosts / name)
+    assert call(monkeypatch, "--input", "videos") == 0
+    assert call(monkeypatch) == 2
+    assert list(output.glob("frames/*/*.jpg"))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    command = [sys.executable, "-X", "importtime", LAUNCH, "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--instances" in ended.stdout
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
+    assert "click" in loaded
+    heavy = {"av", "boto3", "common", "cv2", "msgspec", "numpy", "pyarrow", "rich", "targets", "zmq"}
+    assert loaded.isdisjoint(heavy)
+
+
+def test_missing_packages_are_told_in_one_line(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-S", LAUNCH, "--help"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    assert ended.stderr.count("\n") == 1
+    assert "'click' is missing: run `make demo`" in ended.stderr
