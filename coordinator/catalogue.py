@@ -1,0 +1,127 @@
+"""Which files there are: the list that every host of a job agrees on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from common.errors import UserError
+from common.names import output_folders, video_names
+from common.report import Failure
+
+
+class ListedVideo(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the input; whether it is a video is for a probe to say.
+
+    Attributes:
+        index: its place in the list that it was taken from.
+        path: relative to the input root, as the disk has it.
+        name: the same as text; what users and the manifest call it.
+        folder: where its frames go, below ``frames/``.
+    """
+
+    index: int
+    path: bytes
+    name: str
+    folder: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files, sorted by path, and what could not be listed."""
+
+    videos: list[ListedVideo]
+    problems: list[Failure]
+
+
+def list_videos(root: Path) -> Listing:
+    """List the regular files below ``root``, sorted by the bytes of their path.
+
+    Names that begin with a dot (``.DS_Store``, ``._resource`` forks, ``.git``) are left out. A symbolic
+    link is followed when it leads to somewhere inside the root, but no folder is entered twice; one that
+    leads out is reported and not followed.
+
+    Raises:
+        UserError: ``root`` itself cannot be listed.
+    """
+    top = os.path.realpath(os.fsencode(root))
+    try:
+        os.scandir(top).close()
+    except OSError as error:
+        raise UserError(f"cannot list the input folder {root}: {error.strerror}") from error
+    found: list[tuple[bytes, int]] = []
+    problems: list[tuple[bytes, str]] = []
+    for path, outcome in _walk(top):
+        if isinstance(outcome, int):
+            found.append((path, outcome))
+        else:
+            problems.append((path, outcome))
+    found.sort()
+    paths = [path for path, _ in found]
+    videos = [
+        ListedVideo(index=index, path=path, name=name, folder=folder, size_bytes=size)
+        for index, ((path, size), name, folder) in enumerate(
+            zip(found, video_names(paths), output_folders(paths), strict=True)
+        )
+    ]
+    names = video_names([path for path, _ in problems])
+    failures = [
+        Failure(video=name, kind="input", reason=reason)
+        for name, (_, reason) in sorted(zip(names, problems, strict=True))
+    ]
+    return Listing(videos, failures)
+
+
+def shard(videos: Sequence[ListedVideo], rank: int, size: int) -> list[ListedVideo]:
+    """Every ``size``-th video from ``rank`` on, indexed anew; names are those of the whole list."""
+    return [msgspec.structs.replace(video, index=index) for index, video in enumerate(videos[rank::size])]
+
+
+def _walk(top: bytes) -> Iterator[tuple[bytes, int | str]]:
+    """Every file below ``top``: its relative path, and its size or why it is left out."""
+    todo: list[tuple[bytes, bytes]] = [(top, b"")]
+    links: list[tuple[bytes, bytes]] = []
+    visited: set[bytes] = set()
+    while todo or links:
+        if not todo:
+            # only now: what a link leads to is best known by its real path, so loops end here too
+            links.sort(reverse=True)
+            todo.append(links.pop())
+        folder, relative = todo.pop()
+        real = os.path.realpath(folder)
+        if real in visited:
+            continue
+        visited.add(real)
+        try:
+            with os.scandir(real) as entries:
+                listed = list(entries)
+        except OSError as error:
+            yield relative.rstrip(b"/"), f"cannot list this folder: {error.strerror}"
+            continue
+        for entry in listed:
+            path = relative + entry.name
+            if entry.name.startswith(b"."):
+                continue
+            try:
+                if entry.is_symlink() and not _is_inside(entry.path, top):
+                    yield path, "a symbolic link that leads out of the input folder; not followed"
+                elif entry.is_dir():
+                    (links if entry.is_symlink() else todo).append((entry.path, path + b"/"))
+                elif entry.is_file():
+                    yield path, entry.stat().st_size
+                elif entry.is_symlink():
+                    yield path, "a symbolic link that leads nowhere"
+                else:
+                    yield path, "not a regular file"
+            except OSError as error:
+                yield path, f"cannot be looked at: {error.strerror}"
+
+
+def _is_inside(path: bytes, top: bytes) -> bool:
+    real = os.path.realpath(path)
+    return real == top or real.startswith(top.rstrip(b"/") + b"/")
