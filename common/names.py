@@ -17,10 +17,8 @@ HASH_DIGITS = 16
 # Files that lie beside videos. Whether one is a video is only known when it is opened, long after names
 # are given; these keep their suffix always, so that they do not make "a.mp4" keep its own.
 SIDECARS = frozenset(
-    (
-        "txt md csv tsv json jsonl xml yaml yml html htm log pdf srt vtt ass ssa sub idx nfo sha256 md5 part "
-        "jpg jpeg png gif webp bmp tif tiff wav mp3 m4a aac flac opus zip gz tar parquet npy npz py"
-    ).split(" ")
+    """txt md csv tsv json jsonl xml yaml yml html htm log pdf srt vtt ass ssa sub idx nfo sha256 md5 part
+    jpg jpeg png gif webp bmp tif tiff wav mp3 m4a aac flac opus zip gz tar parquet npy npz py""".split()  # noqa: SIM905
 )
 
 # Control characters, what some file system or S3 tool forbids or mistakes, and the escape itself.
@@ -58,9 +56,7 @@ def safe_component(part: str) -> str:
     safe = _UNSAFE.sub(_escape, part)
     if safe in ("", ".", ".."):
         safe = "".join(f"%{ord(char):02X}" for char in safe) or "%00"
-    # a trailing dot or space is dropped by some systems, and would make two names one
-    if safe[-1] in ". ":
-        safe = f"{safe[:-1]}%{ord(safe[-1]):02X}"
+    safe = _without_loose_end(safe)
     encoded = safe.encode()
     if len(encoded) > MAX_COMPONENT_BYTES:
         keep = MAX_COMPONENT_BYTES - HASH_DIGITS - 1
@@ -80,12 +76,17 @@ def _escape(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match.group().encode("utf-8", "surrogateescape"))
 
 
+def _without_loose_end(part: str) -> str:
+    """A trailing dot or space is dropped by some systems, and would make two names one: escape it."""
+    return f"{part[:-1]}%{ord(part[-1]):02X}" if part[-1] in ". " else part
+
+
 def _without_suffix(name: str) -> str:
     folder, slash, base = name.rpartition("/")
     stem, dot, suffix = base.rpartition(".")
     if not stem.strip(".") or not dot or suffix.lower() in SIDECARS:
         return name
-    return folder + slash + safe_component(stem)
+    return folder + slash + _without_loose_end(stem)
 
 
 def _unlike_a_frame(part: str) -> str:
