@@ -151,6 +151,7 @@ class Slot:
             image=self._image,
             folder=folder,
             checkpoint=checkpoint,
+            duration_s=task.duration_s,
         )
         seconds = time.monotonic() - self._running_since
         self._send(Staged(lease, msgspec.structs.replace(result, seconds=seconds)))

@@ -1,0 +1,209 @@
+"""Publishing: files and rows appear together, and go together, whatever happens in between."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from common.layout import Layout
+from common.media import FrameRow
+from worker import publish
+from worker.publish import Publisher
+
+CRASH_LOOP = """
+import sys
+from pathlib import Path
+from tests.unit.test_publish import stage
+from common.layout import Layout
+from worker.publish import Publisher
+layout = Layout(Path(sys.argv[1]))
+publisher = Publisher(layout, "algo-1")
+unit = int(sys.argv[2])
+print("up", flush=True)
+while True:
+    rows = stage(layout, unit, 1, range(unit * 10, unit * 10 + 10))
+    publisher.add(unit, 1, "v.mp4", "v", rows, 0)
+    if unit % 7 == 0:
+        publisher.discard(unit - 3, 1)
+    publisher.flush()
+    unit += 1
+"""
+
+
+def stage(layout: Layout, unit: int, attempt: int, samples: range, salt: str = "") -> list[FrameRow]:
+    """Staged files as a slot leaves them."""
+    folder = layout.staging / f"{unit}-{attempt}"
+    folder.mkdir(parents=True)
+    rows = []
+    for sample in samples:
+        data = f"{sample}{salt}".encode()
+        (folder / f"{sample:08d}.jpg").write_bytes(data)
+        rows.append(
+            FrameRow(
+                sample=sample, target_s=sample / 5, pts=sample * 200, time_base="1/1000", time_s=sample / 5,
+                keyframe=sample % 10 == 0, pix_fmt="yuv420p", width=4, height=2, rotation=0,
+                file=f"{sample:08d}.jpg", bytes=len(data), sha256=hashlib.sha256(data).hexdigest(),
+                status="ok",
+            )
+        )  # fmt: skip
+    return rows
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+def manifest(layout: Layout) -> list[dict[str, Any]]:
+    parts = sorted((layout.output / "manifest").glob("*.parquet"))
+    return [row for part in parts for row in pq.read_table(part).to_pylist()]
+
+
+def files(layout: Layout) -> set[str]:
+    frames = layout.output / "frames"
+    return {str(path.relative_to(layout.output)) for path in frames.rglob("*") if path.is_file()}
+
+
+def check_whole(layout: Layout, *, strays: bool = False) -> None:
+    """Every row has its file with its hash; and no file is without a row, unless ``strays``."""
+    rows = manifest(layout)
+    assert len({row["file"] for row in rows}) == len(rows)
+    for row in rows:
+        data = (layout.output / row["file"]).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (row["bytes"], row["sha256"])
+    if not strays:
+        assert files(layout) == {row["file"] for row in rows}
+
+
+def test_nothing_is_in_the_output_before_the_flush(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(3, 2, "a/v.mp4", "a/v", stage(layout, 3, 2, range(3)), 0)
+    assert files(layout) == set()
+    assert publisher.flush() == [(3, 2)]
+    assert files(layout) == {f"frames/a/v/{sample:08d}.jpg" for sample in range(3)}
+    check_whole(layout)
+    assert not (layout.staging / "3-2").exists()
+    assert publisher.flush() == []
+    row = manifest(layout)[1]
+    assert (row["video"], row["sample"], row["unit"], row["attempt"], row["host"]) == (
+        "a/v.mp4",
+        1,
+        3,
+        2,
+        "algo-1",
+    )
+
+
+def test_the_schema_is_stable_and_described(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(1)), 0)
+    publisher.flush()
+    (part,) = (layout.output / "manifest").iterdir()
+    assert part.name == "algo-1-0.parquet"
+    written = pq.read_schema(part)
+    assert written.equals(publish.schema())
+    assert all(field.metadata[b"description"] for field in written)
+
+
+def test_native_frames_are_numbered_at_the_commit(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(2)), 40)
+    publisher.flush()
+    assert files(layout) == {"frames/v/00000040.jpg", "frames/v/00000041.jpg"}
+    assert [row["sample"] for row in manifest(layout)] == [40, 41]
+
+
+def test_a_part_grows_until_it_is_full(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "ROWS_PER_PART", 20)
+    publisher = Publisher(layout, "algo-1")
+    for unit in range(5):
+        publisher.add(unit, 1, "v.mp4", "v", stage(layout, unit, 1, range(unit * 8, unit * 8 + 8)), 0)
+        publisher.flush()
+    sizes = [pq.read_metadata(layout.output / "manifest" / f"algo-1-{n}.parquet").num_rows for n in range(2)]
+    assert sizes == [24, 16]
+    check_whole(layout)
+
+
+@pytest.mark.parametrize("rows_per_part", [50_000, 5])
+def test_discard_undoes_an_attempt_wherever_it_is(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, rows_per_part: int
+) -> None:
+    monkeypatch.setattr(publish, "ROWS_PER_PART", rows_per_part)
+    publisher = Publisher(layout, "algo-1")
+    stage(layout, 9, 1, range(3))
+    publisher.discard(9, 1)
+    assert not (layout.staging / "9-1").exists()
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
+    publisher.add(1, 1, "v.mp4", "v", stage(layout, 1, 1, range(4, 8)), 0)
+    publisher.add(2, 1, "v.mp4", "v", stage(layout, 2, 1, range(8, 12)), 0)
+    publisher.discard(1, 1)
+    assert publisher.flush() == [(0, 1), (2, 1)]
+    publisher.discard(0, 1)
+    assert files(layout) == {f"frames/v/{sample:08d}.jpg" for sample in range(8, 12)}
+    check_whole(layout)
+
+
+def test_a_file_that_another_attempt_has_too_stays(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
+    publisher.flush()
+    publisher.add(0, 2, "v.mp4", "v", stage(layout, 0, 2, range(4)), 0)
+    publisher.flush()
+    publisher.discard(0, 1)
+    assert {row["attempt"] for row in manifest(layout)} == {2}
+    check_whole(layout)
+
+
+def test_a_flush_that_fails_can_be_repeated_or_undone(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
+    publisher.add(1, 1, "w.mp4", "w", stage(layout, 1, 1, range(4)), 0)
+    (layout.output / "frames").mkdir(parents=True)
+    (layout.output / "frames" / "w").write_bytes(b"in the way")
+    with pytest.raises(OSError, match="exists"):
+        publisher.flush()
+    assert manifest(layout) == []
+    (layout.output / "frames" / "w").unlink()
+    publisher.discard(1, 1)
+    assert publisher.flush() == [(0, 1)]
+    check_whole(layout)
+
+
+def test_a_new_incarnation_clears_staging_and_keeps_parts(layout: Layout) -> None:
+    first = Publisher(layout, "algo-1")
+    first.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
+    first.flush()
+    stage(layout, 1, 1, range(4))
+    second = Publisher(layout, "algo-1")
+    assert not layout.staging.exists()
+    second.add(2, 1, "w.mp4", "w", stage(layout, 2, 1, range(4)), 0)
+    second.flush()
+    assert len(list((layout.output / "manifest").iterdir())) == 2
+    check_whole(layout)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_process_leaves_whole_parts(layout: Layout, seed: int) -> None:
+    chance = random.Random(seed)
+    for round_number in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CRASH_LOOP, str(layout.root), str(10_000 * round_number + 1)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert child.stdout is not None
+        with child.stdout:
+            assert child.stdout.readline() == b"up\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(timeout=0.3 + chance.random() * 0.5)
+            child.kill()
+            child.wait()
+        check_whole(layout, strays=True)
+    assert manifest(layout)
