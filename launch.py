@@ -155,6 +155,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     from common.sampling import parse_sampling
     from common.spec import DEFAULT_QUALITY, ImageOptions
     from targets.job import JobRequest
+    from targets.local import running_job
 
     if options["image_format"] == "png" and options["quality"] is not None:
         raise UserError("--quality applies to JPEG only: leave it out with --format png")
@@ -162,6 +163,11 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
+    other_job = running_job(output)
+    if other_job is not None:
+        raise UserError(
+            f"job {other_job} is running in --output {output}: wait for it, or use another folder"
+        )
     is_demo = options["source"] is None and options["destination"] == DEFAULT_OUTPUT
     if is_demo:
         _clear_earlier_demo(output)

@@ -7,6 +7,8 @@ command that the container runs. Afterwards the hosts' outputs are merged by nam
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import secrets
 import shutil
 import signal
@@ -83,6 +85,7 @@ def run_local(
             cluster = _LocalCluster(request, roots, view, interrupts)
             resources.callback(cluster.close)
             cluster.prepare(resources)
+            resources.enter_context(_locked(roots, fcntl.LOCK_EX))
             cluster.start(command)
             cluster.watch()
         view.close()
@@ -155,6 +158,7 @@ class _LocalCluster:
                     return
                 if leave_by is None:
                     leave_by = time.monotonic() + self._spec.scheduling.bye_wait_s + LEAVE_GRACE_S
+                    self._kill_lost()
                 elif time.monotonic() >= leave_by:
                     self._stop("", patience=0)
                     return
@@ -166,6 +170,15 @@ class _LocalCluster:
             host.signal(signal.SIGKILL)
         for host in self.hosts:
             host.close()
+
+    def _kill_lost(self) -> None:
+        """End the hosts that the coordinator gave up: they are stopped or hang, and will not leave."""
+        reported = self.primary.status.hosts if self.primary.status is not None else []
+        lost = {host.host for host in reported if host.state == "lost"}
+        for host in self.hosts:
+            if host.running and host.name in lost:
+                host.told_to_stop = True
+                host.signal(signal.SIGKILL)
 
     def _stop(self, note: str, *, patience: int) -> None:
         """End the hosts in good order; more than ``patience`` signals from the user, and at once."""
@@ -248,7 +261,8 @@ def _collect(
         log_tail = (blamed or [cluster.primary])[0].log_tail()
     if trouble or summary is None or summary.outcome == "failed":
         for host in cluster.hosts:
-            host.save_log(request.output / "job" / "logs" / f"{host.name}.log")
+            with contextlib.suppress(OSError):  # a full disk, most likely: the logs are the least of it
+                host.save_log(request.output / "job" / "logs" / f"{host.name}.log")
     shutil.rmtree(roots, ignore_errors=True)
     return JobResult(
         summary=summary,
@@ -278,6 +292,28 @@ def _read_failures(path: Path) -> list[Failure]:
             if len(failures) == MAX_FAILURES_READ:
                 break
     return failures
+
+
+def running_job(output: Path) -> str | None:
+    """The id of a job whose launcher is at work in ``output`` right now, if there is one."""
+    for roots in output.glob(f"{ROOTS_PREFIX}*/"):
+        try:
+            with _locked(roots, fcntl.LOCK_SH | fcntl.LOCK_NB):
+                pass
+        except BlockingIOError:
+            return roots.name.removeprefix(ROOTS_PREFIX)
+    return None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, operation: int) -> Iterator[None]:
+    """Hold a lock that goes with this process, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

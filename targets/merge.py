@@ -103,8 +103,8 @@ def merge(
         if mode == "sharded":
             _combine_job_files(hosts, output)
     except OSError as error:
-        name = f" ({error.filename})" if error.filename else ""
-        raise UserError(f"cannot merge the hosts' outputs into {output}: {error.strerror}{name}") from error
+        reason = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+        raise UserError(f"cannot merge the hosts' outputs into {output}: {reason}") from error
     return merged
 
 
@@ -223,7 +223,8 @@ def _move_parts(parts: Sequence[_Part], moves: dict[str, str], output: Path, mis
             keep = [kept and file not in missing for file, kept in zip(files, part.keep, strict=True)]
             if not any(keep):
                 continue
-            pq.write_table(table.filter(pa.array(keep)), part.path)
+            source = f"{part.path}.rewritten"  # the part itself stays whole, should the disk be full
+            pq.write_table(table.filter(pa.array(keep)), source)
         _move(source, str(output / target))
 
 

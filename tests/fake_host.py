@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Set
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,8 +46,9 @@ def main() -> int:
     write_frames(layout, cluster.current, unit=cluster.rank)
     reporting = spec.mode == "sharded" or cluster.is_primary
     served = [cluster.current] if spec.mode == "sharded" else list(cluster.hosts)
+    given_up = {argument.partition("@")[2] for argument in sys.argv if argument.startswith("leave-hanging@")}
     if reporting:
-        print_status(served)
+        print_status(served, lost=given_up if "lost" in behaviours else set())
     if "leave-hanging" in behaviours:
         hang(layout)
     if reporting:
@@ -104,13 +106,13 @@ def write_frames(layout: Layout, host: str, *, unit: int) -> None:
     (layout.root / "written").touch()
 
 
-def print_status(hosts: list[str]) -> None:
+def print_status(hosts: list[str], *, lost: Set[str] = frozenset()) -> None:
     status = {
         "elapsed_s": 1.0, "frames": 2, "videos": 1, "videos_done": 0, "videos_failed": 0,
         "units_done": 1, "frames_per_s": 2.0, "fraction": 0.5, "left_s": 1.0,
         "hosts": [
-            {"host": host, "state": "up", "slots": 1, "units": 1, "frames": 2, "busy_s": 1.0,
-             "busy_share": 0.9}
+            {"host": host, "state": "lost" if host in lost else "up", "slots": 1, "units": 1, "frames": 2,
+             "busy_s": 1.0, "busy_share": 0.9}
             for host in hosts
         ],
     }  # fmt: skip

@@ -187,6 +187,23 @@ def test_demo_spares_what_is_not_its_own(
     assert frame.exists()
 
 
+def test_two_jobs_do_not_share_an_output(
+    with_fake_hosts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: list[int] = []
+
+    def meanwhile(*arguments: object) -> None:
+        if not codes:
+            codes.append(-1)
+            codes[0] = call(monkeypatch)
+
+    monkeypatch.setattr("targets.progress.PlainView.update", meanwhile)
+    assert call(monkeypatch) == 0
+    assert codes == [2]
+    assert "is running in --output" in capsys.readouterr().err
+    assert list(with_fake_hosts.glob("output/frames/*/*.jpg"))
+
+
 def test_users_own_job_in_the_demos_place_is_safe_from_the_next_demo(
     with_fake_hosts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,6 +182,18 @@ def test_host_that_does_not_leave_is_killed(
     wait_until_gone(pids)
 
 
+def test_host_that_the_coordinator_gave_up_is_not_waited_for(
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LEAVE_GRACE_S", 3600.0)
+    pids = record_pids(monkeypatch)
+    command = fake("lost", "leave-hanging@algo-2")
+    result = local.run_local(make_request(2), view=RecordingView(), command=command)
+    assert result.exit_code("report") == EXIT_DONE
+    assert len(pids) == 2
+    wait_until_gone(pids)
+
+
 @pytest.mark.parametrize("interrupts", [1, 2])
 def test_interrupt_ends_every_process(
     make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, interrupts: int
