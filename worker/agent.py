@@ -19,8 +19,8 @@ from common.layout import Layout
 from common.media import UnitResult
 from common.spec import JobSpec
 from common.transport import HostLink
+from worker.pipe import Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher
-from worker.slot import Running, SlotUp, Staged, staging_folder
 from worker.slots import SlotProcess, start_fork_server
 
 HELLO_S = 2.0

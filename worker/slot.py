@@ -12,55 +12,24 @@ import threading
 import time
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 import msgspec
 
 from common.layout import Layout
-from common.media import UnitResult, VideoInfo
+from common.media import VideoInfo
 from common.messages import Assign, Extract, Failed, FailedKind, Lease, Probe, Probed, UnitProgress, clip_text
 from common.sampling import Sampling, parse_sampling
 from common.spec import JobSpec
 from worker.extract import extract
 from worker.media import MediaError, OpenVideo
+from worker.pipe import Cancel, FromSlot, Running, SlotUp, Staged, ToSlot, staging_folder
 from worker.probe import probe
 
 PROGRESS_S = 0.5
 
 
-class SlotUp(msgspec.Struct, frozen=True, tag="up"):
-    """The process has loaded its libraries and waits for work."""
-
-
-class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
-    """From the agent: give up this attempt at the next GOP."""
-
-    lease: Lease
-
-
-class Running(msgspec.Struct, frozen=True, tag="running"):
-    """How far the running attempt is."""
-
-    progress: UnitProgress
-
-
-class Staged(msgspec.Struct, frozen=True, tag="staged"):
-    """An extraction is complete, its files lie in its staging folder."""
-
-    lease: Lease
-    result: UnitResult
-
-
-ToSlot = Assign | Cancel
-FromSlot = SlotUp | Running | Staged | Probed | Failed
-
 _encoder = msgspec.msgpack.Encoder()
 _from_agent: msgspec.msgpack.Decoder[ToSlot] = msgspec.msgpack.Decoder(ToSlot)
-
-
-def staging_folder(layout: Layout, lease: Lease) -> Path:
-    """Where the frames of one attempt wait for its commit."""
-    return layout.staging / f"{lease.unit}-{lease.attempt}"
 
 
 class Slot:

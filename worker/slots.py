@@ -7,14 +7,16 @@ import signal
 import time
 from collections.abc import Iterator
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 import msgspec
 
+from common.errors import UserError
 from common.layout import Layout
 from common.messages import Assign, Lease
 from common.spec import JobSpec
-from worker.slot import Cancel, FromSlot, ToSlot, run_slot
+from worker.pipe import Cancel, FromSlot, ToSlot
 
 _decoder: msgspec.msgpack.Decoder[FromSlot] = msgspec.msgpack.Decoder(FromSlot)
 _encoder = msgspec.msgpack.Encoder()
@@ -33,6 +35,13 @@ def start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _enter(connection: Connection, layout: Layout, spec: JobSpec) -> None:
+    """In the slot process. The agent itself never loads the media libraries."""
+    from worker.slot import run_slot
+
+    run_slot(connection, layout, spec)
+
+
 class SlotProcess:
     """One slot process and what it is doing."""
 
@@ -46,9 +55,15 @@ class SlotProcess:
         context = multiprocessing.get_context("forkserver")
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=run_slot, args=(theirs, layout, spec), name=f"slot-{number}", daemon=True
+            target=_enter, args=(theirs, layout, spec), name=f"slot-{number}", daemon=True
         )
-        self._process.start()
+        try:
+            self._process.start()
+        except (EOFError, OSError) as error:
+            raise UserError(
+                f"slot processes cannot be started ({error or type(error).__name__}): "
+                "see the lines above, and whether memory and process limits allow it"
+            ) from error
         theirs.close()
 
     @property

@@ -1,0 +1,43 @@
+"""What an agent and its slot processes say to each other. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from common.layout import Layout
+from common.media import UnitResult
+from common.messages import Assign, Failed, Lease, Probed, UnitProgress
+
+
+class SlotUp(msgspec.Struct, frozen=True, tag="up"):
+    """The process has loaded its libraries and waits for work."""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """From the agent: give up this attempt at the next GOP."""
+
+    lease: Lease
+
+
+class Running(msgspec.Struct, frozen=True, tag="running"):
+    """How far the running attempt is."""
+
+    progress: UnitProgress
+
+
+class Staged(msgspec.Struct, frozen=True, tag="staged"):
+    """An extraction is complete, its files lie in its staging folder."""
+
+    lease: Lease
+    result: UnitResult
+
+
+ToSlot = Assign | Cancel
+FromSlot = SlotUp | Running | Staged | Probed | Failed
+
+
+def staging_folder(layout: Layout, lease: Lease) -> Path:
+    """Where the frames of one attempt wait for its commit."""
+    return layout.staging / f"{lease.unit}-{lease.attempt}"
