@@ -213,7 +213,6 @@ def _plan_manifest(parts: Sequence[_Part]) -> dict[str, str]:
 
 
 def _move_parts(parts: Sequence[_Part], moves: dict[str, str], output: Path, missing: set[str]) -> None:
-    (output / "manifest").mkdir(parents=True, exist_ok=True)
     by_path = {str(part.path): part for part in parts}
     for target, source in moves.items():
         part = by_path[source]
@@ -225,6 +224,7 @@ def _move_parts(parts: Sequence[_Part], moves: dict[str, str], output: Path, mis
                 continue
             source = f"{part.path}.rewritten"  # the part itself stays whole, should the disk be full
             pq.write_table(table.filter(pa.array(keep)), source)
+        (output / target).parent.mkdir(parents=True, exist_ok=True)
         _move(source, str(output / target))
 
 

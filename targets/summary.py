@@ -42,8 +42,10 @@ def print_result(console: Console, request: JobRequest, result: JobResult) -> No
         say(f"  | {line}")
     if (request.output / "job" / "logs").is_dir():
         say(f"Logs:     {request.output / 'job' / 'logs'}")
-    say(f"Frames:   {request.output / 'frames'}")
-    say(f"Manifest: {request.output / 'manifest'}")
+    if result.frames_merged:
+        say(f"Frames:   {request.output / 'frames'}")
+        say(f"Manifest: {request.output / 'manifest'}")
+    say(f"Report:   {request.output / 'job'}")
 
 
 def _host_table(summary: Summary) -> Table:

@@ -173,7 +173,7 @@ def test_no_journal_commits_nothing(hosts: Hosts) -> None:
     hosts.add("a", [("frames/v/0.jpg", 0, 1)])
     merged = hosts.merge()
     assert (merged.frames, merged.dropped_rows) == (0, 1)
-    assert not list((hosts.output / "manifest").iterdir())
+    assert not list(hosts.output.iterdir())
 
 
 @pytest.mark.parametrize("file", ["frames/../../x.jpg", "/etc/x.jpg", "job/x.jpg", "frames", "frames//x.jpg"])
