@@ -87,20 +87,25 @@ class LocalHost:
             # Only an agent that is not yet reaped keeps its group's number from being given to others.
             ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is not None:
-                self.signal(signal.SIGKILL)
+                self.kill()
                 self.returncode = self._process.wait()
         return self._read_statuses()
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the whole process group, as long as its agent has not been reaped."""
+    def terminate(self) -> None:
+        """Ask the agent to leave, as ``docker stop`` asks the first process of a container and no other."""
+        if self._process is not None and self.returncode is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill the whole process group, as long as its agent has not been reaped."""
         if self._process is not None and self.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill whatever is left of the group and wait for the agent."""
         if self.running and self._process is not None:
-            self.signal(signal.SIGKILL)
+            self.kill()
             self.returncode = self._process.wait()
         if self._reader is not None:
             self._read_statuses()

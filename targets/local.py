@@ -167,7 +167,7 @@ class _LocalCluster:
     def close(self) -> None:
         """Kill and reap whatever still runs."""
         for host in self.hosts:
-            host.signal(signal.SIGKILL)
+            host.kill()
         for host in self.hosts:
             host.close()
 
@@ -178,7 +178,7 @@ class _LocalCluster:
         for host in self.hosts:
             if host.running and host.name in lost:
                 host.told_to_stop = True
-                host.signal(signal.SIGKILL)
+                host.kill()
 
     def _stop(self, note: str, *, patience: int) -> None:
         """End the hosts in good order; more than ``patience`` signals from the user, and at once."""
@@ -188,7 +188,7 @@ class _LocalCluster:
         for host in self.hosts:
             if host.running:
                 host.told_to_stop = True
-                host.signal(signal.SIGTERM)
+                host.terminate()
         while any(host.running for host in self.hosts):
             if time.monotonic() >= kill_at or self._interrupts.count > patience:
                 return

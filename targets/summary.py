@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +12,7 @@ from targets.display import natural_key, percent, printable
 from targets.job import JobRequest, JobResult
 
 MAX_FAILURES_SHOWN = 20
+MAX_NOTES_SHOWN = 20
 
 
 def print_result(console: Console, request: JobRequest, result: JobResult) -> None:
@@ -36,8 +35,8 @@ def print_result(console: Console, request: JobRequest, result: JobResult) -> No
         say(line)
     for trouble in result.trouble:
         say(f"Trouble: {trouble}", style="red")
-    for note in summary.notes if summary is not None else []:
-        say(f"Note: {note}")
+    for line in _note_lines(summary.notes if summary is not None else []):
+        say(line)
     for line in result.log_tail:
         say(f"  | {line}")
     if (request.output / "job" / "logs").is_dir():
@@ -90,7 +89,14 @@ def _failure_lines(summary: Summary | None, failures: list[Failure]) -> list[str
     lines = [f"Failed: {_place(failure)}: {failure.reason}" for failure in failures[:MAX_FAILURES_SHOWN]]
     total = max(len(failures), summary.failures if summary is not None else 0)
     if total > len(lines):
-        lines.append(f"and {total - len(lines):,} more in {Path('job') / 'failures.jsonl'}")
+        lines.append(f"and {total - len(lines):,} more in job/failures.jsonl")
+    return lines
+
+
+def _note_lines(notes: list[str]) -> list[str]:
+    lines = [f"Note: {note}" for note in notes[:MAX_NOTES_SHOWN]]
+    if len(notes) > len(lines):
+        lines.append(f"and {len(notes) - len(lines):,} more notes in job/summary.json")
     return lines
 
 

@@ -98,6 +98,12 @@ def test_long_list_of_failures_is_cut() -> None:
     assert "and 5 more in job/failures.jsonl" in lines
 
 
+def test_long_list_of_notes_is_cut() -> None:
+    lines = printed(result(summary(notes=[f"note {number}" for number in range(22)])))
+    assert sum(line.startswith("Note: ") for line in lines) == 20
+    assert "and 2 more notes in job/summary.json" in lines
+
+
 def test_range_that_failed_is_named() -> None:
     lines = printed(result(summary(), failures=[failure("a.mp4", start_s=1.5, stop_s=None)]))
     assert "Failed: a.mp4 from 1.50 s to the end: not a video" in lines
