@@ -51,16 +51,17 @@ def main() -> int:
         print_status(served, lost=given_up if "lost" in behaviours else set())
     if "leave-hanging" in behaviours:
         hang(layout)
+    (layout.root / "written").touch()
     if reporting:
-        if "no-summary" in behaviours:
-            print("cannot go on: \x1b[31mno reason\nnone at all", file=sys.stderr, flush=True)
-            write_journal(layout, cluster, served)
-            return 3
         for host in served:
             if f"die@{host}" in sys.argv:
                 wait_for_death(layout.root.parent / host / "dying")
             else:
                 wait_for(layout.root.parent / host / "written")
+        if "no-summary" in behaviours:
+            print("cannot go on: \x1b[31mno reason\nnone at all", file=sys.stderr, flush=True)
+            write_journal(layout, cluster, served)
+            return 3
         write_journal(layout, cluster, [host for host in served if f"die@{host}" not in sys.argv])
         write_account(layout, spec.job_id, spec.mode, served)
     return 1 if "fail" in behaviours else 0
@@ -70,6 +71,7 @@ def hang(layout: Layout) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     (layout.root / "pids").write_text(f"{os.getpid()} {child.pid}")
+    (layout.root / "written").touch()
     print_status(["whoever"])
     while True:
         signal.pause()
@@ -103,7 +105,6 @@ def write_frames(layout: Layout, host: str, *, unit: int) -> None:
     )
     (layout.output / "manifest").mkdir()
     pq.write_table(table, layout.output / "manifest" / f"{host}-0.parquet")
-    (layout.root / "written").touch()
 
 
 def print_status(hosts: list[str], *, lost: Set[str] = frozenset()) -> None:
