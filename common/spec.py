@@ -20,7 +20,7 @@ DEFAULT_QUALITY = 95  # OpenCV's own default for JPEG
 Mode = Literal["coordinated", "sharded"]
 ImageFormat = Literal["jpg", "png"]
 OnError = Literal["report", "fail"]
-CutRule = Literal["keyframes", "anywhere"]
+CutRule = Literal["keyframes", "anywhere", "never"]
 
 
 class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,8 +33,8 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SchedulingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes and times of the scheduler; users keep the defaults, tests force small ones.
 
-    ``cut="anywhere"`` cuts units at any sample, as tests of exactness want it; ``"keyframes"`` only
-    where a keyframe is expected, so that nothing is decoded twice.
+    ``cut="keyframes"`` ends units only where a keyframe is expected, so that nothing is decoded twice;
+    ``"anywhere"`` at any sample, as tests of exactness want it; ``"never"`` makes a unit of each video.
     """
 
     unit_min_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0

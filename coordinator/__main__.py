@@ -9,6 +9,8 @@ import sys
 import time
 from types import FrameType
 
+import msgspec
+
 from common.cluster import read_cluster
 from common.errors import UserError
 from common.layout import Layout
@@ -49,6 +51,9 @@ def main() -> int:
             listing = list_videos(layout.videos)
             alone = spec.mode == "sharded"
             videos = shard(listing.videos, cluster.rank, cluster.size) if alone else listing.videos
+            if alone:
+                whole = msgspec.structs.replace(spec.scheduling, cut="never")
+                spec = msgspec.structs.replace(spec, scheduling=whole)
             problems = [] if alone and not cluster.is_primary else listing.problems
             journal.append({"event": "start", "job": spec.job_id, "fps": spec.fps, "videos": len(videos)})
             core = Core(

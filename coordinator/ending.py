@@ -41,10 +41,11 @@ class Ending:
         return m.End(failed=self._reason)
 
     def stop(self, reason: str, peers: Set[bytes], now: float) -> None:
-        """Somebody wants the job to end now."""
-        if self.begun:
-            return
+        """Somebody wants the job to end now; one that is over already waits for nobody any more."""
         self.stopping = True
+        if self._deadline is not None:
+            self._deadline = min(self._deadline, now + STOP_WAIT_S)
+            return
         self._begin(reason, peers, now + STOP_WAIT_S)
 
     def conclude(self, outcome: Outcome, reason: str, peers: Set[bytes], now: float) -> None:

@@ -70,7 +70,7 @@ def cut_position(
     None means at the video's end: it cannot be cut, or what would remain is less than half a unit. A
     position may be wrong only in cost, never in the frames given.
     """
-    if not info.seekable or info.duration_s <= 0:
+    if rule == "never" or not info.seekable or info.duration_s <= 0:
         return None
     time_base = info.time_base
     begin_s = float(sampling.offset_of(start, time_base))

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.report import Failure, Summary
-from common.spec import ImageOptions, Mode, OnError
+from common.spec import ImageOptions, Mode, OnError, SchedulingOptions
+
+# all hosts of one machine start within seconds
+LOCAL_SCHEDULING = SchedulingOptions(host_wait_s=60.0)
 
 EXIT_DONE = 0
 EXIT_LOST = 1  # frames were lost, or something failed under --on-error fail
@@ -26,6 +29,7 @@ class JobRequest:
     mode: Mode
     image: ImageOptions
     on_error: OnError
+    scheduling: SchedulingOptions = LOCAL_SCHEDULING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,6 +124,7 @@ class _LocalCluster:
             slots_per_host=request.slots_per_instance,
             endpoint=endpoint,
             status_interval_s=STATUS_INTERVAL_S,
+            scheduling=request.scheduling,
         )
         names = sorted(host.name for host in self.hosts)
         try:
@@ -152,6 +153,7 @@ class _LocalCluster:
                 self._stop("interrupted: stopping, and keeping what is whole", patience=1)
                 return
             self._poll()
+            self._dismiss_primary()
             if self._request.mode == "coordinated" and not self.primary.running:
                 if not _has_summary(self.primary):
                     self._stop("the coordinator is gone: stopping the other hosts", patience=0)
@@ -170,6 +172,15 @@ class _LocalCluster:
             host.kill()
         for host in self.hosts:
             host.close()
+
+    def _dismiss_primary(self) -> None:
+        """Do not let the primary wait for hosts that have died before they could join."""
+        others = (host for host in self.hosts if host is not self.primary)
+        if self.primary.told_to_stop or not self.primary.running or any(host.running for host in others):
+            return
+        if any(host.returncode for host in self.hosts) and _has_summary(self.primary):
+            self.primary.told_to_stop = True
+            self.primary.terminate()
 
     def _kill_lost(self) -> None:
         """End the hosts that the coordinator gave up: they are stopped or hang, and will not leave."""

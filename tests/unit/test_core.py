@@ -101,6 +101,12 @@ class Bench:
             found = [(index, info(seconds)) for index in unit.files]
             self.say(host, m.Probed(lease=unit.lease, found=found, refused=[], seconds=0.01))
 
+    def state_of(self, unit: Unit) -> UnitState:
+        return self.core.pool.units[unit.id].state
+
+    def host_state(self, host: str) -> str:
+        return self.core.hosts[host].state
+
     def running(self, host: str) -> list[Unit]:
         units = self.core.pool.units
         return [units[number] for number in sorted(self.core.hosts[host].held)]
@@ -222,10 +228,10 @@ def test_what_a_silent_host_had_is_done_first_by_another() -> None:
     lease = lost.lease
     bench.hello("b")
     bench.say("b", m.Ready(slots=1), after_s=29)
-    assert lost.state is UnitState.LEASED
+    assert bench.state_of(lost) is UnitState.LEASED
     bench.say("b", m.Progress(units=[]), after_s=0.5)
     bench.tell(Tick(), after_s=1)
-    assert bench.core.hosts["a"].state == "lost"
+    assert bench.host_state("a") == "lost"
     bench.finish("b", bench.running("b")[0])
     assert bench.running("b") == [lost]
     assert lost.lease == m.Lease(lease.unit, lease.attempt + 1)
@@ -248,7 +254,7 @@ def test_an_answer_from_a_fenced_attempt_is_discarded() -> None:
         lease=old, frames=9, suspect=0, bytes=1, decoded=9, errors=0, saw_end=False, seconds=1.0, notes=[]
     )
     assert bench.say("a", late) == [(b"a", m.Discard(lease=old))]
-    assert unit.state is UnitState.LEASED
+    assert bench.state_of(unit) is UnitState.LEASED
     assert unit.host == "b"
 
 
@@ -259,12 +265,12 @@ def test_a_host_that_comes_back_goes_on_with_what_nobody_took() -> None:
     unit = bench.running("a")[0]
     lease = unit.lease
     bench.tell(Tick(), after_s=31)
-    assert unit.state is UnitState.PENDING
+    assert bench.state_of(unit) is UnitState.PENDING
     said = bench.hello("a", running=(lease,))
     assert not any(isinstance(message, m.Discard) for _, message in said)
     assert unit.lease == lease
     bench.finish("a", unit)
-    assert unit.state is UnitState.DONE
+    assert bench.state_of(unit) is UnitState.DONE
 
 
 def test_what_is_done_is_not_undone_by_an_echo() -> None:
@@ -284,7 +290,7 @@ def test_what_is_done_is_not_undone_by_an_echo() -> None:
     bench.tell(Tick(), after_s=31)
     said = bench.hello("a", running=(unit.lease,))
     assert not any(isinstance(message, m.Discard) for _, message in said)
-    assert unit.state is UnitState.DONE
+    assert bench.state_of(unit) is UnitState.DONE
 
 
 def test_a_host_started_again_loses_what_its_old_process_had() -> None:
@@ -333,7 +339,7 @@ def test_an_assignment_that_never_arrived_is_given_again() -> None:
         lease=first, frames=9, suspect=0, bytes=1, decoded=9, errors=0, saw_end=False, seconds=1.0, notes=[]
     )
     assert bench.say("a", late) == [(b"a", m.Discard(lease=first))]
-    assert unit.state is UnitState.LEASED
+    assert bench.state_of(unit) is UnitState.LEASED
 
 
 def test_an_unanswered_commit_is_repeated() -> None:
@@ -352,9 +358,9 @@ def test_a_cut_off_host_is_lost_before_its_lease_is_over() -> None:
     bench.hello("a")
     bench.tell(Unreachable(peer=b"a"))
     bench.tell(Tick(), after_s=9)
-    assert bench.core.hosts["a"].state == "up"
+    assert bench.host_state("a") == "up"
     bench.tell(Tick(), after_s=2)
-    assert bench.core.hosts["a"].state == "lost"
+    assert bench.host_state("a") == "lost"
 
 
 def failed(unit: Unit, kind: m.FailedKind, text: str = "boom") -> m.Failed:
@@ -483,9 +489,9 @@ def test_native_frames_are_numbered_in_order_of_display() -> None:
     bench.probe_all("a", 600.0)
     first, second, third = bench.running("a")
     assert bench.say("a", bench.done("a", third, frames=7))[:0] == []
-    assert third.state is UnitState.STAGED
+    assert bench.state_of(third) is UnitState.STAGED
     bench.say("a", bench.done("a", second, frames=4))
-    assert second.state is UnitState.STAGED
+    assert bench.state_of(second) is UnitState.STAGED
     said = bench.say("a", bench.done("a", first, frames=10))
     commits = [message for _, message in said if isinstance(message, m.Commit)]
     assert commits == [

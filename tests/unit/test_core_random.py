@@ -176,7 +176,7 @@ class World:
                     self.say(host, m.Committed(leases=[lease]))
             case m.Discard(lease=lease):
                 for place in (host.running, host.staged, host.published):
-                    place.pop(lease, None)  # type: ignore[attr-defined]
+                    place.pop(lease, None)
             case m.End():
                 self.say(host, m.Bye(reason=""))
             case _:
@@ -239,7 +239,7 @@ def test_every_sample_is_committed_exactly_once(seed: int, fps: str) -> None:
     ]
     for index, length in enumerate(world.lengths):
         entries = [entry for entry in world.committed if entry["video"] == str(index)]
-        ranges = sorted((entry["start"], entry["stop"] or float("inf"), entry["frames"]) for entry in entries)  # type: ignore[type-var]
+        ranges = sorted((entry["start"], entry["stop"] or float("inf"), entry["frames"]) for entry in entries)
         assert len({start for start, _, _ in ranges}) == len(ranges), "a range was committed twice"
         lost = sum(world.frames(index, unit.start, unit.stop) for unit in given_up if unit.video == index)
         total = sum(int(str(frames)) for _, _, frames in ranges)
