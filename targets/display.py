@@ -54,12 +54,12 @@ def natural_key(name: str) -> tuple[str, int, str]:
 
 
 class SlowStep:
-    """A bar for a step of known length; it shows only if the step takes over ``SLOW_S`` seconds."""
+    """A bar for a step of known length; it shows only ``SLOW_S`` seconds after the first update."""
 
     def __init__(self, console: Console, label: str) -> None:
         self._console = console
         self._label = label
-        self._started = time.monotonic()
+        self._started: float | None = None
         self._progress: Progress | None = None
         self._task = TaskID(0)
 
@@ -74,6 +74,8 @@ class SlowStep:
 
     def update(self, done: int, total: int) -> None:
         """``done`` of ``total`` parts are done."""
+        if self._started is None:
+            self._started = time.monotonic()
         if self._progress is None:
             if time.monotonic() - self._started < SLOW_S:
                 return

@@ -133,11 +133,15 @@ class LocalHost:
 
     def save_log(self, target: Path) -> None:
         """Copy the log without its statuses; a host that printed nothing else leaves no copy."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("rb") as source, target.open("wb") as copy:
-            copy.writelines(line for line in source if not line.startswith(_PREFIX))
-        if target.stat().st_size == 0:
-            target.unlink()
+        with self.log.open("rb") as log:
+            lines = (line for line in log if not line.startswith(_PREFIX))
+            first = next(lines, None)
+            if first is None:
+                return
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as copy:
+                copy.write(first)
+                copy.writelines(lines)
 
     def _read_statuses(self) -> bool:
         if self._reader is None:

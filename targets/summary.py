@@ -64,8 +64,7 @@ def _figures(summary: Summary) -> list[str]:
     suspect = f", {summary.suspect_frames:,} of them suspect" if summary.suspect_frames else ""
     retries = f", {summary.retries:,} retried" if summary.retries else ""
     videos = f"{summary.videos_done:,} of {summary.videos:,} videos{failed}"
-    work = f"{summary.work_s:.1f} s of work on {summary.speed:g} slots"
-    bound = f"lower bound W/S {summary.lower_bound_s:.1f} s ({work})"
+    bound = f"lower bound W/S = {summary.work_s:.1f} s / {summary.speed:g} = {summary.lower_bound_s:.1f} s"
     frames = f"{summary.frames:,} frames{suspect} ({_size(summary.bytes)})"
     return [
         f"{frames} from {videos}, in {summary.units:,} units{retries}",

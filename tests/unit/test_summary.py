@@ -66,7 +66,7 @@ def test_table_figures_and_places() -> None:
     hosts = [line.split() for line in lines if line.lstrip().startswith("algo-")]
     assert hosts == [[f"algo-{number}", "1", "20", "1,415", "19.0", "5", "%"] for number in (1, 2, 10)]
     assert "2,830 frames (123.5 MB) from 11 of 12 videos, 1 failed, in 40 units" in lines
-    assert "makespan 20.0 s, lower bound W/S 19.0 s (38.0 s of work on 2 slots), efficiency 95 %" in lines
+    assert "makespan 20.0 s, lower bound W/S = 38.0 s / 2 = 19.0 s, efficiency 95 %" in lines
     assert lines[-3:] == ["Frames:   /out/frames", "Manifest: /out/manifest", "Report:   /out/job"]
 
 
