@@ -46,6 +46,11 @@ def percent(share: float) -> str:
     return f"{min(max(share, 0.0), 1.0) * 100:.0f} %"
 
 
+def count_of(number: int, noun: str) -> str:
+    """``1 video``, ``2,000 videos``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def natural_key(name: str) -> tuple[str, int, str]:
     """Sorts algo-2 before algo-10, for people; nothing but the display may depend on it."""
     stem = name.rstrip("0123456789")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.report import HostStatus, Status
-from targets.display import clock, natural_key, percent, printable
+from targets.display import clock, count_of, natural_key, percent, printable
 
 PLAIN_INTERVAL_S = 5.0
 MAX_HOST_LINES = 16
@@ -86,11 +86,11 @@ def plain_line(status: Status) -> str:
     pieces = (
         clock(status.elapsed_s),
         percent(status.fraction),
-        _count(status.frames, "frame"),
+        count_of(status.frames, "frame"),
         _videos(status),
         f"{status.frames_per_s:,.0f} frames/s",
         _left(status),
-        f"{_count(len(up), 'host')} {percent(busy)} busy",
+        f"{count_of(len(up), 'host')} {percent(busy)} busy",
     )
     return "  ".join(pieces)
 
@@ -123,7 +123,7 @@ def _host_lines(hosts: list[HostStatus]) -> Table:
 
 def _hosts_in_short(hosts: list[HostStatus]) -> list[Text]:
     up = [host for host in hosts if host.state == "up"]
-    states = [f"{len(up):,} of {_count(len(hosts), 'host')} up"]
+    states = [f"{len(up):,} of {count_of(len(hosts), 'host')} up"]
     lost = [printable(host.host) for host in hosts if host.state == "lost"]
     if lost:
         states.append(f"lost: {', '.join(lost[:3])}{' ...' if len(lost) > 3 else ''}")
@@ -147,12 +147,8 @@ def _fixed(text: str, *, style: str = "") -> Text:
 
 def _videos(status: Status) -> str:
     failed = f" ({status.videos_failed:,} failed)" if status.videos_failed else ""
-    return f"{status.videos_done:,} of {_count(status.videos, 'video')}{failed}"
+    return f"{status.videos_done:,} of {count_of(status.videos, 'video')}{failed}"
 
 
 def _left(status: Status) -> str:
     return "--:-- left" if status.left_s is None else f"{clock(status.left_s)} left"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

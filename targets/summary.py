@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.report import Failure, Summary
-from targets.display import natural_key, percent, printable
+from targets.display import count_of, natural_key, percent, printable
 from targets.job import JobRequest, JobResult
 
 MAX_FAILURES_SHOWN = 20
@@ -25,10 +25,12 @@ def print_result(console: Console, request: JobRequest, result: JobResult) -> No
     if summary is None:
         say(_without_summary(result), style="bold red")
     else:
-        if summary.hosts:
+        if summary.videos == 0:
+            say(f"There is nothing to extract: no files were found in {request.input}")
+        else:
             console.print(_host_table(summary))
-        for line in _figures(summary):
-            say(line)
+            for line in _figures(summary):
+                say(line)
         if summary.outcome != "completed":
             say(f"The job {_ended(summary)}.", style="bold red")
     for line in _failure_lines(summary, result.failures):
@@ -63,11 +65,11 @@ def _figures(summary: Summary) -> list[str]:
     failed = f", {summary.videos_failed:,} failed" if summary.videos_failed else ""
     suspect = f", {summary.suspect_frames:,} of them suspect" if summary.suspect_frames else ""
     retries = f", {summary.retries:,} retried" if summary.retries else ""
-    videos = f"{summary.videos_done:,} of {summary.videos:,} videos{failed}"
+    videos = f"{summary.videos_done:,} of {count_of(summary.videos, 'video')}{failed}"
     bound = f"lower bound W/S = {summary.work_s:.1f} s / {summary.speed:g} = {summary.lower_bound_s:.1f} s"
-    frames = f"{summary.frames:,} frames{suspect} ({_size(summary.bytes)})"
+    frames = f"{count_of(summary.frames, 'frame')}{suspect} ({_size(summary.bytes)})"
     return [
-        f"{frames} from {videos}, in {summary.units:,} units{retries}",
+        f"{frames} from {videos}, in {count_of(summary.units, 'unit')}{retries}",
         f"makespan {summary.makespan_s:.1f} s, {bound}, efficiency {percent(summary.efficiency)}",
     ]
 

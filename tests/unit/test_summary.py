@@ -92,6 +92,13 @@ def test_hostile_names_stay_on_their_line_on_any_terminal() -> None:
         assert shown[4].removeprefix("Failed: ").replace("\\xe9", "é") == "é \\u202e.mp4: not a video"
 
 
+def test_folder_without_files_is_told() -> None:
+    lines = printed(
+        result(summary(videos=0, videos_done=0, videos_failed=0, frames=0, failures=0), frames_merged=0)
+    )
+    assert lines == ["There is nothing to extract: no files were found in /in", "Report:   /out/job"]
+
+
 def test_long_list_of_failures_is_cut() -> None:
     lines = printed(result(summary(failures=25), failures=[failure(f"{n}.mp4") for n in range(25)]))
     assert sum(line.startswith("Failed: ") for line in lines) == 20
