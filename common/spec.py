@@ -35,10 +35,12 @@ class SchedulingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     ``cut="keyframes"`` ends units only where a keyframe is expected, so that nothing is decoded twice;
     ``"anywhere"`` at any sample, as tests of exactness want it; ``"never"`` makes a unit of each video.
+    ``unit_span_s`` makes all units of so many seconds of video, whatever they cost.
     """
 
     unit_min_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     unit_cap_s: Annotated[float, msgspec.Meta(gt=0)] = 15.0
+    unit_span_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     cut: CutRule = "keyframes"
     heartbeat_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     lease_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0

@@ -157,7 +157,7 @@ class Pool:
     def _cut_extraction(self, index: int, size_s: float) -> Unit:
         video = self.videos[index]
         assert video.info is not None
-        span_s = size_s * self.rate(video) / video.px_per_s
+        span_s = self.options.unit_span_s or size_s * self.rate(video) / video.px_per_s
         stop = policy.cut_position(
             video.info, self.sampling, start=video.next_start, span_s=span_s, rule=self.options.cut
         )

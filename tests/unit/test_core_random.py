@@ -1,6 +1,6 @@
-"""The core against random hosts over links that lose, delay, repeat and reorder: nothing is lost or done twice.
+"""The core against random hosts, and links that lose, delay, repeat and reorder.
 
-Hosts are small models of the agent. Every run must end with each sample committed exactly once, whatever
+Nothing is lost or done twice. Hosts are small models of the agent. Every run must end with each sample committed exactly once, whatever
 the seed; a failing seed is its own reproduction.
 """
 

@@ -1,0 +1,174 @@
+"""Faults in the middle of a job: it ends with exit code 0 and the same tree, or says why it cannot."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import Job, check_output, failures, run_job, summary, tree
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"
+)
+
+
+@pytest.fixture(scope="module")
+def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough work for some seconds on three hosts."""
+    folder = tmp_path_factory.mktemp("faults")
+    for number in range(10):
+        for name in ("h264-closed.mp4", "h264-open-mkv.mkv", "hevc-open-mp4.mp4", "vp9.webm"):
+            shutil.copy(clips / name, folder / f"{number}-{name}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    output = tmp_path_factory.mktemp("expected") / "out"
+    run_job(source, output, instances=2, fps="native")
+    return tree(output)
+
+
+def start(source: Path, tmp_path: Path) -> Job:
+    return Job(source, tmp_path / "out", instances=3, fps="native")
+
+
+def ends_well(job: Job, expected: dict[str, str]) -> None:
+    assert job.wait() == 0, job.text
+    check_output(job.output)
+    assert tree(job.output) == expected
+    assert job.leftovers() == []
+
+
+@pytest.mark.parametrize("host", ["algo-1", "algo-2"])
+def test_a_slot_is_killed(source: Path, tmp_path: Path, expected: dict[str, str], host: str) -> None:
+    job = start(source, tmp_path)
+    job.until_extracting(host)
+    (slot,) = job.until(lambda: job.pids(host, slots=True))
+    os.kill(slot, signal.SIGKILL)
+    ends_well(job, expected)
+
+
+def test_slots_are_killed_again_and_again(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:
+    job = start(source, tmp_path)
+    chance = random.Random(1)
+    for _ in range(6):
+        host = chance.choice(["algo-1", "algo-2", "algo-3"])
+        pids = job.until(lambda host=host: job.pids(host, slots=True))  # type: ignore[misc]
+        os.kill(chance.choice(pids), signal.SIGKILL)
+        killed = len([entry for entry in job.journal() if entry["event"] == "committed"])
+        job.until(lambda n=killed: len([e for e in job.journal() if e["event"] == "committed"]) > n)  # type: ignore[misc]
+    ends_well(job, expected)
+
+
+def test_a_host_is_killed(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:
+    job = start(source, tmp_path)
+    job.until_extracting("algo-2")
+    job.kill_group("algo-2", signal.SIGKILL)
+    ends_well(job, expected)
+    assert [host.state for host in summary(job.output).hosts] == ["left", "lost", "left"]
+
+
+def test_a_host_is_killed_before_it_does_anything(
+    source: Path, tmp_path: Path, expected: dict[str, str]
+) -> None:
+    job = start(source, tmp_path)
+    job.until(lambda: job.pids("algo-3", slots=False))
+    job.kill_group("algo-3", signal.SIGKILL)
+    ends_well(job, expected)
+
+
+def test_a_host_stops_for_longer_than_its_lease_and_comes_back(
+    source: Path, tmp_path: Path, expected: dict[str, str]
+) -> None:
+    job = start(source, tmp_path)
+    job.until_extracting("algo-3")
+    job.kill_group("algo-3", signal.SIGSTOP)
+    job.until(lambda: any(e["event"] == "host_lost" and e["host"] == "algo-3" for e in job.journal()))
+    job.kill_group("algo-3", signal.SIGCONT)
+    ends_well(job, expected)
+
+
+def test_a_host_stops_for_ever(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:
+    job = start(source, tmp_path)
+    job.until_extracting("algo-2")
+    job.kill_group("algo-2", signal.SIGSTOP)
+    ends_well(job, expected)
+
+
+def test_the_agent_alone_is_killed(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:
+    job = start(source, tmp_path)
+    job.until_extracting("algo-2")
+    (agent,) = job.pids("algo-2", slots=False)
+    os.kill(agent, signal.SIGKILL)
+    ends_well(job, expected)
+
+
+def test_a_file_vanishes(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:
+    private = tmp_path / "in"
+    shutil.copytree(source, private)
+    job = Job(private, tmp_path / "out", instances=3, fps="native")
+    job.until_extracting("algo-2")
+    (private / "0-vp9.webm").unlink()
+    (private / "1-vp9.webm").unlink()
+    assert job.wait() == 0, job.text
+    check_output(job.output)
+    gone = failures(job.output)
+    for video in gone:
+        assert video in ("0-vp9.webm", "1-vp9.webm")
+        assert "vanished" in gone[video].reason
+        assert video in job.text
+    # whatever was read before is right, and nothing else is lost
+    found = tree(job.output)
+    assert found.items() <= expected.items()
+    assert {name for name in expected if "vp9" not in name} <= found.keys()
+
+
+def test_the_coordinator_is_killed(source: Path, tmp_path: Path) -> None:
+    job = start(source, tmp_path)
+    job.until_extracting("algo-2")
+    job.kill_group("algo-1", signal.SIGKILL)
+    assert job.wait() == 1
+    assert "algo-1" in job.text
+    assert job.leftovers() == []
+    assert list(job.output.glob(".framefleet-*")) == []
+
+
+def test_ctrl_c_ends_everything_and_leaves_what_is_whole(
+    source: Path, tmp_path: Path, expected: dict[str, str]
+) -> None:
+    job = start(source, tmp_path)
+    job.until_extracting("algo-2")
+    pids = [pid for host in ("algo-1", "algo-2", "algo-3") for pid in job.pids(host, slots=True)]
+    begun = time.monotonic()
+    job.process.send_signal(signal.SIGINT)
+    assert job.wait() == 130, job.text
+    assert time.monotonic() - begun < 8, "5 s are promised; the rest is for a busy machine"
+    assert job.leftovers() == []
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    check_output(job.output)
+    found = tree(job.output)
+    assert found
+    assert found.items() <= expected.items()
+    assert summary(job.output).outcome == "interrupted"
+
+
+def test_no_space_left(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.system(f"mount -t tmpfs -o size=6m tmpfs '{small}' 2>/dev/null") != 0:
+        pytest.skip("a small disk needs the right to mount a tmpfs")
+    try:
+        job = Job(source, small / "out", instances=3, fps="native", format="png")
+        assert job.wait() == 1
+        assert "No space left on device" in job.text
+        assert job.leftovers() == []
+    finally:
+        os.system(f"umount '{small}'")

@@ -1,0 +1,217 @@
+"""Real jobs on a local cluster, for tests: start them, look into them, compare what they leave.
+
+``python -m tests.jobs REQUEST.json`` runs one job as ``launch.py`` would, with a scheduling of the test's own
+choice, which the command line does not offer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+
+from common.errors import UserError
+from common.report import Failure, Summary
+from common.spec import ImageFormat, ImageOptions, Mode, OnError, SchedulingOptions
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PATIENCE_S = 120.0
+
+
+class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """A job for ``run_local``."""
+
+    input: str
+    output: str
+    instances: int = 3
+    slots: int = 1
+    fps: str = "5"
+    mode: Mode = "coordinated"
+    format: ImageFormat = "jpg"
+    on_error: OnError = "report"
+    scheduling: SchedulingOptions = SchedulingOptions(
+        unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0
+    )
+
+
+class Job:
+    """A running or finished job in a process of its own."""
+
+    def __init__(self, source: Path, output: Path, **options: Any) -> None:
+        self.output = output
+        made = JobOptions(input=str(source), output=str(output), **options)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.jobs", msgspec.json.encode(made).decode()],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            start_new_session=True,
+        )
+        self.text = ""
+
+    def wait(self) -> int:
+        """Let it end; the exit code. What it printed is in ``text``."""
+        try:
+            self.text, _ = self.process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGINT)
+            self.text, _ = self.process.communicate(timeout=10)
+            raise AssertionError(f"the job did not end:\n{self.text}") from None
+        return self.process.returncode
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The coordinator's journal as far as it is written, while the job runs."""
+        entries = []
+        for path in self.output.glob(".framefleet-*/algo-1/processing/output/job/journal.jsonl"):
+            for line in path.read_bytes().splitlines():
+                try:
+                    entries.append(json.loads(line))
+                except ValueError:
+                    break
+        return entries
+
+    def until(self, what: Callable[[], Any]) -> Any:
+        """Wait for a state of the running job; fail if it ends before."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := what()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.text = self.process.communicate(timeout=10)[0]
+                raise AssertionError(f"it ended, or {PATIENCE_S:.0f} s passed, before that:\n{self.text}")
+            time.sleep(0.01)
+        return found
+
+    def until_extracting(self, host: str) -> None:
+        """Wait until a host has committed a unit and works on another."""
+
+        def extracting() -> bool:
+            mine = [entry for entry in self.journal() if entry.get("host") == host]
+            leased = {e["unit"] for e in mine if e["event"] == "leased" and not e["probe"]}
+            committed = {e["unit"] for e in mine if e["event"] == "committed"}
+            return bool(committed) and bool(leased - committed)
+
+        self.until(extracting)
+
+    def pids(self, host: str, *, slots: bool) -> list[int]:
+        """Processes of a host: its slots, or its agent."""
+        found = []
+        root = f"/{host}\0"
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdecimal():
+                continue
+            try:
+                environment = (folder / "environ").read_bytes().decode(errors="replace")
+                command = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            if str(self.output) not in environment or root not in environment + "\0":
+                continue
+            found.append((int(folder.name), parent, command))
+        agents = [pid for pid, _, command in found if command[1:3] == ["-m", "worker"]]
+        if not slots:
+            return agents
+        servers = [
+            pid for pid, parent, command in found if parent in agents and "forkserver" in " ".join(command)
+        ]
+        return [pid for pid, parent, _ in found if parent in servers]
+
+    def kill_group(self, host: str, number: signal.Signals) -> None:
+        """Signal a whole host: its agent and all that it has started."""
+        (agent,) = self.pids(host, slots=False)
+        os.killpg(agent, number)
+
+    def leftovers(self) -> list[int]:
+        """Processes of this job that still run."""
+        return [pid for number in range(1, 13) for pid in self.pids(f"algo-{number}", slots=False)]
+
+
+def run_job(source: Path, output: Path, **options: Any) -> Job:
+    """Run a job that must succeed, whatever its input holds."""
+    job = Job(source, output, **options)
+    assert job.wait() == 0, job.text
+    check_output(output)
+    return job
+
+
+def tree(output: Path) -> dict[str, str]:
+    """Every file under ``frames/`` and its SHA-256."""
+    frames = output / "frames"
+    return {
+        str(path.relative_to(frames)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(frames.rglob("*"))
+        if path.is_file()
+    }
+
+
+def rows(output: Path) -> Iterator[dict[str, Any]]:
+    """The manifest's rows."""
+    for part in sorted((output / "manifest").glob("*.parquet")):
+        yield from pq.read_table(part).to_pylist()
+
+
+def check_output(output: Path) -> None:
+    """A row exists if and only if its file does, with this size and hash; nothing of the hosts is left."""
+    by_file = {f"frames/{name}": digest for name, digest in tree(output).items()}
+    found = list(rows(output))
+    assert len({row["file"] for row in found}) == len(found), "a file has two rows"
+    assert len({(row["video"], row["sample"]) for row in found}) == len(found), "a sample has two rows"
+    assert {row["file"]: row["sha256"] for row in found} == by_file
+    assert list(output.glob(".framefleet-*")) == []
+
+
+def summary(output: Path) -> Summary:
+    return msgspec.json.decode((output / "job" / "summary.json").read_bytes(), type=Summary)
+
+
+def failures(output: Path) -> dict[str, Failure]:
+    """Failures by video; more than one for a video is an error here."""
+    lines = (output / "job" / "failures.jsonl").read_bytes().splitlines()
+    found = [msgspec.json.decode(line, type=Failure) for line in lines]
+    assert len({failure.video for failure in found}) == len(found)
+    return {failure.video: failure for failure in found}
+
+
+def main() -> int:
+    from targets.display import make_console
+    from targets.job import JobRequest
+    from targets.local import run_local
+    from targets.progress import open_view
+    from targets.summary import print_result
+
+    options = msgspec.json.decode(sys.argv[1], type=JobOptions)
+    console = make_console()
+    request = JobRequest(
+        input=Path(options.input),
+        output=Path(options.output),
+        instances=options.instances,
+        slots_per_instance=options.slots,
+        fps=options.fps,
+        mode=options.mode,
+        image=ImageOptions(format=options.format),
+        on_error=options.on_error,
+        scheduling=options.scheduling,
+    )
+    request.output.mkdir(parents=True, exist_ok=True)
+    try:
+        result = run_local(request, view=open_view(console))
+    except UserError as error:
+        print(error)
+        return 1
+    print_result(console, request, result)
+    return result.exit_code(request.on_error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
