@@ -1,7 +1,8 @@
 """Names of videos, and of the folders that their frames go to.
 
 File names are bytes and may be anything. What leaves this module is text that can be stored as UTF-8,
-and folder names that are safe on any disk and in any object store, unique, and the same on every host.
+and folder names that are safe on any disk and in any object store. All escaping is one-to-one, so
+different paths have different names, whatever else is in the list.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 MAX_COMPONENT_BYTES = 255  # of a name in common file systems
-HASH_DIGITS = 16
+MAX_FOLDER_BYTES = 768  # an S3 key has 1,024 at most; the job's prefix and the file's name need some of them
 
 # Files that lie beside videos. Whether one is a video is only known when it is opened, long after names
 # are given; these keep their suffix always, so that they do not make "a.mp4" keep its own.
@@ -21,98 +22,103 @@ SIDECARS = frozenset(
     jpg jpeg png gif webp bmp tif tiff wav mp3 m4a aac flac opus zip gz tar parquet npy npz py""".split()  # noqa: SIM905
 )
 
-# Control characters, what some file system or S3 tool forbids or mistakes, and the escape itself.
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\\:*?"<>|%\ud800-\udfff]')
-_FRAME_FILE = re.compile(r"\d{8,}\.[^.]+")
+# Bytes that are not UTF-8 (surrogates, once decoded), and what could be taken for an escape of ours.
+_UNSHOWABLE = re.compile(r"[\ud800-\udfff]|%(?=25|[89A-F][0-9A-F])")
+
+# Those; control characters and what XML, so an S3 listing, cannot hold; what Windows or Hadoop forbids.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff\\:*?"<>|]|%(?=[0-9A-F]{2}|~)')
+_LOOSE_ENDS = ". "  # dropped by some systems; and a dot there makes "." and ".." what they are
+_FRAME_FILE = re.compile(r"[0-9]{8,}\.[^.]+")
+_HALF_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
+_SHORTENED = "%~"  # escaping leaves none of these, so that no other name can look like a shortened one
 
 
-def video_names(paths: Sequence[bytes]) -> list[str]:
-    """The name of each video: its path as text, with bytes that are not UTF-8 as ``%FF``; all unique."""
-    names = [_text(path) for path in paths]
-    return _distinct(names, paths)
+def video_name(path: bytes) -> str:
+    """The path as text that UTF-8 can hold. A byte that is not UTF-8 is shown as ``%FF``.
+
+    Different paths have different names: a ``%`` that reads like such an escape is shown as ``%25``.
+    """
+    return _UNSHOWABLE.sub(_escape, _decoded(path))
 
 
 def output_folders(paths: Sequence[bytes]) -> list[str]:
-    """The folder below ``frames/`` of each video, in the order of ``paths``.
+    """The folder below ``frames/`` of each of these different paths, in their order.
 
     It is the path without its suffix; videos that differ by suffix alone keep theirs. All are unique,
     relative, and free of unsafe characters and of components that could be taken for a frame's file.
     """
-    full = ["/".join(safe_component(part) for part in _decoded(path).split("/")) for path in paths]
-    short = [_without_suffix(name) for name in full]
-    while True:
-        seen = Counter(short)
-        clashing = [place for place, name in enumerate(short) if seen[name] > 1 and name != full[place]]
-        if not clashing:
-            break
-        for place in clashing:
-            short[place] = full[place]
-    folders = ["/".join(_unlike_a_frame(part) for part in name.split("/")) for name in short]
-    return _distinct(folders, paths)
+    parents: dict[str, str] = {}
+    folders = []
+    for text in _without_suffixes([_decoded(path) for path in paths]):
+        parent, slash, name = text.rpartition("/")
+        if parent not in parents:
+            parents[parent] = "/".join(safe_component(part) for part in parent.split("/"))
+        folder = f"{parents[parent]}/{safe_component(name)}" if slash else safe_component(name)
+        if len(folder) * 4 > MAX_FOLDER_BYTES and len(folder.encode()) > MAX_FOLDER_BYTES:
+            whole_parents = _cut(folder, MAX_FOLDER_BYTES - MAX_COMPONENT_BYTES).rpartition("/")[0]
+            folder = f"{whole_parents}/{_SHORTENED}{_digest(text)}"
+        folders.append(folder)
+    return folders
 
 
 def safe_component(part: str) -> str:
-    """One component of a path, with unsafe characters percent-escaped, at most 255 bytes long."""
-    safe = _UNSAFE.sub(_escape, part)
-    if safe in ("", ".", ".."):
-        safe = "".join(f"%{ord(char):02X}" for char in safe) or "%00"
-    safe = _without_loose_end(safe)
-    encoded = safe.encode()
-    if len(encoded) > MAX_COMPONENT_BYTES:
-        keep = MAX_COMPONENT_BYTES - HASH_DIGITS - 1
-        safe = f"{encoded[:keep].decode(errors='ignore')}~{_digest(part)}"
+    """One component of a path, with what is unsafe percent-escaped; 1 to 255 bytes long.
+
+    Different components (bytes that are not UTF-8 being surrogates, as ``os.fsdecode`` has them) give
+    different results.
+    """
+    safe = _UNSAFE.sub(_escape, part) or _SHORTENED
+    if safe[-1] in _LOOSE_ENDS:
+        safe = f"{safe[:-1]}%{ord(safe[-1]):02X}"
+    if _FRAME_FILE.fullmatch(safe):
+        safe = safe.replace(".", "%2E")
+    if len(safe) * 4 > MAX_COMPONENT_BYTES and len(safe.encode()) > MAX_COMPONENT_BYTES:
+        digest = _digest(part)
+        safe = _cut(safe, MAX_COMPONENT_BYTES - len(_SHORTENED) - len(digest)) + _SHORTENED + digest
     return safe
+
+
+def _without_suffixes(texts: list[str]) -> list[str]:
+    """Every path without its suffix where that leaves it different from all others, else as it is."""
+    short = [_without_suffix(text) for text in texts]
+    seen = Counter(short)
+    owner: dict[str, int] = {}
+    kept: list[str] = []
+    for place, text in enumerate(texts):
+        if short[place] == text:
+            kept.append(text)
+        elif seen[short[place]] == 1:
+            owner[short[place]] = place
+        else:
+            short[place] = text
+            kept.append(text)
+    for text in kept:  # it grows: a suffix kept for one path's sake may be what makes another keep its own
+        place_of_same = owner.pop(text, None)
+        if place_of_same is not None:
+            short[place_of_same] = texts[place_of_same]
+            kept.append(texts[place_of_same])
+    return short
+
+
+def _without_suffix(text: str) -> str:
+    stem, _, suffix = text[text.rfind("/") + 1 :].rpartition(".")
+    if not stem.strip(".") or suffix.lower() in SIDECARS:
+        return text
+    return text[: -len(suffix) - 1]
 
 
 def _decoded(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-def _text(path: bytes) -> str:
-    return re.sub(r"[\ud800-\udfff]", _escape, _decoded(path))
-
-
 def _escape(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match.group().encode("utf-8", "surrogateescape"))
 
 
-def _without_loose_end(part: str) -> str:
-    """A trailing dot or space is dropped by some systems, and would make two names one: escape it."""
-    return f"{part[:-1]}%{ord(part[-1]):02X}" if part[-1] in ". " else part
-
-
-def _without_suffix(name: str) -> str:
-    folder, slash, base = name.rpartition("/")
-    stem, dot, suffix = base.rpartition(".")
-    if not stem.strip(".") or not dot or suffix.lower() in SIDECARS:
-        return name
-    return folder + slash + _without_loose_end(stem)
-
-
-def _unlike_a_frame(part: str) -> str:
-    """A component that looks like ``00000000.jpg`` gets its dot escaped: that name is for files."""
-    if _FRAME_FILE.fullmatch(part):
-        return part.replace(".", "%2E")
-    return part
-
-
-def _distinct(names: list[str], paths: Sequence[bytes]) -> list[str]:
-    """``names``, where several are equal, with a digest of the path on all of them."""
-    seen = Counter(names)
-    if len(seen) == len(names):
-        return names
-    return [
-        name if seen[name] == 1 else f"{_cut(name)}~{_digest(_decoded(path))}"
-        for name, path in zip(names, paths, strict=True)
-    ]
-
-
-def _cut(name: str) -> str:
-    """``name`` with room for a digest in its last component."""
-    folder, slash, base = name.rpartition("/")
-    keep = MAX_COMPONENT_BYTES - HASH_DIGITS - 1
-    return folder + slash + base.encode()[:keep].decode(errors="ignore")
+def _cut(text: str, limit_bytes: int) -> str:
+    return _HALF_ESCAPE.sub("", text.encode()[:limit_bytes].decode(errors="ignore"))
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:HASH_DIGITS]
+    data = text.encode("utf-8", "surrogateescape")
+    return hashlib.sha256(data).hexdigest()[:32]  # 128 bits: nobody finds two names with one digest

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from common.errors import UserError
-from common.names import output_folders, video_names
+from common.names import output_folders, video_name
 from common.report import Failure
 
 
@@ -62,17 +62,13 @@ def list_videos(root: Path) -> Listing:
         else:
             problems.append((path, outcome))
     found.sort()
-    paths = [path for path, _ in found]
+    folders = output_folders([path for path, _ in found])
     videos = [
-        ListedVideo(index=index, path=path, name=name, folder=folder, size_bytes=size)
-        for index, ((path, size), name, folder) in enumerate(
-            zip(found, video_names(paths), output_folders(paths), strict=True)
-        )
+        ListedVideo(index=index, path=path, name=video_name(path), folder=folder, size_bytes=size)
+        for index, ((path, size), folder) in enumerate(zip(found, folders, strict=True))
     ]
-    names = video_names([path for path, _ in problems])
     failures = [
-        Failure(video=name, kind="input", reason=reason)
-        for name, (_, reason) in sorted(zip(names, problems, strict=True))
+        Failure(video=video_name(path), kind="input", reason=reason) for path, reason in sorted(problems)
     ]
     return Listing(videos, failures)
 
