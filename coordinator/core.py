@@ -451,6 +451,10 @@ class Core:
                     continue
                 unit.attempt += 1
                 self._leases.grant(unit, host, now)
+                self._record(
+                    "leased", unit=unit.id, attempt=unit.attempt, host=host.name, start=unit.start,
+                    stop=unit.stop, videos=list(unit.files), probe=unit.is_probe,
+                )  # fmt: skip
                 self._send(host.peer, m.Assign(lease=unit.lease, task=task_of(unit, self.pool)))
                 if host.credit > 0:
                     still_hungry.append(host)

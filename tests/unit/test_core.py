@@ -11,7 +11,19 @@ from common.sampling import parse_sampling
 from common.spec import JobSpec, SchedulingOptions
 from coordinator.catalogue import ListedVideo
 from coordinator.core import MAX_CRASHES, Core
-from coordinator.events import Action, Conclude, Event, Garbled, Quit, Received, Send, Stop, Tick, Unreachable
+from coordinator.events import (
+    Action,
+    Conclude,
+    Event,
+    Garbled,
+    Quit,
+    Received,
+    Record,
+    Send,
+    Stop,
+    Tick,
+    Unreachable,
+)
 from coordinator.invariants import check_invariants
 from coordinator.state import IllegalMoveError, Unit, UnitState
 
@@ -160,6 +172,8 @@ def test_a_job_from_hello_to_quit() -> None:
     assert Quit() not in bench.others
     bench.say("a", m.Bye(reason=""))
     assert bench.others[-1] == Quit()
+    told = [action.entry["event"] for action in bench.others if isinstance(action, Record)]
+    assert told == ["host_up", "leased", "probed", "leased", "committed", "end", "host_left"]
 
 
 def test_conclude_comes_before_the_first_end() -> None:

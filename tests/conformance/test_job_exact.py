@@ -1,0 +1,111 @@
+"""Real files through real jobs: three hosts, short units cut anywhere, against the oracle of the design.
+
+Runs where the folder of test videos lies beside the repository, as it does in CI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from common.spec import SchedulingOptions
+from tests.jobs import REPOSITORY, check_output, failures, rows, run_job, summary, tree
+
+SHARED = REPOSITORY.parent / "shared"
+VIDEOS = SHARED / "videos"
+pytestmark = pytest.mark.skipif(
+    not VIDEOS.is_dir(), reason=f"the real test videos are not at {VIDEOS}; they are not shipped"
+)
+
+ABOUT_A_SECOND = SchedulingOptions(unit_span_s=1.0, cut="anywhere", host_wait_s=60.0)
+# 10,883 and 1,503 frames: their every frame as PNG would take minutes; at 5 fps they take part
+LONG_NATIVE = {"androidx-media__long_1080p_lowbitrate.mp4", "firefox__sync.webm"}
+
+
+def oracle(video: Path, fps: str) -> dict[int, tuple[int, str]]:
+    """Sample -> (pts, MD5 of the BGR pixels)."""
+    done = subprocess.run(
+        [sys.executable, str(SHARED / "oracle" / "frames.py"), str(video), "--fps", fps],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    frames = [json.loads(line) for line in done.stdout.splitlines()][:-1]
+    return {frame["sample"]: (frame["pts"], frame["bgr_md5"]) for frame in frames}
+
+
+def delivered(output: Path) -> dict[str, dict[int, tuple[int, str]]]:
+    found: dict[str, dict[int, tuple[int, str]]] = {}
+
+    def look(row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        picture = cv2.imread(str(output / row["file"]), cv2.IMREAD_COLOR)
+        assert picture is not None, row["file"]
+        return row, hashlib.md5(picture.tobytes()).hexdigest()
+
+    with ThreadPoolExecutor(2) as pool:
+        for row, digest in pool.map(look, rows(output)):
+            found.setdefault(row["video"], {})[row["sample"]] = row["pts"], digest
+    return found
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("fps", ["5", "native"])
+def test_every_frame_of_every_clip_is_the_right_one(tmp_path: Path, fps: str) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for video in sorted((VIDEOS / "clips").iterdir()):
+        if fps == "5" or video.name not in LONG_NATIVE:
+            shutil.copy(video, source)
+    run_job(source, tmp_path / "out", instances=3, fps=fps, format="png", scheduling=ABOUT_A_SECOND)
+    assert failures(tmp_path / "out") == {}
+    found = delivered(tmp_path / "out")
+    with ThreadPoolExecutor(2) as pool:
+        videos = sorted(source.iterdir())
+        expected = dict(
+            zip([v.name for v in videos], pool.map(lambda v: oracle(v, fps), videos), strict=True)
+        )
+    differences = {
+        name: (len(expected[name]), len(found.get(name, {})))
+        for name in expected
+        if expected[name] != found.get(name, {})
+    }
+    assert differences == {}, "video: (frames of the oracle, frames delivered)"
+
+
+@pytest.mark.timeout(1200)
+def test_the_same_tree_from_one_host_and_from_eight_whatever_the_files_hold(tmp_path: Path) -> None:
+    whole = SchedulingOptions(cut="never", host_wait_s=60.0)
+    run_job(VIDEOS, tmp_path / "one", instances=1, scheduling=whole)
+    run_job(VIDEOS, tmp_path / "eight", instances=8, scheduling=ABOUT_A_SECOND)
+    run_job(VIDEOS, tmp_path / "sharded", instances=8, mode="sharded", scheduling=whole)
+    expected = tree(tmp_path / "one")
+    assert tree(tmp_path / "eight") == expected
+    assert tree(tmp_path / "sharded") == expected
+    status = {(row["video"], row["sample"]): row["status"] for row in rows(tmp_path / "one")}
+    for name in ("eight", "sharded"):
+        assert {(row["video"], row["sample"]): row["status"] for row in rows(tmp_path / name)} == status
+    assert {f.video: f.reason for f in failures(tmp_path / "eight").values()} == {
+        f.video: f.reason for f in failures(tmp_path / "one").values()
+    }
+
+
+@pytest.mark.parametrize("folder", ["bad", "awkward"])
+def test_broken_and_odd_files_end_as_a_user_would_hope(tmp_path: Path, folder: str) -> None:
+    job = run_job(VIDEOS / folder, tmp_path / "out", instances=3, scheduling=ABOUT_A_SECOND)
+    check_output(tmp_path / "out")
+    done = summary(tmp_path / "out")
+    assert not done.frames_lost
+    assert done.videos_done + done.videos_failed == done.videos
+    for video, failure in failures(tmp_path / "out").items():
+        assert failure.kind == "input"
+        assert len(failure.reason) > 10
+        assert video in job.text
