@@ -14,7 +14,7 @@ import pytest
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 
-from tests import clips
+from tests.clips import CLIPS, FPS, FRAMES, GOP, ODD_SIZE, SIZE, START_S, VFR_TIMES_MS, number_of
 
 HEVC_RASL, HEVC_CRA = {8, 9}, 21
 MATROSKA_CUES = b"\x1c\x53\xbb\x6b"
@@ -22,12 +22,12 @@ TURN = 1 << 16  # 1.0 in a display matrix
 
 # Clips that are shown otherwise than in even steps of 1/FPS from zero.
 FIRST_PTS_S = {
-    "h264-late-start-mp4": Fraction(clips.START_S),
-    "h264-late-start-mkv": Fraction(clips.START_S),
-    "h264-fragmented": Fraction(2, clips.FPS),  # no edit list takes the reordering delay back
-    "mpeg2-ts": Fraction(1, clips.FPS),
+    "h264-late-start-mp4": Fraction(START_S),
+    "h264-late-start-mkv": Fraction(START_S),
+    "h264-fragmented": Fraction(2, FPS),  # no edit list takes the reordering delay back
+    "mpeg2-ts": Fraction(1, FPS),
 }
-SIZES = {"h264-odd": clips.ODD_SIZE, "vp9-odd": clips.ODD_SIZE}
+SIZES = {"h264-odd": ODD_SIZE, "vp9-odd": ODD_SIZE}
 OPEN_GOPS = {"h264-open-mkv", "h264-open-mp4", "hevc-open-mkv", "hevc-open-mp4", "mpeg2-ts"}
 NO_B_FRAMES = {"h264-no-b", "vp9", "vp9-odd", "av1", "mpeg4-avi"}
 FEW_OR_MANY_GOPS = {"h264-one-gop": 1, "mpeg2-ts": 6}  # MPEG-2 shortens the first GOP by its leading pictures
@@ -83,29 +83,28 @@ def read(path: Path) -> Clip:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
-    paths = clips.make_all(tmp_path_factory.mktemp("clips"))
-    return {name: read(path) for name, path in paths.items()}
+def made(clips: Path) -> dict[str, Clip]:
+    return {name: read(clips / f"{name}{suffix}") for name, (suffix, _) in CLIPS.items()}
 
 
-each_clip = pytest.mark.parametrize("name", clips.CLIPS)
+each_clip = pytest.mark.parametrize("name", CLIPS)
 
 
 @each_clip
 def test_every_picture_is_there_in_order_and_recognised(made: dict[str, Clip], name: str) -> None:
     frames = made[name].frames
-    assert [clips.number_of(frame) for frame in frames] == list(range(clips.FRAMES))
-    assert {(frame.width, frame.height) for frame in frames} == {SIZES.get(name, clips.SIZE)}
+    assert [number_of(frame) for frame in frames] == list(range(FRAMES))
+    assert {(frame.width, frame.height) for frame in frames} == {SIZES.get(name, SIZE)}
 
 
 @each_clip
 def test_frames_lie_where_they_were_put(made: dict[str, Clip], name: str) -> None:
     clip = made[name]
     if name in ("h264-vfr-mp4", "h264-vfr-mkv"):
-        expected = [Fraction(time_ms, 1000) for time_ms in clips.VFR_TIMES_MS]
+        expected = [Fraction(time_ms, 1000) for time_ms in VFR_TIMES_MS]
     else:
         start_s = FIRST_PTS_S.get(name, Fraction(0))
-        expected = [start_s + Fraction(number, clips.FPS) for number in range(clips.FRAMES)]
+        expected = [start_s + Fraction(number, FPS) for number in range(FRAMES)]
     assert clip.times_s == expected
 
 
@@ -113,7 +112,7 @@ def test_frames_lie_where_they_were_put(made: dict[str, Clip], name: str) -> Non
 def test_gops_are_open_or_closed_and_as_many_as_the_name_says(made: dict[str, Clip], name: str) -> None:
     clip = made[name]
     keyframes = sum(packet.keyframe for packet in clip.packets)
-    assert keyframes == FEW_OR_MANY_GOPS.get(name, clips.FRAMES // clips.GOP)
+    assert keyframes == FEW_OR_MANY_GOPS.get(name, FRAMES // GOP)
     assert (clip.leading > 0) == (name in OPEN_GOPS)
 
 
@@ -183,7 +182,7 @@ def test_containers_without_an_index(made: dict[str, Clip]) -> None:
     no_cues = made["h264-no-cues"]
     assert MATROSKA_CUES not in no_cues.path.read_bytes()
     assert no_cues.duration_us is None
-    assert made["h264-fragmented"].path.read_bytes().count(b"moof") == clips.FRAMES // clips.GOP
+    assert made["h264-fragmented"].path.read_bytes().count(b"moof") == FRAMES // GOP
     assert b"moof" not in made["h264-closed"].path.read_bytes()
 
 
@@ -193,5 +192,5 @@ def test_audio_comes_first(made: dict[str, Clip]) -> None:
 
 @pytest.mark.parametrize("name", ["h264-open-mkv", "hevc-open-mp4", "vp9", "mpeg2-ts"])
 def test_the_same_clip_is_made_again(made: dict[str, Clip], name: str, tmp_path: Path) -> None:
-    suffix, function = clips.CLIPS[name]
+    suffix, function = CLIPS[name]
     assert function(tmp_path / f"again{suffix}").read_bytes() == made[name].path.read_bytes()
