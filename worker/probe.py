@@ -1,0 +1,133 @@
+"""What a file is, from its headers, its index and its first frame; never by reading all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import Final
+
+import av
+
+from common.media import MAX_HINTS, VideoInfo
+from worker.decode import open_session
+from worker.media import MediaError, OpenVideo, check_dimensions, open_container
+
+# Less than any film spends: the leanest of many test videos takes 2,250 bytes a second. A container
+# that claims more seconds than this allows is not believed.
+MIN_BYTES_PER_S: Final = 250
+MAX_FRAME_RATE: Final = 999  # 1000 is what libavformat says of streams that tell nothing
+INDEX_READ_BYTES: Final = 32 * 2**20  # what finding a Matroska file's index may cost
+
+
+def probe(path: str | bytes | os.PathLike[str]) -> VideoInfo:
+    """Open a file, read its headers and index, and decode its first frame.
+
+    Raises:
+        MediaError: it is no video, cannot be read, or gives no frame.
+    """
+    with OpenVideo(path) as video:
+        session = open_session(video, None)
+        first = next(iter(session), None)
+        if first is None:
+            raise MediaError(
+                f"opens as {video.codec} video, but not one frame of it can be decoded: damaged or encrypted"
+            )
+        check_dimensions(first.frame.width, first.frame.height)
+        index = _index(video)
+        keyframes = _keyframe_hints(video, index, first_key_pts=session.start_pts)
+        # without an index, each seek in a Matroska file reads all that lies before its target
+        cheap_seek = not video.is_matroska or len(index) > 1 or video.size_bytes <= INDEX_READ_BYTES
+        duration_s = _duration_s(video, index)
+        return VideoInfo(
+            container=video.container.format.name,
+            codec=video.codec,
+            width=first.frame.width,
+            height=first.frame.height,
+            time_base_num=video.time_base.numerator,
+            time_base_den=video.time_base.denominator,
+            first_pts=first.pts,
+            duration_s=duration_s,
+            frame_rate=_frame_rate(video, duration_s),
+            keyframes=keyframes,
+            seekable=video.can_seek and cheap_seek and not session.untimed,
+            size_bytes=video.size_bytes,
+        )
+
+
+def _index(video: OpenVideo) -> list[tuple[int, bool]]:
+    """What the demuxer knows of the packets' times: (dts in MP4, pts in Matroska; whether a keyframe)."""
+    if not video.is_matroska:
+        return [(entry.timestamp, entry.is_keyframe) for entry in video.stream.index_entries]
+    # Cues are loaded by the first seek; a file that has none would be read to its end for it.
+    with video.path.open("rb") as file:
+        try:
+            with open_container(_Frugal(file, INDEX_READ_BYTES)) as container:
+                stream = container.streams[video.stream.index]
+                assert isinstance(stream, av.VideoStream)
+                with contextlib.suppress(av.FFmpegError):
+                    container.seek(stream.start_time or 0, stream=stream)
+                return [(entry.timestamp, entry.is_keyframe) for entry in stream.index_entries]
+        except (av.FFmpegError, IndexError):
+            return []
+
+
+class _Frugal:
+    """A file that seems to end after a number of bytes have been read, wherever they lay."""
+
+    def __init__(self, file: io.BufferedReader, budget_bytes: int) -> None:
+        self._file = file
+        self._left_bytes = budget_bytes
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._left_bytes))
+        self._left_bytes -= len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _keyframe_hints(
+    video: OpenVideo, index: list[tuple[int, bool]], *, first_key_pts: int | None
+) -> list[int]:
+    """Where keyframes are expected (pts in ticks), evenly thinned to ``MAX_HINTS``."""
+    if not video.can_seek:
+        return []
+    keys = sorted({timestamp for timestamp, is_key in index if is_key})
+    if keys and video.is_mov and first_key_pts is not None:
+        delay = first_key_pts - keys[0]
+        keys = [key + delay for key in keys]
+    step = -(-len(keys) // MAX_HINTS) or 1
+    return keys[::step]
+
+
+def _duration_s(video: OpenVideo, index: list[tuple[int, bool]]) -> float:
+    """Seconds of the video stream, from the most trustworthy source whose answer is possible; or 0."""
+    stream, container = video.stream, video.container
+    most_s = max(1.0, video.size_bytes / MIN_BYTES_PER_S)
+    claims_s = []
+    times = [timestamp for timestamp, _ in index]
+    if video.is_mov and len(times) > 1 and len(times) == stream.frames:
+        span = max(times) - min(times)
+        claims_s.append(float(span * video.time_base) * len(times) / (len(times) - 1))
+    if stream.duration is not None:
+        claims_s.append(float(stream.duration * video.time_base))
+    if container.duration is not None:
+        start_s = (container.start_time or 0) / av.time_base if video.is_mov else 0.0
+        claims_s.append(container.duration / av.time_base - start_s)
+    if stream.frames and stream.average_rate:
+        claims_s.append(float(stream.frames / stream.average_rate))
+    return next((claim_s for claim_s in claims_s if 0 < claim_s <= most_s), 0.0)
+
+
+def _frame_rate(video: OpenVideo, duration_s: float) -> float:
+    """Frames per second, or 0 if the container tells nothing that is possible."""
+    stream = video.stream
+    claims = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    if stream.frames and duration_s:
+        claims.insert(0, stream.frames / duration_s)
+    return next((claim for claim in claims if 0 < claim <= MAX_FRAME_RATE), 0.0)
