@@ -26,7 +26,9 @@ SIDECARS = frozenset(
 _UNSHOWABLE = re.compile(r"[\ud800-\udfff]|%(?=25|[89A-F][0-9A-F])")
 
 # Those; control characters and what XML, so an S3 listing, cannot hold; what Windows or Hadoop forbids.
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff\\:*?"<>|]|%(?=[0-9A-F]{2}|~)')
+_UNSAFE = re.compile(
+    r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff/\\:*?"<>|]|%(?=[0-9A-F]{2}|~)'
+)
 _LOOSE_ENDS = ". "  # dropped by some systems; and a dot there makes "." and ".." what they are
 _FRAME_FILE = re.compile(r"[0-9]{8,}\.[^.]+")
 _HALF_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
@@ -61,8 +63,8 @@ def output_folders(paths: Sequence[bytes]) -> list[str]:
     return folders
 
 
-def safe_component(part: str) -> str:
-    """One component of a path, with what is unsafe percent-escaped; 1 to 255 bytes long.
+def safe_component(part: str, *, limit_bytes: int = MAX_COMPONENT_BYTES) -> str:
+    """One component of a path, with what is unsafe percent-escaped; 1 to ``limit_bytes`` bytes long.
 
     Different components (bytes that are not UTF-8 being surrogates, as ``os.fsdecode`` has them) give
     different results.
@@ -72,9 +74,9 @@ def safe_component(part: str) -> str:
         safe = f"{safe[:-1]}%{ord(safe[-1]):02X}"
     if _FRAME_FILE.fullmatch(safe):
         safe = safe.replace(".", "%2E")
-    if len(safe) * 4 > MAX_COMPONENT_BYTES and len(safe.encode()) > MAX_COMPONENT_BYTES:
+    if len(safe) * 4 > limit_bytes and len(safe.encode()) > limit_bytes:
         digest = _digest(part)
-        safe = _cut(safe, MAX_COMPONENT_BYTES - len(_SHORTENED) - len(digest)) + _SHORTENED + digest
+        safe = _cut(safe, limit_bytes - len(_SHORTENED) - len(digest)) + _SHORTENED + digest
     return safe
 
 

@@ -8,32 +8,39 @@ the same, by whoever does the unit next.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.layout import Layout
 from common.media import FrameRow
 from common.names import safe_component
 
+# It takes 0.2 s to load, which a host can spend while its first frames are being made.
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_PART = 50_000  # rewriting a part of this size takes some 0.1 s
 ROWS_PER_GROUP = 10_000
+HOST_BYTES = 200  # of a part's name; the rest is for its number and suffix
+
+Key = tuple[int, int]  # unit, attempt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Publication:
-    """One committed attempt and the manifest rows that it gives."""
+    """A committed attempt that waits for its rows; the first ``moved`` files are in place already."""
 
-    unit: int
-    attempt: int
-    rows: list[dict[str, Any]]
-    staged: list[str]
-    """Names in the staging folder, one for each row."""
+    key: Key
+    video: str
+    rows: list[FrameRow]
+    samples: list[int]
+    files: list[str]
+    moved: int = 0
 
 
 class Publisher:
@@ -43,115 +50,90 @@ class Publisher:
         """Take over the host's output; staging left by an earlier incarnation is removed."""
         self._layout = layout
         self._host = host
-        self._prefix = safe_component(host)
-        self._queued: dict[tuple[int, int], Publication] = {}
-        self._part: dict[tuple[int, int], Publication] = {}
-        self._closed_parts: dict[tuple[int, int], int] = {}
+        self._prefix = safe_component(host, limit_bytes=HOST_BYTES)
+        self._queued: dict[Key, Publication] = {}
+        self._part_of: dict[Key, int] = {}
+        self._doomed: set[Key] = set()
+        self._open: pa.Table | None = None
         shutil.rmtree(layout.staging, ignore_errors=True)
         self._number = _next_number(layout.output / "manifest", self._prefix)
 
     def add(
         self, unit: int, attempt: int, video: str, folder: str, rows: list[FrameRow], first_sample: int
     ) -> None:
-        """Queue an attempt for the next ``flush``; its files lie in its staging folder."""
-        made = []
-        for row in rows:
-            sample = first_sample + row.sample
-            suffix = Path(row.file).suffix
-            made.append(
-                {
-                    "video": video,
-                    "sample": sample,
-                    "target_s": row.target_s,
-                    "pts": row.pts,
-                    "time_base": row.time_base,
-                    "time_s": row.time_s,
-                    "keyframe": row.keyframe,
-                    "file": f"frames/{folder}/{sample:08d}{suffix}",
-                    "pix_fmt": row.pix_fmt,
-                    "width": row.width,
-                    "height": row.height,
-                    "rotation": row.rotation,
-                    "bytes": row.bytes,
-                    "sha256": row.sha256,
-                    "status": row.status,
-                    "unit": unit,
-                    "attempt": attempt,
-                    "host": self._host,
-                }
-            )
-        self._queued[unit, attempt] = Publication(unit, attempt, made, [row.file for row in rows])
+        """Queue an attempt for the next ``flush``; its files lie in its staging folder.
 
-    def flush(self) -> list[tuple[int, int]]:
+        ``folder`` is the video's below ``frames/``; ``first_sample`` is added to each row's sample.
+        """
+        samples = [first_sample + row.sample for row in rows]
+        files = [
+            f"frames/{folder}/{sample:08d}.{row.file.rpartition('.')[2]}"
+            for sample, row in zip(samples, rows, strict=True)
+        ]
+        self._queued[unit, attempt] = Publication((unit, attempt), video, rows, samples, files)
+
+    def flush(self) -> list[Key]:
         """Publish everything queued; return the (unit, attempt) pairs that are durable now.
 
         Raises:
             OSError: the output cannot be written. Nothing of what was queued counts as published then,
                 and it stays queued: flush again, or ``discard`` it.
         """
+        self._take_out_doomed()
         if not self._queued:
             return []
-        for publication in self._queued.values():
+        publications = list(self._queued.values())
+        for publication in publications:
             self._move_into_place(publication)
-        part = {**self._part, **self._queued}
+        part = self._with_rows_of(publications)
         self._write_part(self._number, part)
+        # Against a kill, not a power cut, so nothing is synced: an output is uploaded by a living host.
+        self._open = part
         published = list(self._queued)
         self._queued = {}
-        self._part = part
-        if sum(len(publication.rows) for publication in part.values()) >= ROWS_PER_PART:
-            for key in part:
-                self._closed_parts[key] = self._number
-            self._part = {}
+        self._part_of.update((publication.key, self._number) for publication in publications)
+        if part.num_rows >= ROWS_PER_PART:
+            self._open = None
             self._number += 1
-        for unit, attempt in published:
-            shutil.rmtree(self._staging(unit, attempt), ignore_errors=True)
+        for key in published:
+            shutil.rmtree(self._staging(key), ignore_errors=True)
         return published
 
     def discard(self, unit: int, attempt: int) -> None:
         """Undo an attempt wherever it is: staged, queued, or published.
 
-        Published rows go first, then files, unless another attempt on this host has the same file.
+        Published rows go first, then files, unless another attempt on this host has the same file. What
+        the disk refuses now stays as it is, files and rows, and the next ``flush`` tries it again.
         """
         key = unit, attempt
-        shutil.rmtree(self._staging(unit, attempt), ignore_errors=True)
-        queued = self._queued.pop(key, None)
-        if queued is not None:
-            self._remove_files([row["file"] for row in queued.rows])
-            return
-        published = self._part.pop(key, None)
-        if published is not None:
-            self._write_part(self._number, self._part)
-            self._remove_files([row["file"] for row in published.rows])
-            return
-        number = self._closed_parts.pop(key, None)
-        if number is not None:
-            self._remove_files(self._take_out(number, unit, attempt))
+        shutil.rmtree(self._staging(key), ignore_errors=True)
+        publication = self._queued.pop(key, None)
+        if key in self._part_of:
+            self._doomed.add(key)
+        with contextlib.suppress(OSError):
+            if publication is not None and publication.moved:
+                self._remove_files(publication.video, publication.files[: publication.moved])
+            self._take_out_doomed()
 
     # ---- files --------------------------------------------------------------------------------------
 
-    def _staging(self, unit: int, attempt: int) -> Path:
-        return self._layout.staging / f"{unit}-{attempt}"
+    def _staging(self, key: Key) -> Path:
+        return self._layout.staging / f"{key[0]}-{key[1]}"
 
     def _move_into_place(self, publication: Publication) -> None:
-        staging = self._staging(publication.unit, publication.attempt)
-        made: set[Path] = set()
-        for name, row in zip(publication.staged, publication.rows, strict=True):
-            target = self._layout.output / row["file"]
-            if target.parent not in made:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
-            try:
-                (staging / name).replace(target)
-            except FileNotFoundError:
-                if not target.exists():  # moved by an earlier flush that failed further on
-                    raise
+        if publication.files:
+            (self._layout.output / publication.files[0]).parent.mkdir(parents=True, exist_ok=True)
+        # pathlib would take longer than the system does
+        staging, output = str(self._staging(publication.key)), str(self._layout.output)
+        while publication.moved < len(publication.files):
+            row, file = publication.rows[publication.moved], publication.files[publication.moved]
+            os.replace(f"{staging}/{row.file}", f"{output}/{file}")  # noqa: PTH105
+            publication.moved += 1
 
-    def _remove_files(self, files: list[str]) -> None:
-        kept = {
-            row["file"]
-            for publication in (*self._part.values(), *self._queued.values())
-            for row in publication.rows
-        }
+    def _remove_files(self, video: str, files: Iterable[str]) -> None:
+        """Remove ``files`` of a video, but not those of its other attempts, published or queued."""
+        kept = {file for other in self._queued.values() if other.video == video for file in other.files}
+        kept.update(self._files_in_manifest(video))
         for file in files:
             if file not in kept:
                 (self._layout.output / file).unlink(missing_ok=True)
@@ -161,39 +143,82 @@ class Publisher:
     def _part_path(self, number: int) -> Path:
         return self._layout.output / "manifest" / f"{self._prefix}-{number}.parquet"
 
-    def _write_part(self, number: int, part: dict[tuple[int, int], Publication]) -> None:
-        rows = [row for publication in part.values() for row in publication.rows]
-        if not rows:
-            self._part_path(number).unlink(missing_ok=True)
-            return
-        rows.sort(key=lambda row: (row["video"], row["sample"]))
+    def _with_rows_of(self, publications: list[Publication]) -> pa.Table:
+        """The open part and new rows, sorted by video and sample."""
         import pyarrow as pa
 
-        self._replace(number, pa.Table.from_pylist(rows, schema=schema()))
+        columns: dict[str, list[object]] = {name: [] for name, _, _ in _FIELDS}
+        for publication in publications:
+            count = len(publication.rows)
+            for name, repeated in (
+                ("video", publication.video),
+                ("unit", publication.key[0]),
+                ("attempt", publication.key[1]),
+                ("host", self._host),
+            ):
+                columns[name] += [repeated] * count
+            columns["sample"] += publication.samples
+            columns["file"] += publication.files
+            for name in _FIELDS_OF_ROW:
+                columns[name] += [getattr(row, name) for row in publication.rows]
+        new = pa.Table.from_pydict(columns, schema=_sortable_schema())
+        part = new if self._open is None else pa.concat_tables([self._open, new])
+        return part.sort_by([("video", "ascending"), ("sample", "ascending")])
 
-    def _take_out(self, number: int, unit: int, attempt: int) -> list[str]:
-        """Remove an attempt's rows from a part that is closed; return the files that they named."""
-        import pyarrow.compute as pc
+    def _read_part(self, number: int) -> pa.Table:
         import pyarrow.parquet as pq
 
-        table = pq.read_table(self._part_path(number))
-        theirs = pc.and_(pc.equal(table["unit"], unit), pc.equal(table["attempt"], attempt))
-        files: list[str] = table.filter(theirs)["file"].to_pylist()
-        self._replace(number, table.filter(pc.invert(theirs)))
-        return files
+        if number == self._number and self._open is not None:
+            return self._open
+        with pq.ParquetFile(self._part_path(number)) as file:
+            return file.read().cast(_sortable_schema())
 
-    def _replace(self, number: int, table: pa.Table) -> None:
+    def _write_part(self, number: int, part: pa.Table) -> None:
         import pyarrow.parquet as pq
 
         path = self._part_path(number)
+        if not part.num_rows:
+            path.unlink(missing_ok=True)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        # beside the staging folder: on the disk of the output, and not in it while it is not whole
-        temporary = self._layout.staging.with_name(f"{path.name}.tmp")
+        self._layout.staging.mkdir(parents=True, exist_ok=True)
+        temporary = self._layout.staging / f"{path.name}.tmp"
         try:
-            pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, compression="zstd")
+            pq.write_table(part.cast(schema()), temporary, row_group_size=ROWS_PER_GROUP, compression="zstd")
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _take_out_doomed(self) -> None:
+        """Remove the rows, then the files, of attempts that were discarded after they were published."""
+        for key in sorted(self._doomed):
+            number = self._part_of[key]
+            if self._part_path(number).exists():
+                self._take_out(key, number)
+            del self._part_of[key]
+            self._doomed.discard(key)
+
+    def _take_out(self, key: Key, number: int) -> None:
+        import pyarrow.compute as pc
+
+        part = self._read_part(number)
+        theirs = pc.and_(pc.equal(part["unit"], key[0]), pc.equal(part["attempt"], key[1]))
+        taken, rest = part.filter(theirs), part.filter(pc.invert(theirs))
+        if not taken.num_rows:
+            return
+        self._write_part(number, rest)
+        if number == self._number:
+            self._open = rest
+        self._remove_files(taken["video"][0].as_py(), taken["file"].to_pylist())
+
+    def _files_in_manifest(self, video: str) -> Iterator[str]:
+        """The files of a video that have rows, written by any incarnation of this host."""
+        for number in range(self._number + 1):
+            if self._part_path(number).exists():
+                import pyarrow.compute as pc
+
+                part = self._read_part(number)
+                yield from part.filter(pc.equal(part["video"], video))["file"].to_pylist()
 
 
 _FIELDS: tuple[tuple[str, str, str], ...] = (
@@ -222,6 +247,11 @@ _FIELDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+_FIELDS_OF_ROW = [
+    name for name, _, _ in _FIELDS if name not in ("video", "sample", "file", "unit", "attempt", "host")
+]
+
+
 def schema() -> pa.Schema:
     """The manifest's schema; every field has its description in its metadata."""
     import pyarrow as pa
@@ -240,6 +270,16 @@ def schema() -> pa.Schema:
             for name, kind, description in _FIELDS
         ]
     )
+
+
+def _sortable_schema() -> pa.Schema:
+    """The same with plain strings, as Arrow sorts by no dictionary."""
+    import pyarrow as pa
+
+    fields = [
+        field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema()
+    ]
+    return pa.schema(fields)
 
 
 def _next_number(folder: Path, prefix: str) -> int:

@@ -176,6 +176,95 @@ def test_a_flush_that_fails_can_be_repeated_or_undone(layout: Layout) -> None:
     check_whole(layout)
 
 
+@pytest.mark.parametrize("rows_per_part", [50_000, 4])
+def test_a_file_of_another_attempt_stays_whichever_part_has_its_row(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, rows_per_part: int
+) -> None:
+    monkeypatch.setattr(publish, "ROWS_PER_PART", rows_per_part)
+    before = Publisher(layout, "algo-1")
+    before.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
+    before.flush()
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(1, 1, "v.mp4", "v", stage(layout, 1, 1, range(2, 6)), 0)
+    publisher.flush()
+    publisher.discard(1, 1)
+    assert [(row["unit"], row["sample"]) for row in manifest(layout)] == [(0, n) for n in range(4)]
+    check_whole(layout)
+
+
+def test_rows_that_cannot_be_written_stay_queued(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
+    publisher.add(1, 1, "v.mp4", "v", stage(layout, 1, 1, range(4, 8)), 0)
+    (layout.output).mkdir(parents=True)
+    (layout.output / "manifest").write_bytes(b"in the way")
+    for _ in range(2):
+        with pytest.raises(OSError, match="exists"):
+            publisher.flush()
+    publisher.discard(1, 1)
+    assert files(layout) == {f"frames/v/{sample:08d}.jpg" for sample in range(4)}
+    (layout.output / "manifest").unlink()
+    assert publisher.flush() == [(0, 1)]
+    check_whole(layout)
+
+
+def test_a_discard_that_the_disk_refuses_is_done_later(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
+    publisher.add(1, 1, "v.mp4", "v", stage(layout, 1, 1, range(4, 8)), 0)
+    publisher.flush()
+    layout.staging.rmdir()
+    layout.staging.write_bytes(b"in the way")
+    publisher.discard(0, 1)
+    assert len(manifest(layout)) == 8
+    check_whole(layout)
+    layout.staging.unlink()
+    publisher.flush()
+    assert files(layout) == {f"frames/v/{sample:08d}.jpg" for sample in range(4, 8)}
+    check_whole(layout)
+
+
+def test_the_last_discard_leaves_no_part(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
+    publisher.flush()
+    publisher.discard(0, 1)
+    assert files(layout) == set()
+    assert list((layout.output / "manifest").iterdir()) == []
+    publisher.add(0, 2, "v.mp4", "v", stage(layout, 0, 2, range(4)), 0)
+    assert publisher.flush() == [(0, 2)]
+    check_whole(layout)
+
+
+def test_a_unit_without_frames_is_durable_at_once(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(0, 1, "v.mp4", "v", [], 0)
+    assert publisher.flush() == [(0, 1)]
+    publisher.discard(0, 1)
+    assert not list(layout.output.rglob("*.parquet"))
+
+
+def test_rows_are_sorted_by_video_and_sample(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    for unit, video, samples in ((0, "b", range(4, 6)), (1, "a", range(3)), (2, "b", range(2))):
+        publisher.add(unit, 1, video, video, stage(layout, unit, 1, samples), 0)
+        publisher.flush()
+    order = [(row["video"], row["sample"]) for row in manifest(layout)]
+    assert order == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("b", 4), ("b", 5)]
+
+
+@pytest.mark.parametrize("host", ["../evil", "a/b", "host with \u00fcmlaut", "x" * 255, "."])
+def test_any_host_name_makes_a_part_in_the_manifest_folder(layout: Layout, host: str) -> None:
+    for unit in range(2):
+        publisher = Publisher(layout, host)
+        publisher.add(unit, 1, f"{unit}.mp4", f"{unit}", stage(layout, unit, 1, range(1)), 0)
+        publisher.flush()
+    parts = list(layout.output.rglob("*.parquet"))
+    assert len(parts) == 2
+    assert {part.parent for part in parts} == {layout.output / "manifest"}
+    assert {row["host"] for row in manifest(layout)} == {host}
+
+
 def test_a_new_incarnation_clears_staging_and_keeps_parts(layout: Layout) -> None:
     first = Publisher(layout, "algo-1")
     first.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
