@@ -107,6 +107,8 @@ class Pick(Generic[T]):
 class Selector(Generic[T]):
     """Decides for the positions ``[start, stop)`` of one video which frames are written.
 
+    A rate's decision waits for the frame's successor; ``native`` writes a frame at once.
+
     It is fed displayed frames in presentation order, from a frame whose position is at most ``start``
     (or the first of the video) on. A repeated or backward pts is dropped: the first frame that had it
     counts. It holds one item, the frame that waits for its successor.
@@ -125,7 +127,10 @@ class Selector(Generic[T]):
     @property
     def done_to(self) -> int:
         """Everything of the range below this position is decided; never beyond ``stop``."""
-        position = self._start if self._held is None else max(self._start, self._held.position)
+        position = self._start
+        if self._held is not None:
+            decided = self._held.position + (self._sampling.rate is None)
+            position = max(position, decided)
         return position if self.stop is None else min(position, self.stop)
 
     @property
@@ -134,36 +139,38 @@ class Selector(Generic[T]):
         return self.stop is not None and self.done_to >= self.stop
 
     def feed(self, item: T, pts: int) -> Pick[T] | None:
-        """Take the next frame; the answer is the one before it, if that is to be written."""
+        """Take the next frame; the answer is a frame to be written, this one or the one before it."""
         held = self._held
         if pts < self._first_pts or (held is not None and pts <= held.pts):
             return None
         position = self._sampling.position_of(pts - self._first_pts, self._time_base)
         self._held = Pick(item, pts, position)
+        if self._sampling.rate is None:
+            return self._wanted(self._held)
         if held is None or held.position == position:
             return None
-        return self._pick(held)
+        return self._wanted(held)
 
     def end(self, duration_ticks: int) -> Pick[T] | None:
         """The video is over, its last frame being ``duration_ticks`` long (0 if unknown)."""
-        held, self._held = self._held, None
-        if held is None:
+        held = self._held
+        if held is None or self._sampling.rate is None:
             return None
         ticks = held.pts - self._first_pts
-        if self._sampling.rate is None or self._sampling.shown_at_end(ticks, duration_ticks, self._time_base):
-            return self._pick(held)
+        if self._sampling.shown_at_end(ticks, duration_ticks, self._time_base):
+            return self._wanted(held)
         return None
 
     @property
     def held(self) -> Pick[T] | None:
-        """The frame that waits for its successor: the whole memory of this object."""
+        """The last frame taken: the whole memory of this object."""
         return self._held
 
     def back_to(self, held: Pick[T] | None) -> None:
         """Forget what was fed since ``held`` was the frame held."""
         self._held = held
 
-    def _pick(self, held: Pick[T]) -> Pick[T] | None:
+    def _wanted(self, held: Pick[T]) -> Pick[T] | None:
         if held.position < self._start or (self.stop is not None and held.position >= self.stop):
             return None
         return held

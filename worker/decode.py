@@ -140,7 +140,7 @@ class Reader:
     def _following(self) -> Iterator[Item]:
         while self._ahead:
             yield self._ahead.popleft()
-        for item in self._items:  # not `yield from`: to abandon this generator must not close that one
+        for item in self._items:  # noqa: UP028 (to abandon this generator must not close that one)
             yield item
 
     def _demux(self) -> Iterator[Item]:

@@ -1,7 +1,7 @@
 """The core against random hosts, and links that lose, delay, repeat and reorder.
 
-Nothing is lost or done twice. Hosts are small models of the agent. Every run must end with each sample committed exactly once, whatever
-the seed; a failing seed is its own reproduction.
+Nothing is lost or done twice. Hosts are small models of the agent. Every run must end with each sample
+committed exactly once, whatever the seed; a failing seed is its own reproduction.
 """
 
 from __future__ import annotations

@@ -1,0 +1,166 @@
+"""Sampling: what the text means, the axis of positions, and the decision for each frame."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from common.sampling import Sampling, Selector, parse_sampling
+from tests.oracle_reference import select
+
+TIME_BASES = [Fraction(1, 1000), Fraction(1, 90_000), Fraction(1001, 30_000), Fraction(1, 25), Fraction(1, 10**9)]
+RATES = [Fraction(5), Fraction(30_000, 1001), Fraction(1, 10), Fraction(24), Fraction(1000), None]
+
+videos = st.tuples(
+    st.integers(-(10**6), 10**6),
+    st.lists(st.tuples(st.integers(1, 400), st.integers(0, 400)), min_size=1, max_size=40),
+)
+rates = st.one_of(
+    st.sampled_from(RATES), st.fractions(min_value=Fraction(1, 50), max_value=2000, max_denominator=2000)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("5", Fraction(5)), ("0.1", Fraction(1, 10)), ("30000/1001", Fraction(30_000, 1001)), ("1e2", Fraction(100))],
+)
+def test_a_rate_is_read_exactly(text: str, rate: Fraction) -> None:
+    sampling = parse_sampling(text)
+    assert sampling.rate == rate
+    assert not sampling.numbered_by_order
+    assert sampling.output_fps == float(rate)
+
+
+def test_native_has_no_rate() -> None:
+    sampling = parse_sampling("native")
+    assert sampling.numbered_by_order
+    assert sampling.output_fps is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "five", "0", "-3", "0/7", "5/0", "nan", "inf", "1e9", "1e999999999", "1e-999999999", "1e-30", "9" * 5000],
+)
+def test_what_is_no_rate_is_refused_with_the_value_and_the_remedy(text: str) -> None:
+    with pytest.raises(UserError, match="--fps") as caught:
+        parse_sampling(text)
+    assert text[:40] in str(caught.value)
+    assert "native" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@given(position=st.integers(0, 10**9), rate=rates, time_base=st.sampled_from(TIME_BASES))
+def test_position_and_offset_are_inverse(position: int, rate: Fraction | None, time_base: Fraction) -> None:
+    sampling = Sampling(rate)
+    offset = sampling.offset_of(position, time_base)
+    assert sampling.position_at(offset, time_base) == position
+    assert sampling.position_at(offset + Fraction(1, 10**15), time_base) == position + 1
+
+
+def test_nothing_lies_before_position_zero() -> None:
+    assert Sampling(Fraction(5)).position_at(Fraction(-1), Fraction(1, 25)) == 0
+    assert Sampling(None).position_at(Fraction(-1), Fraction(1, 25)) == 0
+
+
+@given(position=st.integers(0, 10**6), rate=rates, time_base=st.sampled_from(TIME_BASES))
+def test_last_tick_is_the_last_one_of_its_position(
+    position: int, rate: Fraction | None, time_base: Fraction
+) -> None:
+    sampling = Sampling(rate)
+    tick = sampling.last_tick(position, time_base)
+    assert sampling.position_of(tick, time_base) <= position
+    assert sampling.position_of(tick + 1, time_base) > position
+
+
+def run(
+    frames: list[tuple[int, int]], sampling: Sampling, time_base: Fraction, start: int, stop: int | None
+) -> list[tuple[int, int]]:
+    """(position, pts) of what a unit writes, fed only from the last frame that lies at or before its start on."""
+    first_pts = frames[0][0]
+    governing = max(
+        i
+        for i, (pts, _) in enumerate(frames)
+        if i == 0 or sampling.position_of(pts - first_pts, time_base) <= start
+    )
+    selector: Selector[None] = Selector(sampling, time_base, first_pts=first_pts, start=start, stop=stop)
+    picks = []
+    for pts, _ in frames[governing:]:
+        picks.append(selector.feed(None, pts))
+        if selector.finished:
+            break
+    else:
+        picks.append(selector.end(frames[-1][1]))
+    return [(pick.position, pick.pts) for pick in picks if pick is not None]
+
+
+@given(video=videos, rate=rates, time_base=st.sampled_from(TIME_BASES), data=st.data())
+def test_any_partition_into_units_gives_what_the_definition_gives(
+    video: tuple[int, list[tuple[int, int]]], rate: Fraction | None, time_base: Fraction, data: st.DataObject
+) -> None:
+    if rate is not None:
+        # as many samples as frames, give or take: else the definition alone would take minutes
+        rate = rate / (200 * time_base * 25)
+    pts, frames = video[0], []
+    for gap, duration in video[1]:
+        frames.append((pts, duration))
+        pts += gap
+    sampling = Sampling(rate)
+    last = sampling.position_of(frames[-1][0] - frames[0][0], time_base)
+    cuts = sorted(data.draw(st.lists(st.integers(1, last + 2), max_size=6, unique=True)))
+    bounds = [0, *cuts, None]
+    found = [
+        pick
+        for start, stop in zip(bounds, bounds[1:], strict=False)
+        for pick in run(frames, sampling, time_base, start or 0, stop)
+    ]
+    expected = select(frames, time_base, rate)
+    assert [pts for _, pts in found] == [frames[index][0] for _, index in expected]
+    if rate is not None:
+        assert [position for position, _ in found] == [sample for sample, _ in expected]
+
+
+@given(pts=st.lists(st.integers(-50, 50), min_size=1, max_size=30), rate=st.sampled_from([Fraction(5), None]))
+def test_repeated_and_backward_times_are_dropped(pts: list[int], rate: Fraction | None) -> None:
+    growing = [time for index, time in enumerate(pts) if all(time > before for before in pts[:index])]
+    time_base = Fraction(1, 25)
+
+    def written(times: list[int]) -> list[tuple[int, int] | None]:
+        selector: Selector[None] = Selector(Sampling(rate), time_base, first_pts=times[0], start=0, stop=None)
+        picks = [*(selector.feed(None, time) for time in times), selector.end(1)]
+        return [(pick.position, pick.pts) for pick in picks if pick is not None]
+
+    assert written(pts) == written(growing)
+
+
+def test_coarse_timestamps_do_not_lose_the_frame_of_their_moment() -> None:
+    # 29.97 fps in Matroska's milliseconds: frame 18 lies at 0.6006 s, written as 601 ms
+    selector: Selector[int] = Selector(
+        Sampling(Fraction(30_000, 1001)), Fraction(1, 1000), first_pts=0, start=0, stop=None
+    )
+    times = [round(index * 1001 / 30) for index in range(60)]
+    picks = [selector.feed(index, time) for index, time in enumerate(times)]
+    assert [pick.item for pick in picks if pick is not None] == list(range(59))
+
+
+def test_back_to_forgets_the_frames_in_between() -> None:
+    selector: Selector[str] = Selector(Sampling(Fraction(1)), Fraction(1, 10), first_pts=0, start=0, stop=None)
+    selector.feed("a", 0)
+    held = selector.held
+    assert selector.feed("b", 20) is not None
+    selector.back_to(held)
+    pick = selector.feed("c", 5)
+    assert pick is not None
+    assert (pick.item, pick.position) == ("a", 0)
+
+
+def test_done_to_never_passes_the_stop() -> None:
+    selector: Selector[None] = Selector(Sampling(Fraction(1)), Fraction(1), first_pts=0, start=2, stop=4)
+    assert selector.done_to == 2
+    selector.feed(None, 3)
+    assert (selector.done_to, selector.finished) == (3, False)
+    selector.feed(None, 9)
+    assert (selector.done_to, selector.finished) == (4, True)
