@@ -25,7 +25,7 @@ from common.report import Failure, Summary
 from common.spec import ImageFormat, ImageOptions, Mode, OnError, SchedulingOptions
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 
 
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
