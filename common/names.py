@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 MAX_COMPONENT_BYTES = 255  # of a name in common file systems
@@ -32,6 +31,7 @@ _UNSAFE = re.compile(
 _LOOSE_ENDS = ". "  # dropped by some systems; and a dot there makes "." and ".." what they are
 _FRAME_FILE = re.compile(r"[0-9]{8,}\.[^.]+")
 _HALF_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
+_SEVERAL = -1  # in place of the one path that would have a name
 _SHORTENED = "%~"  # escaping leaves none of these, so that no other name can look like a shortened one
 
 
@@ -83,22 +83,19 @@ def safe_component(part: str, *, limit_bytes: int = MAX_COMPONENT_BYTES) -> str:
 def _without_suffixes(texts: list[str]) -> list[str]:
     """Every path without its suffix where that leaves it different from all others, else as it is."""
     short = [_without_suffix(text) for text in texts]
-    seen = Counter(short)
     owner: dict[str, int] = {}
+    for place, name in enumerate(short):
+        owner[name] = _SEVERAL if name in owner else place
     kept: list[str] = []
     for place, text in enumerate(texts):
-        if short[place] == text:
-            kept.append(text)
-        elif seen[short[place]] == 1:
-            owner[short[place]] = place
-        else:
+        if short[place] == text or owner[short[place]] == _SEVERAL:
             short[place] = text
             kept.append(text)
     for text in kept:  # it grows: a suffix kept for one path's sake may be what makes another keep its own
-        place_of_same = owner.pop(text, None)
-        if place_of_same is not None:
-            short[place_of_same] = texts[place_of_same]
-            kept.append(texts[place_of_same])
+        place = owner.get(text, _SEVERAL)
+        if place != _SEVERAL and short[place] != texts[place]:
+            short[place] = texts[place]
+            kept.append(texts[place])
     return short
 
 

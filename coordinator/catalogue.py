@@ -14,7 +14,7 @@ from common.names import output_folders, video_name
 from common.report import Failure
 
 
-class ListedVideo(msgspec.Struct, frozen=True, kw_only=True):
+class ListedVideo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A file of the input; whether it is a video is for a probe to say.
 
     Attributes:
@@ -51,7 +51,8 @@ def list_videos(root: Path) -> Listing:
     """
     top = os.path.realpath(os.fsencode(root))
     try:
-        os.scandir(top).close()
+        with os.scandir(top):
+            pass
     except OSError as error:
         raise UserError(f"cannot list the input folder {root}: {error.strerror}") from error
     found: list[tuple[bytes, int]] = []
@@ -94,28 +95,26 @@ def _walk(top: bytes) -> Iterator[tuple[bytes, int | str]]:
             continue
         visited.add(real)
         try:
-            with os.scandir(real) as entries:
-                listed = list(entries)
+            with os.scandir(real) as entries:  # not made a list: a folder may hold a million files
+                for entry in entries:
+                    path = relative + entry.name
+                    if entry.name.startswith(b"."):
+                        continue
+                    try:
+                        if entry.is_symlink() and not _is_inside(entry.path, top):
+                            yield path, "a symbolic link that leads out of the input folder; not followed"
+                        elif entry.is_dir():
+                            (links if entry.is_symlink() else todo).append((entry.path, path + b"/"))
+                        elif entry.is_file():
+                            yield path, entry.stat().st_size
+                        elif entry.is_symlink():
+                            yield path, "a symbolic link that leads nowhere"
+                        else:
+                            yield path, "not a regular file"
+                    except OSError as error:
+                        yield path, f"cannot be looked at: {error.strerror}"
         except OSError as error:
             yield relative.rstrip(b"/"), f"cannot list this folder: {error.strerror}"
-            continue
-        for entry in listed:
-            path = relative + entry.name
-            if entry.name.startswith(b"."):
-                continue
-            try:
-                if entry.is_symlink() and not _is_inside(entry.path, top):
-                    yield path, "a symbolic link that leads out of the input folder; not followed"
-                elif entry.is_dir():
-                    (links if entry.is_symlink() else todo).append((entry.path, path + b"/"))
-                elif entry.is_file():
-                    yield path, entry.stat().st_size
-                elif entry.is_symlink():
-                    yield path, "a symbolic link that leads nowhere"
-                else:
-                    yield path, "not a regular file"
-            except OSError as error:
-                yield path, f"cannot be looked at: {error.strerror}"
 
 
 def _is_inside(path: bytes, top: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -94,9 +95,11 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch:
     assert [failure.reason for failure in listing.problems] == ["cannot list this folder: Permission denied"]
 
 
-def test_a_root_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot list the input folder .*nowhere"):
-        list_videos(tmp_path / "nowhere")
+def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
+    put(tmp_path, "file.mp4")
+    for name in ("nowhere", "file.mp4"):
+        with pytest.raises(UserError, match=rf"cannot list the input folder .*{name}"):
+            list_videos(tmp_path / name)
 
 
 def test_shards_cover_everything_once_and_keep_the_names_of_the_whole(tmp_path: Path) -> None:
@@ -108,3 +111,29 @@ def test_shards_cover_everything_once_and_keep_the_names_of_the_whole(tmp_path: 
     assert shards[0][0].folder == "a.mov"
     assert shards[1][0].folder == "a.mp4"
     assert shard(videos, 7, 8) == []
+
+
+def test_a_folder_of_very_many_files(tmp_path: Path) -> None:
+    for number in range(100_000):
+        os.close(os.open(tmp_path / f"{number}.mp4", os.O_CREAT))
+    videos = list_videos(tmp_path).videos
+    assert [video.path for video in videos] == sorted(b"%d.mp4" % number for number in range(100_000))
+    assert [video.index for video in videos] == list(range(100_000))
+
+
+def test_a_file_that_vanishes_meanwhile_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a.mp4", "b.mp4")
+    real, calls = os.scandir, []
+
+    def scandir(path: bytes) -> contextlib.AbstractContextManager[list[os.DirEntry[bytes]]]:
+        with real(path) as entries:
+            found = list(entries)
+        calls.append(path)
+        if len(calls) == 2:  # the first one asks whether the root can be listed at all
+            (tmp_path / "a.mp4").unlink()
+        return contextlib.nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    listing = list_videos(tmp_path)
+    assert [video.name for video in listing.videos] == ["b.mp4"]
+    assert [(failure.video, failure.kind) for failure in listing.problems] == [("a.mp4", "input")]
