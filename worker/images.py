@@ -47,8 +47,14 @@ def to_bgr(frame: VideoFrame) -> tuple[Image, int]:
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """(a, b, c, d) of x' = a x + c y, y' = b x + d y; None if the frame is shown as it is stored."""
-    # the stubs take the container of all side data for one item of it
-    data = cast("Mapping[str, bytes]", frame.side_data).get("DISPLAYMATRIX")
+    try:
+        # the stubs take the container of all side data for one item of it
+        data = cast("Mapping[str, bytes]", frame.side_data).get("DISPLAYMATRIX")
+    except ValueError:
+        # the frame has side data of a kind that PyAV has no name for (stereo HEVC has): mirroring is
+        # then out of reach, but the angle is not
+        quarters = round(-frame.rotation / 90) % 4
+        return [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)][quarters] if quarters else None
     if data is None:
         return None
     a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), "<i4")[:5])
