@@ -43,8 +43,9 @@ class Layout:
 
     @property
     def staging(self) -> Path:
-        """Frames not yet committed: on the disk of the output, for ``os.replace``, but outside it."""
-        return self.root / "processing" / "staging"
+        """Frames not yet committed. Inside the output, as that is a mount of its own and a file can only be
+        renamed within one; gone when the host leaves."""
+        return self.output / ".staging"
 
     @property
     def exit_message(self) -> Path:

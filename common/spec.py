@@ -78,7 +78,7 @@ def read_spec(path: Path) -> JobSpec:
         spec = msgspec.json.decode(path.read_bytes(), type=JobSpec)
     except OSError as error:
         raise UserError(f"cannot read the job specification {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"the job specification {path} is not valid: {error}") from error
     if spec.version != SPEC_VERSION:
         raise UserError(

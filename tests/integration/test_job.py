@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -72,7 +74,11 @@ def test_frames_lie_where_the_design_says(few: Path, tmp_path: Path) -> None:
 
 def test_more_than_nine_hosts(few: Path, tmp_path: Path) -> None:
     run_job(few, tmp_path / "out", instances=11)
-    assert len(summary(tmp_path / "out").hosts) == 11
+    journal = [
+        json.loads(line) for line in (tmp_path / "out" / "job" / "journal.jsonl").read_bytes().splitlines()
+    ]
+    joined = [entry["host"] for entry in journal if entry["event"] == "host_up"]
+    assert sorted(joined) == sorted(f"algo-{number}" for number in range(1, 12))
 
 
 def test_an_input_without_videos_ends_well(tmp_path: Path) -> None:
@@ -102,16 +108,23 @@ def test_ten_thousand_empty_files_are_reported_and_the_video_among_them_is_done(
     assert "more" in job.text
 
 
-NAMES = ["sp ace.mp4", "quo'te\".mp4", "new\nline.mp4", "视频 é.mp4", b"\xff\xfe raw.mp4", "[red]x.mp4"]
+NAMES = [
+    b"sp ace.mp4",
+    b"quo'te\".mp4",
+    b"new\nline.mp4",
+    "视频 é.mp4".encode(),
+    b"\xff\xfe raw.mp4",
+    b"[red]x.mp4",
+]
 
 
 def test_any_name_will_do(clips: Path, tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
     for name in NAMES:
-        target = str(source).encode() + b"/" + (name if isinstance(name, bytes) else name.encode())
+        target = Path(os.fsdecode(bytes(source) + b"/" + name))
         shutil.copy(clips / "h264-closed.mp4", target)
-        shutil.copy(__file__, target + b".broken.mp4")
+        shutil.copy(__file__, f"{target}.broken.mp4")
     (source / "loop").symlink_to(source)
     run_job(source, tmp_path / "out", instances=2)
     done = summary(tmp_path / "out")

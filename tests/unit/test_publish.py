@@ -196,7 +196,6 @@ def test_rows_that_cannot_be_written_stay_queued(layout: Layout) -> None:
     publisher = Publisher(layout, "algo-1")
     publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(4)), 0)
     publisher.add(1, 1, "v.mp4", "v", stage(layout, 1, 1, range(4, 8)), 0)
-    (layout.output).mkdir(parents=True)
     (layout.output / "manifest").write_bytes(b"in the way")
     for _ in range(2):
         with pytest.raises(OSError, match="exists"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,13 @@ from common.errors import UserError
 from common.sampling import Sampling, Selector, parse_sampling
 from tests.oracle_reference import select
 
-TIME_BASES = [Fraction(1, 1000), Fraction(1, 90_000), Fraction(1001, 30_000), Fraction(1, 25), Fraction(1, 10**9)]
+TIME_BASES = [
+    Fraction(1, 1000),
+    Fraction(1, 90_000),
+    Fraction(1001, 30_000),
+    Fraction(1, 25),
+    Fraction(1, 10**9),
+]
 RATES = [Fraction(5), Fraction(30_000, 1001), Fraction(1, 10), Fraction(24), Fraction(1000), None]
 
 videos = st.tuples(
@@ -26,7 +33,12 @@ rates = st.one_of(
 
 @pytest.mark.parametrize(
     ("text", "rate"),
-    [("5", Fraction(5)), ("0.1", Fraction(1, 10)), ("30000/1001", Fraction(30_000, 1001)), ("1e2", Fraction(100))],
+    [
+        ("5", Fraction(5)),
+        ("0.1", Fraction(1, 10)),
+        ("30000/1001", Fraction(30_000, 1001)),
+        ("1e2", Fraction(100)),
+    ],
 )
 def test_a_rate_is_read_exactly(text: str, rate: Fraction) -> None:
     sampling = parse_sampling(text)
@@ -43,7 +55,21 @@ def test_native_has_no_rate() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "five", "0", "-3", "0/7", "5/0", "nan", "inf", "1e9", "1e999999999", "1e-999999999", "1e-30", "9" * 5000],
+    [
+        "",
+        "five",
+        "0",
+        "-3",
+        "0/7",
+        "5/0",
+        "nan",
+        "inf",
+        "1e9",
+        "1e999999999",
+        "1e-999999999",
+        "1e-30",
+        "9" * 5000,
+    ],
 )
 def test_what_is_no_rate_is_refused_with_the_value_and_the_remedy(text: str) -> None:
     with pytest.raises(UserError, match="--fps") as caught:
@@ -79,7 +105,7 @@ def test_last_tick_is_the_last_one_of_its_position(
 def run(
     frames: list[tuple[int, int]], sampling: Sampling, time_base: Fraction, start: int, stop: int | None
 ) -> list[tuple[int, int]]:
-    """(position, pts) of what a unit writes, fed only from the last frame that lies at or before its start on."""
+    """(position, pts) of what a unit writes, fed from the last frame at or before its start on."""
     first_pts = frames[0][0]
     governing = max(
         i
@@ -114,7 +140,7 @@ def test_any_partition_into_units_gives_what_the_definition_gives(
     bounds = [0, *cuts, None]
     found = [
         pick
-        for start, stop in zip(bounds, bounds[1:], strict=False)
+        for start, stop in pairwise(bounds)
         for pick in run(frames, sampling, time_base, start or 0, stop)
     ]
     expected = select(frames, time_base, rate)
@@ -147,7 +173,9 @@ def test_coarse_timestamps_do_not_lose_the_frame_of_their_moment() -> None:
 
 
 def test_back_to_forgets_the_frames_in_between() -> None:
-    selector: Selector[str] = Selector(Sampling(Fraction(1)), Fraction(1, 10), first_pts=0, start=0, stop=None)
+    selector: Selector[str] = Selector(
+        Sampling(Fraction(1)), Fraction(1, 10), first_pts=0, start=0, stop=None
+    )
     selector.feed("a", 0)
     held = selector.held
     assert selector.feed("b", 20) is not None

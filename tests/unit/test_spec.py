@@ -86,6 +86,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, change: dict[str, Any], message:
         (b"[]", "is not valid: Expected `object`"),
         (b"{}", "missing required field `job_id`"),
         (b"[" * 100_000, "is not valid"),
+        (b'{"job_id": "\xff"}', "is not valid"),
         (b'{"job_id": "j", "image": ' + b"[" * 100_000, "is not valid"),
     ],
 )
