@@ -1,0 +1,149 @@
+"""The coordinator's loop with a real socket and disk, and a host that is a few lines long."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from common import messages as m
+from common.layout import Layout
+from common.report import STATUS_PREFIX, Status, Summary
+from common.sampling import parse_sampling
+from common.spec import JobSpec, SchedulingOptions
+from common.transport import CoordinatorLink, HostLink
+from coordinator.catalogue import ListedVideo
+from coordinator.core import Core
+from coordinator.journal import Journal
+from coordinator.server import EXIT_INTERRUPTED, EXIT_LOST, Server
+
+
+class Bench:
+    """A server in a thread, and one host's end of the wire."""
+
+    def __init__(self, root: Path, videos: int = 1) -> None:
+        self.layout = Layout(root)
+        self.endpoint = f"ipc://{root}/socket"
+        self.stop: str | None = None
+        self.code: int | None = None
+        self.videos = [
+            ListedVideo(
+                index=index, path=b"%d.mp4" % index, name=f"{index}.mp4", folder=str(index), size_bytes=9
+            )
+            for index in range(videos)
+        ]
+        self.thread = threading.Thread(target=self._serve)
+        self.ready = threading.Event()
+
+    def _serve(self) -> None:
+        journal_path = self.layout.output / "job" / "journal.jsonl"
+        with CoordinatorLink(self.endpoint) as link, Journal(journal_path) as journal:
+            import time
+
+            core = Core(
+                JobSpec(job_id="j", status_interval_s=0.05, scheduling=SchedulingOptions(bye_wait_s=1.0)),
+                sampling=parse_sampling("5"),
+                videos=self.videos,
+                problems=[],
+                expected=["a"],
+                now=time.monotonic(),
+            )
+            self.ready.set()
+            self.code = Server(core, link, self.layout, journal, should_stop=lambda: self.stop).run()
+
+    def __enter__(self) -> HostLink:
+        self.thread.start()
+        assert self.ready.wait(10)
+        self.link = HostLink(self.endpoint, identity="a/1")
+        return self.link
+
+    def __exit__(self, *_: object) -> None:
+        self.stop = self.stop or "the test is over"
+        self.thread.join(20)
+        self.link.close()
+        assert not self.thread.is_alive()
+
+    def say(self, message: m.FromHost | bytes) -> None:
+        self.link.send(message if isinstance(message, bytes) else m.encode(message))
+        for _ in range(100):
+            if self.link.flush():
+                return
+            self.link.wait(0.02)
+
+    def hear(self, kind: type[m.Message]) -> m.Message:
+        for _ in range(500):
+            for data in self.link.receive():
+                message = m.decode_from_coordinator(data)
+                if isinstance(message, kind):
+                    return message
+            self.link.wait(0.02)
+        raise AssertionError(f"no {kind.__name__} came")
+
+    def summary(self) -> Summary:
+        return msgspec.json.decode((self.layout.output / "job" / "summary.json").read_bytes(), type=Summary)
+
+
+HELLO = m.Hello(version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=1, running=[])
+
+
+def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench = Bench(tmp_path)
+    with bench:
+        bench.say(b"\xc1 garbage")
+        bench.hear(m.ReHello)
+        bench.say(HELLO)
+        bench.hear(m.Welcome)
+        bench.say(b"")
+        bench.say(m.Ready(slots=1))
+        assign = bench.hear(m.Assign)
+        assert isinstance(assign, m.Assign)
+        bench.say(m.Probed(lease=assign.lease, found=[], refused=[(0, "not a video")], seconds=0.0))
+        assert bench.hear(m.End) == m.End(failed=None)
+        assert bench.summary().failures == 1, "on disk before the end is told"
+        bench.say(m.Bye(reason=""))
+    assert bench.code == 0
+    failures = (tmp_path / "processing" / "output" / "job" / "failures.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in failures] == ["not a video"]
+    journal = (tmp_path / "processing" / "output" / "job" / "journal.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in journal] == [
+        "host_up", "leased", "given_up", "end", "host_left",
+    ]  # fmt: skip
+    message = bench.layout.exit_message.read_bytes()
+    assert len(message) <= 1024
+    assert b"completed" in message
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(STATUS_PREFIX)]
+    last = msgspec.json.decode(lines[-1].removeprefix(STATUS_PREFIX), type=Status)
+    assert (last.videos, last.videos_done, last.fraction) == (1, 1, 1.0)
+
+
+def test_being_told_to_stop_ends_the_hosts_first(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with bench:
+        bench.say(HELLO)
+        bench.hear(m.Welcome)
+        bench.stop = "stopped by SIGTERM"
+        assert bench.hear(m.End) == m.End(failed="stopped by SIGTERM")
+        bench.say(m.Bye(reason=""))
+    assert bench.code == EXIT_INTERRUPTED
+    assert bench.summary().outcome == "interrupted"
+
+
+def test_a_journal_that_cannot_be_written_stops_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(self: Journal, entry: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Journal, "append", append)
+    bench = Bench(tmp_path)
+    with bench:
+        bench.say(HELLO)
+        end = bench.hear(m.End)
+        assert isinstance(end, m.End)
+        assert end.failed is not None
+        assert "No space left on device" in end.failed
+        bench.say(m.Bye(reason=""))
+    assert bench.code in (EXIT_INTERRUPTED, EXIT_LOST)
