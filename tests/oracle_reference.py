@@ -34,8 +34,11 @@ def bgr_md5(image: NDArray[np.uint8]) -> str:
     return hashlib.md5(np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
-def decode_in_order(path: Path) -> tuple[list[Decoded], Fraction]:
-    """All frames whose pts grows, and the time base; turned as PyAV's own rotation says."""
+def decode_in_order(path: Path, *, mirrored: bool = False) -> tuple[list[Decoded], Fraction]:
+    """All frames whose pts grows, and the time base.
+
+    They are turned as PyAV's own rotation says, which knows no mirroring: of that the caller must tell.
+    """
     frames: list[Decoded] = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -51,6 +54,8 @@ def decode_in_order(path: Path) -> tuple[list[Decoded], Fraction]:
                 if frames and frame.pts <= frames[-1].pts:
                     continue
                 image = np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90).astype(np.uint8)
+                if mirrored:
+                    image = np.fliplr(image)
                 frames.append(Decoded(frame.pts, frame.duration or 0, bgr_md5(image)))
         assert stream.time_base is not None
         return frames, stream.time_base
@@ -76,8 +81,8 @@ def select(
     return chosen
 
 
-def reference(path: Path, rate: Fraction | None) -> list[Expected]:
+def reference(path: Path, rate: Fraction | None, *, mirrored: bool = False) -> list[Expected]:
     """The frames that an extraction of the whole file must give, in order."""
-    frames, time_base = decode_in_order(path)
+    frames, time_base = decode_in_order(path, mirrored=mirrored)
     chosen = select([(frame.pts, frame.duration) for frame in frames], time_base, rate)
     return [Expected(sample, frames[index].pts, frames[index].bgr_md5) for sample, index in chosen]

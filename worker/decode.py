@@ -7,9 +7,10 @@ open GOP's leading pictures need the GOP before), and is used only if K itself i
 it gives. Recovery points, and keyframes in name only, fail this test: then the keyframe before is tried,
 down to the start of the file. K is found by reading packets, wherever the seek landed.
 
-What a decoder makes of damaged data depends on what it saw before. So a GOP in which an error shows is
-to be decoded again by a session of its own, and so is the GOP behind it, whose decoder was in an odd
-state; ``Gop.needs_own_session`` tells.
+What a decoder makes of damaged data depends on what it saw before, and even on what its recycled frame
+buffers hold. So a GOP in which an error shows is to be decoded again by a fresh decoder, in a session of
+its own; ``Gop.needs_own_session`` tells. So is the GOP behind, whose decoder was in an odd state, and,
+for the sake of damaged leading pictures, the GOP before them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ MAX_DEMUX_ERRORS = 64  # in a row; OpenCV gives up after as many
 REORDER_PACKETS = 32  # twice what any codec may delay a picture by
 NEAR_KEYFRAMES = 4  # tried one by one before the steps backwards grow
 
+# They raise or flag what they conceal, and log errors that are none when they begin in an open GOP.
+NOISY_DECODERS = frozenset(["h264"])
+
+# libav's messages go nowhere, but PyAV counts the errors among them
+av.logging.set_level(av.logging.PANIC)
+
 # Places in the order of decoding: a packet, or None where the demuxer could not read one.
 Item: TypeAlias = "Packet[VideoStream] | None"
 
@@ -47,6 +54,8 @@ class Gop:
             nothing that follows refers to them.
         leading_damaged_at: the same for the leading pictures, which also suffer from the GOP before.
         follows_damage: the GOP before is damaged.
+        precedes_damage: the leading pictures of the GOP behind, which refer to this one, may be damaged.
+        has_leading: it has leading pictures.
         places: pts of packets whose frames may still come, and their places.
     """
 
@@ -55,12 +64,14 @@ class Gop:
     damaged_at: int | None = None
     leading_damaged_at: int | None = None
     follows_damage: bool = False
+    precedes_damage: bool = False
+    has_leading: bool = False
     places: dict[int, int] = field(default_factory=dict)
 
     @property
     def needs_own_session(self) -> bool:
         """Whether its frames depend on where decoding began, unless that was here."""
-        return self.damaged_at is not None or self.follows_damage
+        return self.damaged_at is not None or self.follows_damage or self.precedes_damage
 
     def is_leading(self, pts: int) -> bool:
         """Whether a frame is displayed before this GOP's keyframe."""
@@ -206,7 +217,7 @@ class Session:
     def _decode(self) -> Generator[Shown]:
         for chunk in self._reader.chunks():
             if _is_key(chunk[0]) or not self.gops:
-                self._begin_gop(chunk[0])
+                self._begin_gop(chunk)
             for item in chunk:
                 if item is None:
                     self._note_demux_error()
@@ -216,13 +227,17 @@ class Session:
             self._forget_passed()
         yield from self._feed(None)
 
-    def _begin_gop(self, first: Item) -> None:
-        key_pts = first.pts if first is not None and first.is_keyframe else None
-        gop = Gop(key_pts, follows_damage=bool(self.gops) and self.gops[-1].damaged_at is not None)
+    def _begin_gop(self, chunk: list[Item]) -> None:
+        gop = Gop(chunk[0].pts if _is_key(chunk[0]) and chunk[0] is not None else None)
+        gop.has_leading = any(
+            item is not None and item.pts is not None and gop.is_leading(item.pts) for item in chunk
+        )
         if not self.gops:
-            self.start_pts = key_pts
-        elif len(self.gops) == self.gops.maxlen:
-            self.gops[0].places.clear()
+            self.start_pts = gop.key_pts
+        else:
+            gop.follows_damage = self.gops[-1].damaged_at is not None
+            if len(self.gops) == self.gops.maxlen:
+                self.gops[0].places.clear()
         self.gops.append(gop)
 
     def _feed(self, packet: Packet[VideoStream] | None) -> Iterator[Shown]:
@@ -236,12 +251,15 @@ class Session:
                 self.untimed = True
             else:
                 gop.places[packet.pts] = place
+        logged = _errors_logged()
         try:
             frames = self._codec.decode(packet)
         except av.FFmpegError:
             if packet is not None:  # else: flushed before, by an empty packet
                 self._note_refusal(gop, place, packet.pts)
             return
+        if self._codec.name not in NOISY_DECODERS and _errors_logged() != logged:
+            self._note_damage(gop, place, packet.pts if packet is not None else None)
         self.decoded += len(frames)
         for frame in frames:
             assert isinstance(frame, VideoFrame)
@@ -284,24 +302,29 @@ class Session:
             if gop.key_pts == self._floor:
                 return False  # what these pictures refer to was never decoded here
             gop.leading_damaged_at = _earlier(gop.leading_damaged_at, place)
-            return True
-        gop.damaged_at = _earlier(gop.damaged_at, place)
-        behind = self.gops.index(gop) + 1
-        if behind < len(self.gops):
-            self.gops[behind].follows_damage = True
+        else:
+            gop.damaged_at = _earlier(gop.damaged_at, place)
+            behind = self.gops.index(gop) + 1
+            if behind < len(self.gops):
+                self.gops[behind].follows_damage = True
+        before = self.gops.index(gop) - 1
+        if gop.has_leading and before >= 0:
+            self.gops[before].precedes_damage = True
         return True
 
 
-def open_session(video: OpenVideo, tick: int | None) -> Session:
+def open_session(video: OpenVideo, tick: int | None, *, fresh: bool = False) -> Session:
     """A session whose frames from pts ``tick`` on are exact; it may begin long before it.
 
-    ``tick`` None means from the file's first packet.
+    ``tick`` None means from the file's first packet. ``fresh``: with a new decoder, not a flushed one.
 
     Raises:
         MediaError: the file has vanished.
     """
     tries = 0
     while tick is not None and video.can_seek:
+        if fresh:
+            video.rewind()
         reader, key_pts = _read_from(video, tick)
         if key_pts is None:
             break
@@ -335,6 +358,12 @@ def _read_from(video: OpenVideo, tick: int) -> tuple[Reader, int | None]:
     video.rewind()
     reader = Reader(video)
     return reader, reader.advance_to(tick)
+
+
+def _errors_logged() -> int:
+    """How many errors libav has logged: some decoders (HEVC's, say) conceal damage and only log it."""
+    count, _ = av.logging.get_last_error()
+    return count
 
 
 def _is_key(item: Item) -> bool:

@@ -21,7 +21,7 @@ from worker.media import OpenVideo
 
 # A file is said to be cut short when it lacks more than this of what its container claims: the audio
 # of a whole file may well last a little longer than the pictures.
-MISSING_S: Final = 1.0
+MISSING_S: Final = 0.5
 MISSING_SHARE: Final = 0.05
 
 # (every sample below this position is staged, frames so far) -> where to stop now
@@ -67,11 +67,30 @@ class _Written:
 
 
 @dataclass(frozen=True, slots=True)
+class _Taken:
+    """A displayed frame that may be written, or its picture already (BGR, and the angle)."""
+
+    shown: Shown | None
+    gop: Gop
+    place: int
+    keyframe: bool
+    pix_fmt: str
+    duration_ticks: int
+    picture: tuple[images.Image, int] | None
+
+    def displayed(self) -> tuple[images.Image, int]:
+        if self.picture is not None:
+            return self.picture
+        assert self.shown is not None
+        return images.to_bgr(self.shown.frame)
+
+
+@dataclass(frozen=True, slots=True)
 class _Mark:
     """The state just before the first frame from a keyframe on was taken."""
 
     key_pts: int
-    held: Pick[Shown] | None
+    held: Pick[_Taken] | None
     written: int
 
 
@@ -97,12 +116,12 @@ class _Extraction:
         self._before_range = (
             first_pts + sampling.last_tick(start - 1, self._time_base) if start else first_pts - 1
         )
-        self._selector: Selector[Shown] = Selector(
+        self._selector: Selector[_Taken] = Selector(
             sampling, self._time_base, first_pts=first_pts, start=start, stop=stop
         )
         self._written: list[_Written] = []
         self._mark: _Mark | None = None
-        self._settled: set[int | None] = set()
+        self._settled: set[int] = set()
         self._floor: int | None = None
         self._errors: set[tuple[int | None, int]] = set()
         self._decoded = 0
@@ -113,8 +132,7 @@ class _Extraction:
     def run(self, checkpoint: Checkpoint) -> None:
         tick: int | None = self._range_tick if self._start > 0 else None
         while True:
-            session = open_session(self._video, tick)
-            self._settled.add(session.start_pts)
+            session = open_session(self._video, tick, fresh=self._floor is not None)
             again = self._take(session, checkpoint)
             self._errors |= session.errors
             self._decoded += session.decoded
@@ -167,12 +185,30 @@ class _Extraction:
             self._mark = _Mark(key_pts, self._selector.held, len(self._written))
         if shown.pts <= self._before_range:
             self._roll_in += 1
-        self._keep(self._selector.feed(shown, shown.pts))
+        self._keep(self._selector.feed(self._taken(shown), shown.pts))
+
+    def _taken(self, shown: Shown) -> _Taken:
+        frame, gop = shown.frame, shown.gop
+        # A frame held is a buffer that the decoder cannot recycle, and damaged pictures may show what
+        # recycled buffers hold: where that counts, nothing is held.
+        at_once = self._floor is not None and (
+            gop.key_pts == self._floor or gop.needs_own_session or gop.is_leading(shown.pts)
+        )
+        wanted = shown.pts > self._before_range
+        return _Taken(
+            shown=None if at_once else shown,
+            gop=gop,
+            place=shown.place,
+            keyframe=frame.key_frame,
+            pix_fmt=frame.format.name,
+            duration_ticks=frame.duration or 0,
+            picture=images.to_bgr(frame) if at_once and wanted else None,
+        )
 
     def _take_end(self) -> None:
         held = self._selector.held
         if held is not None:
-            duration_ticks = held.item.frame.duration or 0
+            duration_ticks = held.item.duration_ticks
             self._end_pts = held.pts + duration_ticks
             self._keep(self._selector.end(duration_ticks))
 
@@ -186,14 +222,12 @@ class _Extraction:
         """The first keyframe up to ``pts`` whose GOP must be decoded again; what it gave is taken back."""
         if not self._video.can_seek:
             return None
+        passed_pts = self._mark.key_pts if self._mark is not None else None
         for gop in session.gops:
             key_pts = gop.key_pts
-            if (
-                key_pts is not None
-                and key_pts <= pts
-                and gop.needs_own_session
-                and key_pts not in self._settled
-            ):
+            if key_pts is None or key_pts > pts or (passed_pts is not None and key_pts < passed_pts):
+                continue
+            if gop.needs_own_session and key_pts not in self._settled:
                 self._take_back(key_pts)
                 return key_pts
         return None
@@ -207,12 +241,12 @@ class _Extraction:
         del self._written[mark.written :]
         self._selector.back_to(mark.held)
 
-    def _keep(self, pick: Pick[Shown] | None) -> None:
+    def _keep(self, pick: Pick[_Taken] | None) -> None:
         if pick is None:
             return
         sampling, time_base = self._sampling, self._time_base
-        shown, frame = pick.item, pick.item.frame
-        picture, rotation = images.to_bgr(frame)
+        taken = pick.item
+        picture, rotation = taken.displayed()
         data = images.encode(picture, self._image)
         sample = len(self._written) if sampling.numbered_by_order else pick.position
         name = f"{sample:08d}.{self._image.format}"
@@ -224,8 +258,8 @@ class _Extraction:
             pts=pick.pts,
             time_base=str(time_base),
             time_s=float(pick.pts * time_base),
-            keyframe=frame.key_frame,
-            pix_fmt=frame.format.name,
+            keyframe=taken.keyframe,
+            pix_fmt=taken.pix_fmt,
             width=picture.shape[1],
             height=picture.shape[0],
             rotation=rotation,
@@ -234,7 +268,7 @@ class _Extraction:
             sha256=sha256,
             status="ok",
         )
-        self._written.append(_Written(shown.gop, shown.place, row))
+        self._written.append(_Written(taken.gop, taken.place, row))
 
     def _notes(self, duration_s: float) -> list[str]:
         if self._end_pts is None or not duration_s:

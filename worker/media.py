@@ -198,8 +198,9 @@ def _video_stream(container: InputContainer) -> VideoStream:
     ]
     if not streams:
         others = sorted({stream.type for stream in container.streams})
-        holds = f"{' and '.join(others)} only" if others else "no streams at all"
-        raise MediaError(f"holds no video stream ({holds})")
+        if not others:
+            raise MediaError("its header is damaged or cut short: it tells of no streams")
+        raise MediaError(f"holds no video stream ({' and '.join(others)} only)")
     stream = streams[0]
     # PyAV gives a stream without a decoder no codec context, or one that cannot be opened
     context = stream.codec_context

@@ -100,9 +100,24 @@ def _keyframe_hints(
     keys = sorted({timestamp for timestamp, is_key in index if is_key})
     if keys and video.is_mov and first_key_pts is not None:
         delay = first_key_pts - keys[0]
-        keys = [key + delay for key in keys]
+        later = _later_delay(video, keys, delay)
+        keys = [first_key_pts, *(key + later for key in keys[1:])]
     step = -(-len(keys) // MAX_HINTS) or 1
     return keys[::step]
+
+
+def _later_delay(video: OpenVideo, keys: list[int], first_delay: int) -> int:
+    """pts - dts of a keyframe that is not the first: with open GOPs it is larger."""
+    if len(keys) < 3:
+        return first_delay
+    try:
+        video.seek((keys[1] + keys[2]) // 2 + first_delay)
+        packet = next(video.container.demux(video.stream))
+    except (av.FFmpegError, StopIteration):
+        return first_delay
+    if packet.dts not in keys or packet.pts is None:
+        return first_delay
+    return packet.pts - packet.dts
 
 
 def _duration_s(video: OpenVideo, index: list[tuple[int, bool]]) -> float:
@@ -117,7 +132,9 @@ def _duration_s(video: OpenVideo, index: list[tuple[int, bool]]) -> float:
     if stream.duration is not None:
         claims_s.append(float(stream.duration * video.time_base))
     if container.duration is not None:
-        start_s = (container.start_time or 0) / av.time_base if video.is_mov else 0.0
+        # these two count from time zero, the others from the first frame
+        absolute = video.is_mov or video.is_matroska
+        start_s = max(0, container.start_time or 0) / av.time_base if absolute else 0.0
         claims_s.append(container.duration / av.time_base - start_s)
     if stream.frames and stream.average_rate:
         claims_s.append(float(stream.frames / stream.average_rate))

@@ -12,9 +12,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
 
+from common.spec import ImageOptions
 from tests.clips import FPS, FRAMES, GOP, SIZE, START_S
+from worker.images import encode
 from worker.media import MediaError, OpenVideo, check_dimensions
 from worker.probe import probe
 
@@ -92,18 +93,27 @@ def test_an_unknown_duration_is_zero(clips: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"with space.mp4", b"quote'\".mp4", b"line\nbreak.mp4", "ünï-日本.mp4".encode(), b"\xff\xfe.mp4", b"a:b%03d.mp4"]
+    "name",
+    [
+        b"with space.mp4",
+        b"quote'\".mp4",
+        b"line\nbreak.mp4",
+        "ünï-日本.mp4".encode(),
+        b"\xff\xfe.mp4",
+        b"a:b%03d.mp4",
+    ],
 )
 def test_any_name_opens(clips: Path, tmp_path: Path, name: bytes) -> None:
-    path = os.path.join(os.fsencode(tmp_path), name)
-    shutil.copy(clips / "h264-closed.mp4", path)
+    path = os.fsencode(tmp_path) + b"/" + name
+    shutil.copy(os.fsencode(clips / "h264-closed.mp4"), path)
     assert probe(path) == probe(clips / "h264-closed.mp4")
     assert probe(os.fsdecode(path)).codec == "h264"
 
 
 def test_an_image_a_playlist_and_a_text_are_no_videos(clips: Path, tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "a.jpg")
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    black = np.zeros((64, 64, 3), np.uint8)
+    (tmp_path / "a.jpg").write_bytes(encode(black, ImageOptions()))
+    (tmp_path / "a.png").write_bytes(encode(black, ImageOptions(format="png")))
     (tmp_path / "a.ffconcat").write_text(f"ffconcat version 1.0\nfile '{clips / 'h264-closed.mp4'}'\n")
     (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nh264-closed.mp4\n")
     (tmp_path / "a.txt").write_text("hello\n" * 400)
@@ -155,7 +165,7 @@ def test_a_file_cut_within_its_header_says_so(clips: Path, tmp_path: Path) -> No
     data = (clips / "h264-closed.mp4").read_bytes()
     path = tmp_path / "cut.mp4"
     path.write_bytes(data[: data.index(b"moov") + 40])
-    with pytest.raises(MediaError, match="header|cut short"):
+    with pytest.raises(MediaError, match="cut short"):
         probe(path)
 
 

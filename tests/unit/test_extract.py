@@ -1,0 +1,366 @@
+"""Extraction: the same frames, byte for byte, however a video is cut, and through damage."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import count, pairwise
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from common.media import FrameRow, UnitResult, VideoInfo
+from common.sampling import Sampling
+from common.spec import ImageOptions
+from tests.clips import CLIPS, FPS, FRAMES, GOP
+from tests.oracle_reference import bgr_md5, reference
+from worker.extract import Checkpoint, extract
+from worker.media import MediaError, OpenVideo
+from worker.probe import probe
+
+PNG = ImageOptions(format="png")
+NATIVE = Sampling(None)
+FIVE = Sampling(Fraction(5))
+ODD_RATE = Sampling(Fraction(24_000, 1001))
+SEEKABLE = sorted(name for name, (suffix, _) in CLIPS.items() if suffix not in (".ts", ".avi"))
+
+
+class Extractor:
+    """One open file and the units asked of it, each in a folder of its own."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.info: VideoInfo = probe(path)
+        self.video = OpenVideo(path)
+        self._folder = folder
+        self._numbers = count()
+
+    def unit(
+        self,
+        sampling: Sampling,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        checkpoint: Checkpoint = lambda done_to, frames: None,
+        image: ImageOptions = PNG,
+    ) -> tuple[UnitResult, Path]:
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir(parents=True)
+        result = extract(
+            self.video,
+            self.info.first_pts,
+            sampling,
+            start,
+            stop,
+            image=image,
+            folder=folder,
+            checkpoint=checkpoint,
+            duration_s=self.info.duration_s,
+        )
+        assert {row.file for row in result.rows} == {path.name for path in folder.iterdir()}
+        return result, folder
+
+    def cut(self, sampling: Sampling, cuts: Sequence[int], *, shuffle: int = 0) -> list[FrameRow]:
+        """All rows, in order, of the units between ``cuts``, done in an order of their own."""
+        units = list(pairwise([0, *cuts, None]))
+        random.Random(shuffle).shuffle(units)
+        found = {start or 0: self.unit(sampling, start or 0, stop)[0].rows for start, stop in units}
+        return [row for start in sorted(found) for row in found[start]]
+
+    def last_position(self, sampling: Sampling, rows: Sequence[FrameRow]) -> int:
+        return sampling.position_of(rows[-1].pts - self.info.first_pts, self.info.time_base)
+
+
+def clip(clips: Path, name: str) -> Path:
+    return clips / f"{name}{CLIPS[name][0]}"
+
+
+def same(rows: Sequence[FrameRow]) -> list[tuple[int, str, str]]:
+    """What no cut may change; the number is left out, for native counts within the unit."""
+    return [(row.pts, row.sha256, row.status) for row in rows]
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_whole_file_gives_what_plain_decoding_gives(clips: Path, tmp_path: Path, name: str) -> None:
+    path = clip(clips, name)
+    work = Extractor(path, tmp_path)
+    for sampling in (NATIVE, FIVE, ODD_RATE):
+        result, folder = work.unit(sampling)
+        found = []
+        for row in result.rows:
+            image = cv2.imread(str(folder / row.file), cv2.IMREAD_COLOR)
+            assert image is not None
+            assert (image.shape[1], image.shape[0]) == (row.width, row.height)
+            assert (folder / row.file).stat().st_size == row.bytes
+            assert row.file == f"{row.sample:08d}.png"
+            found.append((row.sample, row.pts, bgr_md5(image.astype(np.uint8))))
+        expected = reference(path, sampling.rate, mirrored=name == "mirrored")
+        assert found == [(frame.sample, frame.pts, frame.bgr_md5) for frame in expected]
+        assert {row.status for row in result.rows} == {"ok"}
+        assert (result.saw_end, result.errors, result.notes) == (True, 0, [])
+
+
+@pytest.mark.parametrize("name", SEEKABLE)
+def test_any_cut_gives_the_same_frames(clips: Path, tmp_path: Path, name: str) -> None:
+    work = Extractor(clip(clips, name), tmp_path)
+    for sampling in (NATIVE, FIVE, ODD_RATE):
+        whole = work.unit(sampling)[0].rows
+        last = work.last_position(sampling, whole)
+        generator = random.Random(name)
+        for attempt in range(3):
+            cuts = sorted(generator.sample(range(1, last + 2), min(last, 5)))
+            rows = work.cut(sampling, cuts, shuffle=attempt)
+            assert same(rows) == same(whole), cuts
+            if sampling.rate is not None:
+                assert rows == whole
+
+
+@pytest.mark.parametrize("name", ["h264-open-mp4", "hevc-open-mkv", "h264-closed"])
+def test_every_frame_alone_and_backwards(clips: Path, tmp_path: Path, name: str) -> None:
+    work = Extractor(clip(clips, name), tmp_path)
+    whole = work.unit(NATIVE)[0].rows
+    for row in reversed(whole):
+        position = row.pts - work.info.first_pts
+        result, _ = work.unit(NATIVE, position, position + 1)
+        assert same(result.rows) == same([row])
+        assert result.rows[0].sample == 0
+
+
+def test_a_range_in_the_middle_decodes_little_more_than_itself(clips: Path, tmp_path: Path) -> None:
+    work = Extractor(clip(clips, "h264-closed"), tmp_path)
+    position = work.info.keyframes[3] - work.info.first_pts
+    result, _ = work.unit(NATIVE, position, position + 2)
+    assert len(result.rows) == 1
+    assert result.roll_in == 0
+    assert result.decoded <= GOP
+    assert not result.saw_end
+
+
+def test_only_what_is_wanted_is_written(clips: Path, tmp_path: Path) -> None:
+    work = Extractor(clip(clips, "h264-one-gop"), tmp_path)
+    result, _ = work.unit(Sampling(Fraction(1)), 2, 3)
+    assert [row.sample for row in result.rows] == [2]
+    assert result.roll_in == FPS + 1
+    assert result.rows[0].target_s == 2.0
+    assert result.rows[0].time_s == 2.0
+
+
+def test_a_range_beyond_the_end_is_empty(clips: Path, tmp_path: Path) -> None:
+    work = Extractor(clip(clips, "h264-closed"), tmp_path)
+    result, _ = work.unit(FIVE, 500, None)
+    assert result.rows == []
+    assert result.saw_end
+
+
+def test_rows_tell_of_the_frame(clips: Path, tmp_path: Path) -> None:
+    result, _ = Extractor(clip(clips, "rotated-270"), tmp_path).unit(NATIVE, image=ImageOptions())
+    first = result.rows[0]
+    assert (first.file, first.keyframe, first.rotation, first.pix_fmt) == (
+        "00000000.jpg",
+        True,
+        90,
+        "yuv420p",
+    )
+    assert first.width < first.height
+    assert [row.keyframe for row in result.rows].count(True) == FRAMES // GOP
+    assert [row.sample for row in result.rows] == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("sampling", [NATIVE, ODD_RATE], ids=["native", "rate"])
+def test_a_checkpoint_lowers_the_stop(clips: Path, tmp_path: Path, sampling: Sampling) -> None:
+    work = Extractor(clip(clips, "h264-open-mp4"), tmp_path)
+    whole = work.unit(sampling)[0].rows
+    last = work.last_position(sampling, whole)
+    asked: list[tuple[int, int]] = []
+
+    def stop_soon(done_to: int, frames: int) -> int | None:
+        asked.append((done_to, frames))
+        return last // 2 if len(asked) == 1 else None
+
+    head, _ = work.unit(sampling, 0, None, checkpoint=stop_soon)
+    assert not head.saw_end
+    rest = work.unit(sampling, last // 2, None)[0]
+    assert same([*head.rows, *rest.rows]) == same(whole)
+    assert [done for done, _ in asked] == sorted(done for done, _ in asked)
+    assert asked[0][1] > 0
+
+
+@pytest.mark.parametrize("sampling", [NATIVE, FIVE], ids=["native", "rate"])
+def test_a_stop_below_what_is_done_counts_as_what_is_done(
+    clips: Path, tmp_path: Path, sampling: Sampling
+) -> None:
+    work = Extractor(clip(clips, "h264-closed"), tmp_path)
+    whole = work.unit(sampling)[0].rows
+    done: list[int] = []
+
+    def stop_at_once(done_to: int, frames: int) -> int | None:
+        done.append(done_to)
+        return 0 if len(done) == 2 else None
+
+    head, _ = work.unit(sampling, 0, None, checkpoint=stop_at_once)
+    assert len(done) == 2
+    rest = work.unit(sampling, done[1], None)[0]
+    assert same([*head.rows, *rest.rows]) == same(whole)
+
+
+def test_a_checkpoint_cannot_raise_the_stop(clips: Path, tmp_path: Path) -> None:
+    work = Extractor(clip(clips, "h264-closed"), tmp_path)
+    result, _ = work.unit(FIVE, 0, 4, checkpoint=lambda done_to, frames: 10)
+    assert [row.sample for row in result.rows] == [0, 1, 2, 3]
+
+
+def test_an_endless_gop_has_checkpoints_too(tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    with av.open(str(path), "w") as container:
+        options = {"g": "600", "preset": "ultrafast", "x264-params": "scenecut=0"}
+        stream = container.add_stream("libx264", 25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for number in range(600):
+            picture = np.full((64, 64, 3), number % 250, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    asked: list[int] = []
+    work = Extractor(path, tmp_path / "units")
+    assert len(work.info.keyframes) == 1
+    result, _ = work.unit(FIVE, checkpoint=lambda done_to, frames: asked.append(done_to))
+    assert len(result.rows) == 120
+    assert len(asked) >= 2
+
+
+def test_whatever_a_checkpoint_raises_ends_the_unit(clips: Path, tmp_path: Path) -> None:
+    def cancel(done_to: int, frames: int) -> int | None:
+        raise KeyboardInterrupt
+
+    work = Extractor(clip(clips, "h264-closed"), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        work.unit(NATIVE, checkpoint=cancel)
+    assert len(work.unit(NATIVE)[0].rows) == FRAMES
+
+
+def test_output_trouble_is_no_media_error(clips: Path, tmp_path: Path) -> None:
+    work = Extractor(clip(clips, "h264-closed"), tmp_path)
+    with pytest.raises(FileNotFoundError):
+        extract(
+            work.video,
+            work.info.first_pts,
+            NATIVE,
+            0,
+            None,
+            image=PNG,
+            folder=tmp_path / "missing",
+            checkpoint=lambda done_to, frames: None,
+        )
+
+
+def test_a_file_that_vanishes_says_so(clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "here.mp4"
+    path.write_bytes(clip(clips, "h264-closed").read_bytes())
+    work = Extractor(path, tmp_path / "units")
+    work.unit(FIVE)
+    path.unlink()
+    with pytest.raises(MediaError, match="vanished"):
+        work.unit(FIVE)
+
+
+def packets(path: Path) -> list[tuple[int, int, int, bool]]:
+    """(pts, offset in the file, size, keyframe) of each packet."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [
+            (packet.pts, packet.pos, packet.size, packet.is_keyframe)
+            for packet in container.demux(stream)
+            if packet.pts is not None and packet.pos is not None
+        ]
+
+
+def damaged(path: Path, target: Path, seed: int) -> Path:
+    """A copy of ``path`` with some bytes of some packets replaced, the container left whole."""
+    generator = random.Random(f"{path.name}{seed}")
+    data = bytearray(path.read_bytes())
+    for _, offset, size, _ in generator.sample(packets(path), generator.choice([1, 2, 6])):
+        length = min(size - 6, generator.choice([2, 20, 200]))
+        at = offset + generator.randrange(5, size - length)
+        data[at : at + length] = generator.randbytes(length)
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "name",
+    ["h264-closed", "h264-open-mp4", "h264-open-mkv", "h264-one-gop", "h264-10bit", "h264-vfr-mkv", "vp9"],
+)
+def test_damage_gives_the_same_whatever_the_cut(clips: Path, tmp_path: Path, name: str, seed: int) -> None:
+    path = clip(clips, name)
+    work = Extractor(damaged(path, tmp_path / path.name, seed), tmp_path / "units")
+    whole = work.unit(NATIVE)[0]
+    last = work.last_position(NATIVE, whole.rows)
+    generator = random.Random(seed)
+    for attempt in range(3):
+        cuts = sorted(generator.sample(range(1, last), 5))
+        assert same(work.cut(NATIVE, cuts, shuffle=attempt)) == same(whole.rows), cuts
+    at_rate = work.unit(ODD_RATE)[0].rows
+    seen = {row.pts: row for row in whole.rows}
+    assert same(at_rate) == same([seen[row.pts] for row in at_rate])
+
+
+def test_frames_after_an_error_are_suspect_until_the_next_keyframe(clips: Path, tmp_path: Path) -> None:
+    path = clip(clips, "h264-closed")
+    order = packets(path)
+    keys = [index for index, packet in enumerate(order) if packet[3]]
+    hit = keys[2] + 4
+    data = bytearray(path.read_bytes())
+    offset, size = order[hit][1:3]
+    data[offset : offset + size] = bytes(size)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(data)
+    work = Extractor(broken, tmp_path / "units")
+    result, _ = work.unit(NATIVE)
+    assert result.errors >= 1
+    after = {packet[0] for packet in order[hit : keys[3]]}
+    suspect = {row.pts for row in result.rows if row.status == "suspect"}
+    assert suspect
+    assert suspect <= after
+    assert {row.pts for row in result.rows} - after <= {row.pts for row in result.rows} - suspect
+    clean = {row.pts: row.sha256 for row in Extractor(path, tmp_path / "clean").unit(NATIVE)[0].rows}
+    for row in result.rows:
+        if row.status == "ok":
+            assert row.sha256 == clean[row.pts]
+
+
+def test_a_truncated_file_gives_what_it_has_and_says_so(clips: Path, tmp_path: Path) -> None:
+    whole = Extractor(clip(clips, "h264-open-mkv"), tmp_path / "whole").unit(NATIVE)[0].rows
+    data = clip(clips, "h264-open-mkv").read_bytes()
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(data[: len(data) // 2])
+    work = Extractor(path, tmp_path / "units")
+    result, _ = work.unit(NATIVE)
+    assert 10 < len(result.rows) < FRAMES - 10
+    assert [row.pts for row in result.rows] == [row.pts for row in whole[: len(result.rows)]]
+    assert len(result.notes) == 1
+    assert "2.4" in result.notes[0]
+    last = work.last_position(NATIVE, result.rows)
+    assert same(work.cut(NATIVE, [last // 3, last // 2, last - 1])) == same(result.rows)
+
+
+def test_an_mp4_without_its_tail_gives_what_it_has(clips: Path, tmp_path: Path) -> None:
+    source = clip(clips, "h264-closed")
+    path = tmp_path / "cut.mp4"
+    # the index in front, so that it survives the cut
+    with av.open(str(source)) as old, av.open(str(path), "w", options={"movflags": "faststart"}) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    work = Extractor(path, tmp_path / "units")
+    result, _ = work.unit(FIVE)
+    assert 0 < len(result.rows) < len(Extractor(source, tmp_path / "whole").unit(FIVE)[0].rows)
+    assert len(result.notes) == 1
+    assert "cut short" in result.notes[0]
+    assert same(work.cut(FIVE, [1, 4, 5, 7])) == same(result.rows)
