@@ -30,6 +30,9 @@ pytestmark = pytest.mark.skipif(
 ABOUT_A_SECOND = SchedulingOptions(unit_span_s=1.0, cut="anywhere", host_wait_s=60.0)
 # six minutes of 1080p: cut every second it would be decoded many times over, so it has a test of its own
 LONG = "androidx-media__long_1080p_lowbitrate.mp4"
+# three of four packets are refused, and libav's Theora decoder fills what is missing with whatever its
+# buffers held before: two decodes in one process differ already
+UNREPEATABLE = {"iscc-samples__demo.ogv"}
 AT_KEYFRAMES = SchedulingOptions(unit_cap_s=1.0, host_wait_s=60.0)
 
 
@@ -51,6 +54,16 @@ def oracle(video: Path, fps: str) -> dict[int, tuple[int, str]]:
     )
     frames = [json.loads(line) for line in done.stdout.splitlines()][:-1]
     return {frame["sample"]: (frame["pts"], frame["bgr_md5"]) for frame in frames}
+
+
+def repeatable(output: Path) -> dict[str, str]:
+    """Every frame's file and hash; of suspect frames of ``UNREPEATABLE`` the file alone."""
+    found = tree(output)
+    suspect = [row for row in rows(output) if row["status"] == "suspect"]
+    for row in suspect:
+        if row["video"] in UNREPEATABLE:
+            found[row["file"].removeprefix("frames/")] = "suspect"
+    return found
 
 
 def delivered(output: Path) -> dict[str, dict[int, tuple[int, str]]]:
@@ -106,9 +119,9 @@ def test_the_same_tree_from_one_host_and_from_eight_whatever_the_files_hold(tmp_
     run_job(source, tmp_path / "one", instances=1, slots=2, scheduling=whole)
     run_job(source, tmp_path / "eight", instances=8, scheduling=ABOUT_A_SECOND)
     run_job(source, tmp_path / "sharded", instances=8, mode="sharded", scheduling=whole)
-    expected = tree(tmp_path / "one")
-    assert tree(tmp_path / "eight") == expected
-    assert tree(tmp_path / "sharded") == expected
+    expected = repeatable(tmp_path / "one")
+    assert repeatable(tmp_path / "eight") == expected
+    assert repeatable(tmp_path / "sharded") == expected
     status = {(row["video"], row["sample"]): row["status"] for row in rows(tmp_path / "one")}
     for name in ("eight", "sharded"):
         assert {(row["video"], row["sample"]): row["status"] for row in rows(tmp_path / name)} == status
