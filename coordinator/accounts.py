@@ -45,7 +45,7 @@ def status(core: Core, now: float, rate: FrameRate) -> Status:
         frames=frames,
         videos=len(core.pool.videos),
         videos_done=len(core.pool.videos) - core.pool.unsettled,
-        videos_failed=sum(1 for failure in core.failures if failure.start_s is None),
+        videos_failed=sum(1 for failure in core.failing.failures if failure.start_s is None),
         units_done=sum(host.units for host in core.hosts.values()),
         frames_per_s=rate.update(now, frames),
         fraction=1.0 if core.outcome == "completed" else done_s / (done_s + left_s) if known else 0.0,
@@ -79,7 +79,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
     slots = sum(host.slots for host in hosts)
     lower_bound_s = work_s / slots if slots else 0.0
     started = datetime.now(UTC) - timedelta(seconds=now - core.started_at)
-    failed_videos = {failure.video for failure in core.failures}
+    failed_videos = {failure.video for failure in core.failing.failures}
     return Summary(
         job_id=core.spec.job_id,
         mode=core.spec.mode,
@@ -93,9 +93,10 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         suspect_frames=sum(done.suspect for done in committed),
         bytes=sum(done.bytes for done in committed),
         units=len(committed),
-        retries=core.retries,
-        failures=len(core.failures),
-        frames_lost=outcome != "completed" or any(failure.kind == "lost" for failure in core.failures),
+        retries=core.failing.retries,
+        failures=len(core.failing.failures),
+        frames_lost=outcome != "completed"
+        or any(failure.kind == "lost" for failure in core.failing.failures),
         makespan_s=makespan_s,
         work_s=work_s,
         speed=float(slots),

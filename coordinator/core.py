@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from common import messages as m
-from common.report import Failure, FailureKind, Outcome
+from common.report import Failure, Outcome
 from common.sampling import Sampling
 from common.spec import JobSpec
 from coordinator.catalogue import ListedVideo
@@ -34,13 +34,12 @@ from coordinator.events import (
     Tick,
     Unreachable,
 )
+from coordinator.failing import Failing
 from coordinator.leases import Leases, task_of
 from coordinator.policy import SPEED_BOUNDS, ewma
 from coordinator.pool import Pool
 from coordinator.state import Host, Unit, UnitState
 
-MAX_ERRORS = 2  # one retry elsewhere
-MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
 RESEND_S = 10.0
 TICK_S = 0.5
 
@@ -61,19 +60,18 @@ class Core:
         self.spec = spec
         self.options = spec.scheduling
         self.pool = Pool(videos, sampling, spec.scheduling)
-        self.failures: list[Failure] = list(problems)
         self.notes: list[str] = []
         self.hosts: dict[str, Host] = {}
         self.started_at = now
         self.last_commit_at = now
         self.garbled = 0
-        self.retries = 0
         self._expected = frozenset(expected)
         self._peers: dict[bytes, Host] = {}
         self._replaced: set[str] = set()
         self._alive_at = now
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
+        self.failing = Failing(self.pool, self._leases, problems, emit=self._out.append)
         self._ending = Ending(spec.scheduling, started_at=now, emit=self._out.append)
 
     @property
@@ -127,16 +125,7 @@ class Core:
             self._lose(host, "was started again", now)
             host = None
         if host is None:
-            host = Host(
-                name=hello.host,
-                peer=peer,
-                incarnation=hello.incarnation,
-                slots=hello.slots,
-                capacity=0,
-                joined_at=now,
-                last_seen=now,
-            )
-            self._inherit(host)
+            host = Host.joining(hello, peer, self.hosts.get(hello.host), now)
             self.hosts[hello.host] = host
         self._peers.pop(host.peer, None)
         self._peers[peer] = host
@@ -164,13 +153,6 @@ class Core:
         if hello.incarnation in self._replaced:
             return f"host {hello.host!r} has been started again since; this process is out of date"
         return None
-
-    def _inherit(self, host: Host) -> None:
-        """What a host has done before it was started again stays on its account."""
-        before = self.hosts.get(host.name)
-        if before is not None:
-            host.units, host.frames, host.busy_s = before.units, before.frames, before.busy_s
-            host.joined_at = before.joined_at
 
     def _resume(self, host: Host, lease: m.Lease, now: float) -> None:
         unit = self.pool.units.get(lease.unit)
@@ -307,8 +289,7 @@ class Core:
                 duration_s=info.duration_s,
             )
         for index, reason in message.refused:
-            self.pool.refuse(index)
-            self._fail(index, kind="input", reason=reason)
+            self.failing.refuse(index, kind="input", reason=reason)
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
         if unit.is_probe:
@@ -327,10 +308,9 @@ class Core:
         video = self.pool.videos[unit.video]
         if unit.first_sample is not None and unit.done is not None and unit.done.frames != done.frames:
             self._send(host.peer, m.Discard(lease=done.lease))
-            self._give_up(
-                unit, host, kind="lost",
-                reason=f"two attempts gave {unit.done.frames} and then {done.frames} frames", now=now,
-            )  # fmt: skip
+            frames = f"{unit.done.frames} and then {done.frames} frames"
+            self.failing.give_up(unit, kind="lost", reason=f"two attempts gave {frames}")
+            self._commit_ready(unit, now)
             return
         self._leases.stage(unit, host, done)
         ratio = self.pool.learn(unit, decoded=done.decoded, written=done.frames, seconds=done.seconds)
@@ -368,71 +348,16 @@ class Core:
             stop=unit.stop, first_sample=unit.first_sample, frames=done.frames, seconds=done.seconds,
         )  # fmt: skip
 
-    # ---- attempts that came to nothing --------------------------------------------------------------
-
     def _on_failed(self, host: Host, unit: Unit, failed: m.Failed, now: float) -> None:
         host.busy_s += failed.seconds
-        unit.avoid.add(host.name)
         self._record(
             "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind, reason=failed.text
         )
-        if unit.is_probe and len(unit.files) > 1:
-            for single in self.pool.split_probe(unit):
-                single.avoid.add(host.name)
-            self._leases.give_up(unit)
+        if not self.failing.attempt_failed(host, unit, failed):
             return
-        if failed.kind == "crash":
-            unit.crashes += 1
-        else:
-            unit.errors += 1
-        if unit.crashes < MAX_CRASHES and unit.errors < MAX_ERRORS:
-            self.retries += 1
-            self._leases.release(unit)
-            return
-        kind: FailureKind = "input" if failed.kind == "input" else "lost"
-        self._give_up(unit, host, kind=kind, reason=failed.text, now=now)
+        self._commit_ready(unit, now)  # under native, units behind it may have waited for it
         if failed.kind == "output":
             self._ending.conclude("failed", failed.text, self._peers.keys(), now)
-
-    def _give_up(self, unit: Unit, host: Host, *, kind: FailureKind, reason: str, now: float) -> None:
-        self._leases.give_up(unit)
-        if unit.is_probe:
-            for index in unit.files:
-                self.pool.refuse(index)
-                self._fail(index, kind=kind, reason=reason, attempts=unit.attempt)
-            return
-        video = self.pool.videos[unit.video]
-        assert video.info is not None
-        video.failed = True
-        offset = self.pool.sampling.offset_of
-        if kind == "input":
-            # the file is gone or unreadable: the ranges behind would only say so again
-            self.pool.stop_cutting(video)
-        stop_s = (
-            None if kind == "input" or unit.stop is None else float(offset(unit.stop, video.info.time_base))
-        )
-        start_s = float(offset(unit.start, video.info.time_base))
-        self._fail(
-            unit.video, kind=kind, reason=reason, attempts=unit.attempt, start_s=start_s, stop_s=stop_s
-        )
-        self._commit_ready(unit, now)  # under native, units behind it may have waited for it
-
-    def _fail(
-        self,
-        index: int,
-        *,
-        kind: FailureKind,
-        reason: str,
-        attempts: int = 1,
-        start_s: float | None = None,
-        stop_s: float | None = None,
-    ) -> None:
-        name = self.pool.videos[index].listed.name
-        failure = Failure(
-            video=name, kind=kind, reason=reason, attempts=attempts, start_s=start_s, stop_s=stop_s
-        )
-        self.failures.append(failure)
-        self._record("given_up", video=name, kind=kind, reason=reason, start_s=start_s, stop_s=stop_s)
 
     # ---- handing out --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from common.media import VideoInfo
-from common.messages import Done, Lease
+from common.messages import Done, Hello, Lease
 from common.report import HostState
 from coordinator.catalogue import ListedVideo
 
@@ -156,6 +156,23 @@ class Host:
     units: int = 0
     frames: int = 0
     busy_s: float = 0.0
+
+    @classmethod
+    def joining(cls, hello: Hello, peer: bytes, before: Host | None, now: float) -> Host:
+        """A host that says ``Hello``; what it did ``before`` it was started again stays on its account."""
+        host = cls(
+            name=hello.host,
+            peer=peer,
+            incarnation=hello.incarnation,
+            slots=hello.slots,
+            capacity=0,
+            joined_at=now,
+            last_seen=now,
+        )
+        if before is not None:
+            host.units, host.frames, host.busy_s = before.units, before.frames, before.busy_s
+            host.joined_at = before.joined_at
+        return host
 
     @property
     def credit(self) -> int:

@@ -10,7 +10,7 @@ from common.report import Failure
 from common.sampling import parse_sampling
 from common.spec import JobSpec, SchedulingOptions
 from coordinator.catalogue import ListedVideo
-from coordinator.core import MAX_CRASHES, Core
+from coordinator.core import Core
 from coordinator.events import (
     Action,
     Conclude,
@@ -24,6 +24,7 @@ from coordinator.events import (
     Tick,
     Unreachable,
 )
+from coordinator.failing import MAX_CRASHES
 from coordinator.invariants import check_invariants
 from coordinator.state import IllegalMoveError, Unit, UnitState
 
@@ -390,7 +391,7 @@ def test_an_exception_is_tried_once_elsewhere_then_recorded() -> None:
     bench.say("a", failed(unit, "error"))
     assert bench.running("b") == [unit]
     bench.say("b", failed(unit, "error"))
-    assert [(failure.video, failure.kind, failure.attempts) for failure in bench.core.failures] == [
+    assert [(failure.video, failure.kind, failure.attempts) for failure in bench.core.failing.failures] == [
         ("0.mp4", "lost", 2)
     ]
     assert Conclude(outcome="completed", reason="") in bench.others
@@ -412,9 +413,9 @@ def test_crashes_are_counted_apart() -> None:
     unit = bench.running("a")[0]
     bench.say("a", failed(unit, "error"))
     for _ in range(MAX_CRASHES):
-        assert not bench.core.failures
+        assert not bench.core.failing.failures
         bench.say("a", failed(unit, "crash"))
-    assert bench.core.failures[0].kind == "lost"
+    assert bench.core.failing.failures[0].kind == "lost"
 
 
 def test_a_bad_file_in_a_batch_of_probes_blames_no_other() -> None:
@@ -423,7 +424,7 @@ def test_a_bad_file_in_a_batch_of_probes_blames_no_other() -> None:
     batch = bench.running("a")[0]
     assert len(batch.files) == 3
     bench.say("a", failed(batch, "crash"))
-    while not bench.core.failures:
+    while not bench.core.failing.failures:
         unit = bench.running("a")[0]
         assert len(unit.files) == 1
         if unit.files == (1,):
@@ -433,7 +434,7 @@ def test_a_bad_file_in_a_batch_of_probes_blames_no_other() -> None:
             bench.say("a", m.Probed(lease=unit.lease, found=found, refused=[], seconds=0.01))
         else:
             bench.finish("a", unit)
-    assert [failure.video for failure in bench.core.failures] == ["1.mp4"]
+    assert [failure.video for failure in bench.core.failing.failures] == ["1.mp4"]
 
 
 def test_a_refused_video_is_reported_and_the_rest_goes_on() -> None:
@@ -443,7 +444,7 @@ def test_a_refused_video_is_reported_and_the_rest_goes_on() -> None:
     bench.say("a", m.Probed(lease=first.lease, found=[], refused=[(first.video, "empty")], seconds=0.0))
     bench.say("a", m.Probed(lease=second.lease, found=[(second.video, info(1.0))], refused=[], seconds=0.0))
     bench.work("a")
-    assert [(failure.video, failure.kind, failure.reason) for failure in bench.core.failures] == [
+    assert [(failure.video, failure.kind, failure.reason) for failure in bench.core.failing.failures] == [
         (f"{first.video}.mp4", "input", "empty")
     ]
     assert Conclude(outcome="completed", reason="") in bench.others
@@ -463,8 +464,8 @@ def test_a_vanished_file_is_given_up_once_for_all_its_ranges() -> None:
     unit = bench.running("a")[0]
     bench.say("a", failed(unit, "input", "vanished"))
     bench.say("a", failed(unit, "input", "vanished"))
-    assert len(bench.core.failures) == 1
-    assert bench.core.failures[0].kind == "input"
+    assert len(bench.core.failing.failures) == 1
+    assert bench.core.failing.failures[0].kind == "input"
     assert Conclude(outcome="completed", reason="") in bench.others
 
 

@@ -231,7 +231,7 @@ class World:
 def test_every_sample_is_committed_exactly_once(seed: int, fps: str) -> None:
     world = World(seed, fps)
     world.run()
-    assert all(failure.kind == "lost" for failure in world.core.failures)
+    assert all(failure.kind == "lost" for failure in world.core.failing.failures)
     given_up = [
         unit
         for unit in world.core.pool.units.values()

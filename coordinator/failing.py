@@ -1,0 +1,102 @@
+"""What becomes of attempts that came to nothing: another try, or a line among the failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from common import messages as m
+from common.report import Failure, FailureKind
+from coordinator.events import Action, Record
+from coordinator.leases import Leases
+from coordinator.pool import Pool
+from coordinator.state import Host, Unit
+
+MAX_ERRORS = 2  # one retry elsewhere
+MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
+
+
+class Failing:
+    """Counts attempts that failed, and keeps the failures that are final."""
+
+    def __init__(
+        self, pool: Pool, leases: Leases, problems: Sequence[Failure], *, emit: Callable[[Action], None]
+    ) -> None:
+        self._pool = pool
+        self._leases = leases
+        self._emit = emit
+        self._unreadable: set[int] = set()
+        self.failures: list[Failure] = list(problems)
+        self.retries = 0
+
+    def attempt_failed(self, host: Host, unit: Unit, failed: m.Failed) -> bool:
+        """Hand the unit out again, or give it up: then the answer is True.
+
+        Crashes are counted apart from exceptions. A batch of probes is tried again file by file.
+        """
+        unit.avoid.add(host.name)
+        if unit.is_probe and len(unit.files) > 1:
+            for single in self._pool.split_probe(unit):
+                single.avoid.add(host.name)
+            self._leases.give_up(unit)
+            return False
+        if failed.kind == "crash":
+            unit.crashes += 1
+        else:
+            unit.errors += 1
+        if unit.crashes < MAX_CRASHES and unit.errors < MAX_ERRORS:
+            self.retries += 1
+            self._leases.release(unit)
+            return False
+        self.give_up(unit, kind="input" if failed.kind == "input" else "lost", reason=failed.text)
+        return True
+
+    def give_up(self, unit: Unit, *, kind: FailureKind, reason: str) -> None:
+        """The unit's frames will not be had by this job."""
+        self._leases.give_up(unit)
+        if unit.is_probe:
+            for index in unit.files:
+                self.refuse(index, kind=kind, reason=reason, attempts=unit.attempt)
+            return
+        video = self._pool.videos[unit.video]
+        assert video.info is not None
+        video.failed = True
+        offset, time_base = self._pool.sampling.offset_of, video.info.time_base
+        stop_s = None if unit.stop is None else float(offset(unit.stop, time_base))
+        if kind == "input":
+            # the file is gone or unreadable: the ranges behind it would only say so again
+            self._pool.stop_cutting(video)
+            if unit.video in self._unreadable:
+                return
+            self._unreadable.add(unit.video)
+            stop_s = None
+        self._add(
+            unit.video,
+            kind=kind,
+            reason=reason,
+            attempts=unit.attempt,
+            start_s=float(offset(unit.start, time_base)),
+            stop_s=stop_s,
+        )
+
+    def refuse(self, index: int, *, kind: FailureKind, reason: str, attempts: int = 1) -> None:
+        """Nothing will come of this video."""
+        self._pool.refuse(index)
+        self._add(index, kind=kind, reason=reason, attempts=attempts)
+
+    def _add(
+        self,
+        index: int,
+        *,
+        kind: FailureKind,
+        reason: str,
+        attempts: int,
+        start_s: float | None = None,
+        stop_s: float | None = None,
+    ) -> None:
+        name = self._pool.videos[index].listed.name
+        failure = Failure(
+            video=name, kind=kind, reason=reason, attempts=attempts, start_s=start_s, stop_s=stop_s
+        )
+        self.failures.append(failure)
+        entry = {"video": name, "kind": kind, "reason": reason, "start_s": start_s, "stop_s": stop_s}
+        self._emit(Record(entry={"event": "given_up", **entry}))
