@@ -152,7 +152,9 @@ def test_a_bad_file_gives_frames_or_a_reason(path: Path, tmp_path: Path) -> None
                 checkpoint=lambda done_to, frames: None,
             )
     except MediaError as error:
-        assert len(str(error)) > 10
+        reason, result = str(error), None
+    if result is None:
+        assert len(reason) > 10
         return
     assert len(result.rows) > 0
     assert result.saw_end
