@@ -151,6 +151,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     Raises:
         UserError: an option or a folder will not do.
     """
+    from common.cores import usable_cores
     from common.errors import UserError
     from common.sampling import parse_sampling
     from common.spec import DEFAULT_QUALITY, ImageOptions
@@ -189,7 +190,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         input=source,
         output=output,
         instances=instances,
-        slots_per_instance=options["slots"] or max(1, _usable_cores() // instances),
+        slots_per_instance=options["slots"] or max(1, usable_cores() // instances),
         fps=options["fps"],
         mode=options["mode"],
         image=ImageOptions(format=options["image_format"], quality=options["quality"] or DEFAULT_QUALITY),
@@ -267,12 +268,6 @@ def _clear_earlier_demo(output: Path) -> None:
 
 def _absolute(folder: str) -> Path:
     return Path(folder).expanduser().resolve()
-
-
-def _usable_cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _complain(text: str) -> None:

@@ -6,7 +6,6 @@ the job is over, even if their work was done by others: one non-zero exit would 
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from common.cluster import Cluster, read_cluster
+from common.cores import usable_cores
 from common.errors import UserError
 from common.layout import Layout
 from common.spec import JobSpec, read_spec
@@ -78,7 +78,7 @@ class Host:
                 incarnation=incarnation,
                 layout=layout,
                 spec=spec,
-                slots=spec.slots_per_host or len(os.sched_getaffinity(0)),
+                slots=spec.slots_per_host or usable_cores(),
                 link=link,
                 should_stop=self.should_stop,
             )

@@ -8,6 +8,7 @@ published. The coordinator may ask about, or discard, any of them at any time.
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -108,7 +109,12 @@ class Agent:
             self._hear_slot(slot)
         for data in self._link.receive():
             self._heard_at = now
-            self._hear(m.decode_from_coordinator(data))
+            try:
+                message = m.decode_from_coordinator(data)
+            except m.MessageError as error:
+                print(f"framefleet: ignored a message that is none: {error}", file=sys.stderr, flush=True)
+                continue
+            self._hear(message)
             if self._end is not None:
                 return
         now = time.monotonic()
