@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from common.media import UnitResult
 from common.spec import JobSpec
 from common.transport import HostLink
 from worker.pipe import Running, SlotUp, Staged, staging_folder
-from worker.publish import Publisher
+from worker.publish import Publisher, warm_up
 from worker.slots import SlotProcess, start_fork_server
 
 HELLO_S = 2.0
@@ -69,6 +70,8 @@ class Agent:
         self._slots = [SlotProcess(number, layout, spec) for number in range(slots)]
         for slot in self._slots:
             link.watch(slot.descriptor)
+        # while slots load their libraries: the first flush, perhaps that of a Ctrl-C, must not wait for it
+        threading.Thread(target=warm_up, daemon=True).start()
         self._failed_starts = 0
         self._queue: deque[m.Assign] = deque()
         self._staged: dict[m.Lease, Held] = {}

@@ -43,6 +43,12 @@ class Publication:
     moved: int = 0
 
 
+def warm_up() -> None:
+    """Load the libraries that a flush needs; they take some tenths of a second."""
+    import pyarrow.compute
+    import pyarrow.parquet  # noqa: F401
+
+
 class Publisher:
     """Makes the committed attempts of one host durable. Not for use by several threads."""
 
