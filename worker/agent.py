@@ -27,7 +27,7 @@ from worker.slots import SlotProcess, start_fork_server
 
 HELLO_S = 2.0
 RESEND_S = 10.0
-FLUSH_S = 5.0  # the longest that a committed unit waits for its rows on disk, while slots are busy
+FLUSH_S = 3.0  # the longest that a committed unit waits for its rows on disk, while slots are busy
 IDLE_FLUSH_S = 0.05
 LOOP_S = 0.25
 SILENCE_LEASES = 2  # a coordinator silent for so many leases is gone

@@ -54,7 +54,7 @@ def test_options_reach_the_job(
 def test_run_may_be_named_and_has_defaults(
     jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(launch, "_usable_cores", lambda: 7)
+    monkeypatch.setattr("common.cores.usable_cores", lambda: 7)
     assert call(monkeypatch, "run", "--input", "videos") == 0
     assert call(monkeypatch, "--input", "videos", "--instances", "3") == 0
     assert call(monkeypatch, "--input", "videos", "--instances", "8", "--format", "png") == 0
