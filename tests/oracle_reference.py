@@ -37,7 +37,7 @@ def bgr_md5(image: NDArray[np.uint8]) -> str:
 def decode_in_order(path: Path, *, mirrored: bool = False) -> tuple[list[Decoded], Fraction]:
     """All frames whose pts grows, and the time base.
 
-    They are turned as PyAV's own rotation says, which knows no mirroring: of that the caller must tell.
+    They are turned as PyAV's own rotation says, or ``mirrored`` left to right, which it does not tell.
     """
     frames: list[Decoded] = []
     with av.open(str(path)) as container:
@@ -53,9 +53,8 @@ def decode_in_order(path: Path, *, mirrored: bool = False) -> tuple[list[Decoded
                 assert frame.pts is not None
                 if frames and frame.pts <= frames[-1].pts:
                     continue
-                image = np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90).astype(np.uint8)
-                if mirrored:
-                    image = np.fliplr(image)
+                image = frame.to_ndarray(format="bgr24").astype(np.uint8)
+                image = np.fliplr(image) if mirrored else np.rot90(image, frame.rotation // 90)
                 frames.append(Decoded(frame.pts, frame.duration or 0, bgr_md5(image)))
         assert stream.time_base is not None
         return frames, stream.time_base
