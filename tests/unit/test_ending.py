@@ -1,0 +1,58 @@
+"""How a job ends, told as transcripts."""
+
+from __future__ import annotations
+
+from common import messages as m
+from common.spec import SchedulingOptions
+from coordinator.events import (
+    Conclude,
+    Quit,
+    Stop,
+    Tick,
+)
+from tests.bench import Bench
+
+
+def test_stop_ends_in_good_order() -> None:
+    bench = Bench()
+    bench.hello("a")
+    said = bench.tell(Stop(reason="stopped by SIGTERM"))
+    assert said == [(b"a", m.End(failed="stopped by SIGTERM"))]
+    assert not any(isinstance(action, Conclude) for action in bench.others)
+    bench.say("a", m.Bye(reason=""))
+    assert bench.others[-2:] == [Conclude(outcome="interrupted", reason="stopped by SIGTERM"), Quit()]
+
+
+def test_stop_does_not_wait_for_ever() -> None:
+    bench = Bench()
+    bench.hello("a")
+    bench.tell(Stop(reason="stop"))
+    bench.tell(Tick(), after_s=3.1)
+    assert bench.others[-1] == Quit()
+
+
+def test_a_late_host_is_told_that_the_job_is_over() -> None:
+    bench = Bench(videos=0, hosts=("a", "b"))
+    bench.hello("a")
+    bench.say("a", m.Bye(reason=""))
+    assert Quit() not in bench.others
+    said = bench.hello("b")
+    assert (b"b", m.End(failed=None)) in said
+    bench.say("b", m.Bye(reason=""))
+    assert bench.others[-1] == Quit()
+
+
+def test_a_host_that_never_comes_is_not_waited_for_for_ever() -> None:
+    bench = Bench(videos=0, hosts=("a", "b"), options=SchedulingOptions(host_wait_s=60))
+    bench.hello("a")
+    bench.say("a", m.Bye(reason=""))
+    bench.tell(Tick(), after_s=59)
+    assert Quit() not in bench.others
+    bench.tell(Tick(), after_s=2)
+    assert bench.others[-1] == Quit()
+
+
+def test_without_any_host_the_job_fails_in_the_end() -> None:
+    bench = Bench(options=SchedulingOptions(host_wait_s=60))
+    bench.tell(Tick(), after_s=61)
+    assert any(isinstance(action, Conclude) and action.outcome == "failed" for action in bench.others)
