@@ -114,7 +114,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
             )
             for host in hosts
         ],
-        notes=core.notes,
+        notes=core.notes + ([f"{core.garbled} messages that are none were ignored"] if core.garbled else []),
         options={
             "fps": core.spec.fps,
             "format": core.spec.image.format,

@@ -105,6 +105,7 @@ def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.
         assert bench.summary().failures == 1, "on disk before the end is told"
         bench.say(m.Bye(reason=""))
     assert bench.code == 0
+    assert bench.summary().notes == ["2 messages that are none were ignored"]
     failures = (tmp_path / "processing" / "output" / "job" / "failures.jsonl").read_text().splitlines()
     assert [json.loads(line)["reason"] for line in failures] == ["not a video"]
     journal = (tmp_path / "processing" / "output" / "job" / "journal.jsonl").read_text().splitlines()
