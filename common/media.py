@@ -62,6 +62,7 @@ class FrameRow(msgspec.Struct, frozen=True, kw_only=True):
     width: Positive
     height: Positive
     rotation: int
+    interlaced: bool
     file: str
     bytes: NonNegative
     sha256: str
@@ -76,6 +77,7 @@ class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
         roll_in: those of them that lay before the range.
         errors: packets that the demuxer or decoder refused.
         saw_end: the file's end was reached, so nothing lies beyond this range.
+        shown: frames that are displayed at positions of this range, written or not.
         notes: remarks for the user on the file, each a sentence (a truncated file, say).
     """
 
@@ -84,5 +86,6 @@ class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
     roll_in: NonNegative
     errors: NonNegative
     saw_end: bool
+    shown: NonNegative = 0
     seconds: float = 0.0
     notes: list[str] = []

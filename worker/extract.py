@@ -75,6 +75,7 @@ class _Taken:
     place: int
     keyframe: bool
     pix_fmt: str
+    interlaced: bool
     duration_ticks: int
     picture: tuple[images.Image, int] | None
 
@@ -201,6 +202,7 @@ class _Extraction:
             place=shown.place,
             keyframe=frame.key_frame,
             pix_fmt=frame.format.name,
+            interlaced=frame.interlaced_frame,
             duration_ticks=frame.duration or 0,
             picture=images.to_bgr(frame) if at_once and wanted else None,
         )
@@ -263,6 +265,7 @@ class _Extraction:
             width=picture.shape[1],
             height=picture.shape[0],
             rotation=rotation,
+            interlaced=taken.interlaced,
             file=name,
             bytes=len(data),
             sha256=sha256,

@@ -244,6 +244,7 @@ _FIELDS: tuple[tuple[str, str, str], ...] = (
     ("width", "int32", "of the image, in pixels, after rotation"),
     ("height", "int32", "of the image, in pixels, after rotation"),
     ("rotation", "int32", "degrees clockwise by which the stored picture was turned"),
+    ("interlaced", "bool", "whether the picture holds two fields, which are stored as they are"),
     ("bytes", "int64", "size of the image file"),
     ("sha256", "string", "of the image file, in hexadecimal"),
     ("status", "dictionary", "ok, or suspect: after a decoding error, up to the next keyframe"),

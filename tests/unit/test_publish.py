@@ -49,6 +49,7 @@ def stage(layout: Layout, unit: int, attempt: int, samples: range, salt: str = "
             FrameRow(
                 sample=sample, target_s=sample / 5, pts=sample * 200, time_base="1/1000", time_s=sample / 5,
                 keyframe=sample % 10 == 0, pix_fmt="yuv420p", width=4, height=2, rotation=0,
+                interlaced=False,
                 file=f"{sample:08d}.jpg", bytes=len(data), sha256=hashlib.sha256(data).hexdigest(),
                 status="ok",
             )
