@@ -48,6 +48,17 @@ class SchedulingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     bye_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
 
 
+class LimitOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a slot process may use before its agent ends it, and its unit with it.
+
+    ``memory_mib`` bounds its resident memory; None means 2 GiB, or its share of the host's memory where that
+    is less (``worker/limits.py``). ``no_progress_s`` bounds the time in which it reads no packet.
+    """
+
+    memory_mib: Annotated[int, msgspec.Meta(ge=64)] | None = None
+    no_progress_s: Annotated[float, msgspec.Meta(gt=0)] = 120.0
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that a host must know of a job.
 
@@ -66,6 +77,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     endpoint: str | None = None
     status_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     scheduling: SchedulingOptions = SchedulingOptions()
+    limits: LimitOptions = LimitOptions()
 
 
 def read_spec(path: Path) -> JobSpec:

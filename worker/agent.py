@@ -21,6 +21,7 @@ from common.layout import Layout
 from common.media import UnitResult
 from common.spec import JobSpec
 from common.transport import HostLink
+from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.pipe import Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher, warm_up
 from worker.slots import SlotProcess, start_fork_server
@@ -66,8 +67,10 @@ class Agent:
         self._link = link
         self._should_stop = should_stop
         self._publisher = Publisher(layout, host)
+        self._limits = limits_for(spec.limits, slots=slots, host_bytes=host_memory_bytes())
+        self._looked_at = float("-inf")
         start_fork_server()
-        self._slots = [SlotProcess(number, layout, spec) for number in range(slots)]
+        self._slots = [self._new_slot(number) for number in range(slots)]
         for slot in self._slots:
             link.watch(slot.descriptor)
         # while slots load their libraries: the first flush, perhaps that of a Ctrl-C, must not wait for it
@@ -110,6 +113,7 @@ class Agent:
         self._link.wait(self._timeout_s())
         for slot in self._slots:
             self._hear_slot(slot)
+        self._watch_slots(now)
         for data in self._link.receive():
             self._heard_at = now
             try:
@@ -253,12 +257,24 @@ class Agent:
         if any(slot.running for slot in self._slots):
             self._idle_since = now
 
+    def _new_slot(self, number: int) -> SlotProcess:
+        return SlotProcess(number, self._layout, self._spec, self._limits)
+
     def _hear_slot(self, slot: SlotProcess) -> None:
         try:
             for message in slot.messages():
                 self._on_slot_message(slot, message)
         except (EOFError, ConnectionError):
             self._on_slot_death(slot)
+
+    def _watch_slots(self, now: float) -> None:
+        if now - self._looked_at < LOOK_S:
+            return
+        self._looked_at = now
+        for slot in list(self._slots):
+            beyond = slot.beyond_limit(now)
+            if beyond is not None:
+                self._on_slot_death(slot, beyond)
 
     def _on_slot_message(self, slot: SlotProcess, message: object) -> None:
         match message:
@@ -309,15 +325,17 @@ class Agent:
         self._cancelled.discard(lease)
         return True
 
-    def _on_slot_death(self, slot: SlotProcess) -> None:
+    def _on_slot_death(self, slot: SlotProcess, beyond: str | None = None) -> None:
+        """A slot has died, or is beyond a limit and is ended here; its unit comes to nothing."""
         self._link.unwatch(slot.descriptor)
-        how = slot.end()
+        died = slot.end()
+        how = beyond or died
         if not slot.up:
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:
-                raise UserError(f"slot processes of host {self._host!r} cannot start: the last one was {how}")
+                raise UserError(f"slot processes of host {self._host!r} cannot start: the last one {how}")
         assign = slot.running
-        fresh = self._slots[slot.number] = SlotProcess(slot.number, self._layout, self._spec)
+        fresh = self._slots[slot.number] = self._new_slot(slot.number)
         self._link.watch(fresh.descriptor)
         if self._welcome is not None:
             self._say_ready()
@@ -328,7 +346,7 @@ class Agent:
         if self._was_cancelled(lease):
             return
         what = "probing" if isinstance(task, m.Probe) else f"extracting [{task.start}, {task.stop or 'end'})"
-        text = f"the slot process was {how} while {what}"
+        text = f"the slot process {how} while {what}"
         self._send(m.Failed(lease=lease, kind="crash", text=text, seconds=time.monotonic() - slot.since))
 
     # ---- publishing ---------------------------------------------------------------------------------

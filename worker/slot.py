@@ -7,6 +7,7 @@ The file of the last unit stays open, as the next unit is likely to go on in it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ from common.messages import Assign, Extract, Failed, FailedKind, Lease, Probe, P
 from common.sampling import Sampling, parse_sampling
 from common.spec import JobSpec
 from worker.extract import extract
+from worker.limits import EXIT_OUT_OF_MEMORY, Limits, enter
 from worker.media import MediaError, OpenVideo
 from worker.pipe import Cancel, FromSlot, Running, SlotUp, Staged, ToSlot, staging_folder
 from worker.probe import probe
@@ -66,6 +68,8 @@ class Slot:
             return
         except MediaError as error:
             kind, text = "input", str(error)
+        except MemoryError:
+            raise  # whatever else may fail for it in this process: a new one takes over
         except OSError as error:
             kind, text = "output", f"cannot write frames: {error.strerror or error}"
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this unit's, and is reported
@@ -140,11 +144,18 @@ class Slot:
         self._connection.send_bytes(_encoder.encode(message))
 
 
-def run_slot(connection: Connection, layout: Layout, spec: JobSpec) -> None:
+def run_slot(
+    connection: Connection, layout: Layout, spec: JobSpec, limits: Limits, beats: ctypes.c_uint64
+) -> None:
     """Entry point of the slot process."""
+    enter(limits, beats)
     threading.Thread(target=_die_with_agent, daemon=True).start()
-    with contextlib.suppress(BrokenPipeError):
+    try:
         Slot(connection, layout, spec).run()
+    except MemoryError:
+        os._exit(EXIT_OUT_OF_MEMORY)
+    except BrokenPipeError:
+        return
 
 
 def _die_with_agent() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import Final
 
 import msgspec
 
@@ -16,7 +18,10 @@ from common.errors import UserError
 from common.layout import Layout
 from common.messages import Assign, Lease
 from common.spec import JobSpec
+from worker.limits import EXIT_OUT_OF_MEMORY, Limits, Watch, in_gib, resident_bytes
 from worker.pipe import Cancel, FromSlot, ToSlot
+
+DEATH_S: Final = 5.0  # a process that is blocked in the system, by a dead file server say, does not die
 
 _decoder: msgspec.msgpack.Decoder[FromSlot] = msgspec.msgpack.Decoder(FromSlot)
 _encoder = msgspec.msgpack.Encoder()
@@ -35,17 +40,24 @@ def start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _enter(connection: Connection, layout: Layout, spec: JobSpec) -> None:
+def _enter(
+    connection: Connection, layout: Layout, spec: JobSpec, limits: Limits, beats: ctypes.c_uint64
+) -> None:
     """In the slot process. The agent itself never loads the media libraries."""
     from worker.slot import run_slot
 
-    run_slot(connection, layout, spec)
+    run_slot(connection, layout, spec, limits, beats)
+
+
+Entry = Callable[[Connection, Layout, JobSpec, Limits, ctypes.c_uint64], None]
 
 
 class SlotProcess:
     """One slot process and what it is doing."""
 
-    def __init__(self, number: int, layout: Layout, spec: JobSpec) -> None:
+    def __init__(
+        self, number: int, layout: Layout, spec: JobSpec, limits: Limits, *, entry: Entry = _enter
+    ) -> None:
         self.number = number
         self.up = False
         self.running: Assign | None = None
@@ -53,9 +65,16 @@ class SlotProcess:
         self.path: bytes | None = None
         """The file that it has open."""
         context = multiprocessing.get_context("forkserver")
+        self._limits = limits
+        self._watch = Watch(limits)
+        self._beats = context.RawValue(ctypes.c_uint64)
+        self._heard = 0
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_enter, args=(theirs, layout, spec), name=f"slot-{number}", daemon=True
+            target=entry,
+            args=(theirs, layout, spec, limits, self._beats),
+            name=f"slot-{number}",
+            daemon=True,
         )
         try:
             self._process.start()
@@ -78,6 +97,11 @@ class SlotProcess:
         return self._connection.fileno()
 
     @property
+    def beats(self) -> int:
+        """Grows while the slot makes progress."""
+        return self._beats.value + self._heard
+
+    @property
     def free(self) -> bool:
         return self.up and self.running is None
 
@@ -94,7 +118,17 @@ class SlotProcess:
     def messages(self) -> Iterator[FromSlot]:
         """What it has said since; ends with ``EOFError`` when the process is dead."""
         while self._connection.poll():
+            self._heard += 1
             yield _decoder.decode(self._connection.recv_bytes())
+
+    def beyond_limit(self, now: float) -> str | None:
+        """In words, which limit it is beyond, if it is; to be asked about twice a second."""
+        return self._watch.look(
+            now,
+            busy=not self.up or self.running is not None,
+            beats=self.beats,
+            resident_bytes=resident_bytes(self.pid),
+        )
 
     def _send(self, message: ToSlot) -> None:
         try:
@@ -103,11 +137,15 @@ class SlotProcess:
             return  # its death is noticed by the end of its pipe, and accounted for there
 
     def end(self) -> str:
-        """Make sure that it is dead; return how it died, in words."""
+        """Make sure that it is dead, as far as that can be; return how it died: "was killed by SIGSEGV"."""
         self._process.kill()
-        self._process.join()
+        self._process.join(DEATH_S)
         code = self._process.exitcode
         self._connection.close()
-        if code is not None and code < 0:
-            return f"killed by {signal.Signals(-code).name}"
+        if code is None:
+            return "is blocked in the system and cannot be ended"
+        if code == EXIT_OUT_OF_MEMORY:
+            return f"ran out of memory (the limit for a slot is {in_gib(self._limits.memory_bytes)})"
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"

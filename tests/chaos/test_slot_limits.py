@@ -1,0 +1,86 @@
+"""Slots that eat memory, hang or die in a job of two hosts: only their videos are lost, and it says why."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from common.report import Failure
+from common.spec import JobSpec, LimitOptions, SchedulingOptions
+from targets.hosts import LocalHost
+from tests import fake_slot
+from tests.jobs import PATIENCE_S
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="memory is read in /proc, and bounded by RLIMIT_DATA"
+)
+
+COMMAND = (sys.executable, "-m", "tests.fake_slot")
+LIMIT = "the limit for a slot is 0.29 GiB"
+REASONS = {
+    "eats": f"of memory ({LIMIT}) while",
+    "hangs-with-lock": "made no progress for 1 s (the limit is 0.5 s) while",
+    "hangs-without-lock": "made no progress for 1 s (the limit is 0.5 s) while",
+    "asks-for-too-much": f"ran out of memory ({LIMIT}) while",
+    "crashes": "was killed by SIGSEGV while",
+}
+WHOLE = 3
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, clips: Path) -> Iterator[list[LocalHost]]:
+    """Two hosts of a job on good videos and on one for each fault, at the extraction and at the probe."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for number in range(WHOLE):
+        shutil.copy(clips / "h264-closed.mp4", videos / f"whole-{number}.mp4")
+    for name in fake_slot.BY_NAME:
+        shutil.copy(clips / "h264-closed.mp4", videos / f"{name}.mp4")
+        shutil.copy(clips / "h264-closed.mp4", videos / f"probe-{name}.mp4")
+    spec = JobSpec(
+        job_id="limits",
+        slots_per_host=1,
+        endpoint=f"ipc://{tmp_path}/coordinator",
+        limits=LimitOptions(memory_mib=300, no_progress_s=0.5),
+        scheduling=SchedulingOptions(cut="never", heartbeat_s=0.5, host_wait_s=60.0),
+    )
+    found = [LocalHost(name=name, root=tmp_path / name) for name in ("algo-1", "algo-2")]
+    for host in found:
+        host.prepare(hosts=["algo-1", "algo-2"], videos=videos, spec=spec)
+    yield found
+    for host in found:
+        host.close()
+
+
+def test_the_host_goes_on_and_the_other_videos_are_done(hosts: list[LocalHost]) -> None:
+    for host in hosts:
+        host.start(COMMAND)
+    deadline = time.monotonic() + PATIENCE_S
+    while any(host.running for host in hosts):
+        for host in hosts:
+            host.poll()
+        assert time.monotonic() < deadline, [host.log_tail() for host in hosts]
+        time.sleep(0.01)
+    # frames were lost, which the primary says for the whole job
+    assert [host.returncode for host in hosts] == [1, 0], [host.log_tail() for host in hosts]
+    lines = (hosts[0].layout.output / "job" / "failures.jsonl").read_bytes().splitlines()
+    reasons = {
+        failure.video: failure for failure in (msgspec.json.decode(line, type=Failure) for line in lines)
+    }
+    assert len(reasons) == len(lines)
+    for name, reason in REASONS.items():
+        for video, task in ((f"{name}.mp4", "extracting [0, end)"), (f"probe-{name}.mp4", "probing")):
+            failure = reasons.pop(video)
+            assert failure.reason.startswith("the slot process "), failure
+            assert f"{reason} {task}" in failure.reason, failure
+            assert failure.attempts >= 3, failure
+    assert reasons == {}
+    done = {path.name for host in hosts for path in (host.layout.output / "frames").glob("*")}
+    assert done == {f"whole-{number}" for number in range(WHOLE)}
+    assert not any(host.layout.staging.exists() for host in hosts)
