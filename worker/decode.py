@@ -15,187 +15,76 @@ for the sake of damaged leading pictures, the GOP before them.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final
 
 import av
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from worker.gop import Gop, Shown
 from worker.media import OpenVideo
+from worker.packets import REORDER_PACKETS, Item, Reader, is_key
+from worker.plan import Plan, Planner
 
-CHUNK_PACKETS = 256  # an endless GOP is handled in pieces
-CHUNK_BYTES = 64 * 2**20
-MAX_DEMUX_ERRORS = 64  # in a row; OpenCV gives up after as many
-REORDER_PACKETS = 32  # twice what any codec may delay a picture by
-NEAR_KEYFRAMES = 4  # tried one by one before the steps backwards grow
+STEP_PACKETS: Final = 256  # between two looks at whether the unit is to go on
+NEAR_KEYFRAMES: Final = 4  # tried one by one before the steps backwards grow
+
+# A seek costs some 20 us in an index, and then the reading of what lies around; to read on costs 3 us a
+# packet, and the bytes. So a seek pays within a second or two, if the container can do it well.
+SEEK_GAP_S: Final = 4.0
 
 # They raise or flag what they conceal, and log errors that are none when they begin in an open GOP.
-NOISY_DECODERS = frozenset(["h264"])
+NOISY_DECODERS: Final = frozenset(["h264"])
 
 # libav's messages go nowhere, but PyAV counts the errors among them
 av.logging.set_level(av.logging.PANIC)
-
-# Places in the order of decoding: a packet, or None where the demuxer could not read one.
-Item: TypeAlias = "Packet[VideoStream] | None"
-
-
-@dataclass(slots=True, eq=False)
-class Gop:
-    """What is known of one group of pictures: its packets' places in decoding order, and damage.
-
-    Attributes:
-        key_pts: pts of its keyframe; None for what precedes the first keyframe of a file.
-        fed: packets handed to the decoder so far.
-        damaged_at: place of the first error; None while there is none. Leading pictures do not count:
-            nothing that follows refers to them.
-        leading_damaged_at: the same for the leading pictures, which also suffer from the GOP before.
-        follows_damage: the GOP before is damaged.
-        precedes_damage: the leading pictures of the GOP behind, which refer to this one, may be damaged.
-        has_leading: it has leading pictures.
-        places: pts of packets whose frames may still come, and their places.
-    """
-
-    key_pts: int | None
-    fed: int = 0
-    damaged_at: int | None = None
-    leading_damaged_at: int | None = None
-    follows_damage: bool = False
-    precedes_damage: bool = False
-    has_leading: bool = False
-    places: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def needs_own_session(self) -> bool:
-        """Whether its frames depend on where decoding began, unless that was here."""
-        return self.damaged_at is not None or self.follows_damage or self.precedes_damage
-
-    def is_leading(self, pts: int) -> bool:
-        """Whether a frame is displayed before this GOP's keyframe."""
-        return self.key_pts is not None and pts < self.key_pts
-
-    def is_suspect(self, pts: int, place: int) -> bool:
-        """Whether damage may show in a frame."""
-        at = self.damaged_at
-        if self.is_leading(pts):
-            if self.follows_damage:
-                return True
-            if self.leading_damaged_at is not None:
-                at = self.leading_damaged_at if at is None else min(at, self.leading_damaged_at)
-        return at is not None and place >= at
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A displayed frame and the packet that it came from."""
-
-    frame: VideoFrame
-    pts: int
-    gop: Gop
-    place: int
-
-
-class Reader:
-    """The packets of a video from where its demuxer stands, in chunks that begin with the GOPs."""
-
-    def __init__(self, video: OpenVideo) -> None:
-        video.touched = True
-        self._video = video
-        self._items = self._demux()
-        self._ahead: deque[Item] = deque()
-
-    def chunks(self) -> Iterator[list[Item]]:
-        """GOPs, or pieces of a very long one: a new GOP begins where the first item is a keyframe."""
-        chunk: list[Item] = []
-        size_bytes = 0
-        for item in self._following():
-            full = len(chunk) >= CHUNK_PACKETS or size_bytes >= CHUNK_BYTES
-            if chunk and (full or _is_key(item)):
-                yield chunk
-                chunk, size_bytes = [], 0
-            chunk.append(item)
-            size_bytes += item.size if item is not None else 0
-        if chunk:
-            yield chunk
-
-    def advance_to(self, tick: int) -> int | None:
-        """Pass over, undecoded, what comes before the last keyframe with a pts up to ``tick``.
-
-        Gives that keyframe's pts, which is the next packet; None if there is none from here on.
-        """
-        key_pts: int | None = None
-        later = size_bytes = 0
-        held: deque[Item] = deque()
-        for item in self._following():
-            pts = item.pts if item is not None else None
-            if _is_key(item) and pts is not None:
-                if pts <= tick:
-                    key_pts = pts
-                    held.clear()
-                    later = size_bytes = 0
-                elif key_pts is None:
-                    return None
-            if pts is not None and pts > tick:
-                later += 1
-            if key_pts is not None:
-                held.append(item)
-                size_bytes += item.size if item is not None else 0
-            if later > REORDER_PACKETS or size_bytes >= CHUNK_BYTES:
-                break
-        self._ahead = held
-        return key_pts
-
-    def _following(self) -> Iterator[Item]:
-        while self._ahead:
-            yield self._ahead.popleft()
-        for item in self._items:  # noqa: UP028 (to abandon this generator must not close that one)
-            yield item
-
-    def _demux(self) -> Iterator[Item]:
-        video = self._video
-        failed = 0
-        while failed < MAX_DEMUX_ERRORS:
-            try:
-                for packet in video.container.demux(video.stream):
-                    if packet.size == 0 and packet.pts is None and packet.dts is None:
-                        return  # PyAV's way to say that the file is over
-                    failed = 0
-                    yield packet
-                return
-            except av.FFmpegError:
-                failed += 1
-                yield None
 
 
 class Session:
     """Frames in presentation order from one keyframe on, or from the file's first packet.
 
+    Without a planner it goes on to the end of the file, and gives every frame.
+
     Attributes:
         start_pts: the keyframe that it began with; None at the start of a file that begins without one.
-        chunks: chunks of packets decoded so far; it grows just before the frames that follow them.
+        steps: it grows now and then, just before the frames that follow.
         gops: the latest GOPs, oldest first: all that frames may still come from.
         errors: places at which the demuxer or the decoder refused a packet.
         decoded: frames that came out of the decoder, those not given included.
         untimed: whether a packet without pts was seen.
+        resume_at: it is over, and whoever wants more begins anew at the last keyframe up to this pts.
+        disordered: a frame came out after one that is displayed later.
+        thinned: some packets were left out of the decoding.
+        end_pts: end of the frame that is displayed last, by the packets that were seen.
     """
 
-    def __init__(self, video: OpenVideo, reader: Reader, *, floor: int | None) -> None:
+    def __init__(
+        self, video: OpenVideo, reader: Reader, *, floor: int | None, planner: Planner | None = None
+    ) -> None:
         """Begin where ``reader`` stands, giving no frame before pts ``floor``."""
         self._codec = video.stream.codec_context
-        self._reader = reader
         self._floor = floor
+        self._planner = planner
         self._frames = self._decode()
         self._first: Shown | None = None
         self._shown_pts: int | None = None
+        self._to_count: list[int] = []
+        self._idle = True
+        self.reader = reader
         self.start_pts: int | None = floor
-        self.chunks = 0
+        self.steps = 0
         self.gops: deque[Gop] = deque(maxlen=REORDER_PACKETS)
         self.errors: set[tuple[int | None, int]] = set()
         self.decoded = 0
         self.untimed = False
+        self.resume_at: int | None = None
+        self.disordered = False
+        self.thinned = False
+        self.end_pts: int | None = None
 
     def __iter__(self) -> Iterator[Shown]:
         if self._first is not None:
@@ -204,9 +93,11 @@ class Session:
         yield from self._frames
 
     def begins_with(self, pts: int) -> bool:
-        """Whether the first frame to come has this pts."""
+        """Whether the first frame to come has this pts, or none is wanted."""
         self._first = next(self._frames, None)
-        return self._first is not None and self._first.pts == pts
+        if self._first is None:
+            return self._idle
+        return self._first.frame is None or self._first.pts == pts
 
     def drain(self) -> None:
         """Decode to the end what was fed, for the damage that shows in it, and give no more frames."""
@@ -214,21 +105,59 @@ class Session:
         for _ in self._feed(None):
             pass
 
+    def missing(self) -> set[int]:
+        """pts of packets whose frames have not come; once the session is over they never will."""
+        return {
+            pts
+            for gop in self.gops
+            for pts in gop.places
+            if not (gop.is_leading(pts) and gop.key_pts == self._floor)
+        }
+
     def _decode(self) -> Generator[Shown]:
-        for chunk in self._reader.chunks():
-            if _is_key(chunk[0]) or not self.gops:
+        while chunk := self.reader.next_chunk():
+            if is_key(chunk[0]) or not self.gops:
                 self._begin_gop(chunk)
-            for item in chunk:
-                if item is None:
+            plan = self._plan(chunk)
+            self.thinned |= bool(plan.passed_over) or plan.feed < len(chunk)
+            for place, item in enumerate(chunk[: plan.feed]):
+                if place and place % STEP_PACKETS == 0:
+                    self.steps += 1
+                if place in plan.passed_over:
+                    self.gops[-1].fed += 1
+                elif item is None:
                     self._note_demux_error()
                 else:
+                    self._idle = False
                     yield from self._feed(item)
-            self.chunks += 1
+            self.steps += 1
             self._forget_passed()
-        yield from self._feed(None)
+            if plan.resume_at is not None:
+                self.resume_at = plan.resume_at
+                break
+        if not self._idle:
+            yield from self._feed(None)
+        yield from self._count_to(None)
+
+    def _plan(self, chunk: list[Item]) -> Plan:
+        for item in chunk:
+            if item is not None and item.pts is not None:
+                end = item.pts + (item.duration or 0)
+                self.end_pts = end if self.end_pts is None else max(self.end_pts, end)
+        planner = self._planner
+        if planner is None:
+            return Plan(len(chunk), (), None)
+        ahead, ended = self.reader.peek()
+        pending = self._to_count if planner.counts else self.missing()
+        plan = planner.plan(chunk, ahead, ended=ended, pending=pending)
+        if planner.counts:
+            for item in chunk:
+                if item is not None and item.pts is not None and not item.is_discard:
+                    heapq.heappush(self._to_count, item.pts)
+        return plan
 
     def _begin_gop(self, chunk: list[Item]) -> None:
-        gop = Gop(chunk[0].pts if _is_key(chunk[0]) and chunk[0] is not None else None)
+        gop = Gop(chunk[0].pts if is_key(chunk[0]) and chunk[0] is not None else None)
         gop.has_leading = any(
             item is not None and item.pts is not None and gop.is_leading(item.pts) for item in chunk
         )
@@ -249,18 +178,19 @@ class Session:
             gop.fed += 1
             if packet.pts is None:
                 self.untimed = True
-            else:
+            elif not packet.is_discard:
                 gop.places[packet.pts] = place
-        logged = _errors_logged()
+        logged = errors_logged()
         try:
             frames = self._codec.decode(packet)
         except av.FFmpegError:
             if packet is not None:  # else: flushed before, by an empty packet
                 self._note_refusal(gop, place, packet.pts)
             return
-        if self._codec.name not in NOISY_DECODERS and _errors_logged() != logged:
+        if self._codec.name not in NOISY_DECODERS and errors_logged() != logged:
             self._note_damage(gop, place, packet.pts if packet is not None else None)
         self.decoded += len(frames)
+        came: list[Shown] = []
         for frame in frames:
             assert isinstance(frame, VideoFrame)
             if frame.pts is None:
@@ -270,8 +200,19 @@ class Session:
             if frame.is_corrupt:
                 self._note_damage(shown.gop, shown.place, frame.pts)
             if self._floor is None or frame.pts >= self._floor:
+                self.disordered |= self._shown_pts is not None and frame.pts <= self._shown_pts
                 self._shown_pts = frame.pts
-                yield shown
+                came.append(shown)
+        for shown in came:
+            yield from self._count_to(shown.pts)
+            yield shown
+
+    def _count_to(self, pts: int | None) -> Iterator[Shown]:
+        """The frames displayed before ``pts`` that were passed over, if they are to be counted."""
+        while self._to_count and (pts is None or self._to_count[0] <= pts):
+            passed = heapq.heappop(self._to_count)
+            if passed != pts:
+                yield Shown(None, passed, self.gops[-1], 0)
 
     def _attribute(self, frame: VideoFrame, pts: int) -> Shown:
         for gop in reversed(self.gops):
@@ -283,7 +224,7 @@ class Session:
 
     def _forget_passed(self) -> None:
         gop = self.gops[-1]
-        if self._shown_pts is not None and len(gop.places) > CHUNK_PACKETS:
+        if self._shown_pts is not None and self._planner is None and len(gop.places) > STEP_PACKETS:
             shown = self._shown_pts
             gop.places = {pts: place for pts, place in gop.places.items() if pts > shown}
 
@@ -313,7 +254,27 @@ class Session:
         return True
 
 
-def open_session(video: OpenVideo, tick: int | None, *, fresh: bool = False) -> Session:
+def continue_session(video: OpenVideo, session: Session, planner: Planner) -> Session | None:
+    """The session behind one that is over (``resume_at``), on the same decoder; None: it cannot be had
+    by reading on."""
+    tick = session.resume_at
+    assert tick is not None
+    reader = session.reader
+    next_pts = reader.next_pts
+    far = next_pts is None or (tick - next_pts) * video.time_base > SEEK_GAP_S
+    if far and video.can_seek and not planner.counts:
+        return None
+    key_pts = reader.advance_to(tick)
+    if key_pts is None:
+        return None
+    video.stream.codec_context.flush_buffers()
+    following = Session(video, reader, floor=key_pts, planner=planner)
+    return following if following.begins_with(key_pts) else None
+
+
+def open_session(
+    video: OpenVideo, tick: int | None, *, planner: Planner | None = None, fresh: bool = False
+) -> Session:
     """A session whose frames from pts ``tick`` on are exact; it may begin long before it.
 
     ``tick`` None means from the file's first packet. ``fresh``: with a new decoder, not a flushed one.
@@ -325,20 +286,23 @@ def open_session(video: OpenVideo, tick: int | None, *, fresh: bool = False) -> 
     while tick is not None and video.can_seek:
         if fresh:
             video.rewind()
-        reader, key_pts = _read_from(video, tick)
+        reader, key_pts = read_from(video, tick)
         if key_pts is None:
             break
-        session = Session(video, reader, floor=key_pts)
+        session = Session(video, reader, floor=key_pts, planner=planner)
         if session.begins_with(key_pts):
             return session
+        if planner is not None:
+            video.has_false_keys = True
+            planner.whole_to = key_pts if planner.whole_to is None else max(planner.whole_to, key_pts)
         tries += 1
         step_s = 0 if tries < NEAR_KEYFRAMES else 2 ** (tries - NEAR_KEYFRAMES)
         tick = key_pts - 1 - int(step_s / video.time_base)
     video.rewind()
-    return Session(video, Reader(video), floor=None)
+    return Session(video, Reader(video), floor=None, planner=planner)
 
 
-def _read_from(video: OpenVideo, tick: int) -> tuple[Reader, int | None]:
+def read_from(video: OpenVideo, tick: int) -> tuple[Reader, int | None]:
     """The packets from the last keyframe with a pts up to ``tick`` on, and its pts; None: there is none."""
     step_s = 0
     begin = video.stream.start_time or 0
@@ -360,14 +324,10 @@ def _read_from(video: OpenVideo, tick: int) -> tuple[Reader, int | None]:
     return reader, reader.advance_to(tick)
 
 
-def _errors_logged() -> int:
+def errors_logged() -> int:
     """How many errors libav has logged: some decoders (HEVC's, say) conceal damage and only log it."""
     count, _ = av.logging.get_last_error()
     return count
-
-
-def _is_key(item: Item) -> bool:
-    return item is not None and item.is_keyframe
 
 
 def _earlier(old: int | None, new: int) -> int:

@@ -11,18 +11,25 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from av.video.frame import VideoFrame
 
 from common.media import FrameRow, UnitResult
 from common.sampling import Pick, Sampling, Selector
 from common.spec import ImageOptions
 from worker import images
-from worker.decode import Gop, Session, Shown, open_session
+from worker.decode import Session, continue_session, open_session
+from worker.gop import Gop, Shown
+from worker.keyframes import keyframes
 from worker.media import OpenVideo
+from worker.plan import Planner
+from worker.reference import classifier_for
 
 # A file is said to be cut short when it lacks more than this of what its container claims: the audio
 # of a whole file may well last a little longer than the pictures.
 MISSING_S: Final = 0.5
 MISSING_SHARE: Final = 0.05
+
+MAX_REPLANS: Final = 8  # of one GOP whose packets give no frames; then it is decoded whole
 
 # (every sample below this position is staged, frames so far) -> where to stop now
 Checkpoint = Callable[[int, int], int | None]
@@ -39,12 +46,14 @@ def extract(
     folder: Path,
     checkpoint: Checkpoint,
     duration_s: float = 0.0,
+    rank: int = 0,
 ) -> UnitResult:
     """Write the frames wanted at positions ``[start, stop)`` into ``folder``, one file each.
 
     ``first_pts`` and ``duration_s`` (0: unknown) are what the probe found; ``stop`` None means to the
-    end. ``folder`` is private to this call. ``checkpoint`` is asked after every GOP, or piece of a very
-    long one; its answer may lower the stop: not below the position it was told, and not raise it.
+    end. ``rank`` is the number of frames displayed before ``start``, for what takes every N-th frame.
+    ``folder`` is private to this call. ``checkpoint`` is asked after every GOP, and within a long one; its
+    answer may lower the stop: not below the position it was told, and not raise it.
     ``video`` stays open, and usable for any other range.
 
     Raises:
@@ -52,7 +61,7 @@ def extract(
         OSError: ``folder`` cannot be written to.
         Whatever ``checkpoint`` raises.
     """
-    work = _Extraction(video, first_pts, sampling, start, stop, image, folder)
+    work = _Extraction(video, first_pts, sampling, start, stop, rank, image, folder)
     work.run(checkpoint)
     return work.result(duration_s)
 
@@ -68,31 +77,40 @@ class _Written:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A displayed frame that may be written, or its picture already (BGR, and the angle)."""
+    """A displayed frame that may be written, or its picture already (BGR, and the angle).
 
-    shown: Shown | None
+    Neither ``frame`` nor ``picture``: it was not decoded, or too early to be wanted.
+    """
+
     gop: Gop
     place: int
-    keyframe: bool
-    pix_fmt: str
-    interlaced: bool
-    duration_ticks: int
-    picture: tuple[images.Image, int] | None
+    frame: VideoFrame | None = None
+    keyframe: bool = False
+    pix_fmt: str = ""
+    interlaced: bool = False
+    duration_ticks: int = 0
+    picture: tuple[images.Image, int] | None = None
 
-    def displayed(self) -> tuple[images.Image, int]:
-        if self.picture is not None:
+    def displayed(self) -> tuple[images.Image, int] | None:
+        if self.picture is not None or self.frame is None:
             return self.picture
-        assert self.shown is not None
-        return images.to_bgr(self.shown.frame)
+        return images.to_bgr(self.frame)
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
     """The state just before the first frame from a keyframe on was taken."""
 
-    key_pts: int
+    key_pts: int | None
     held: Pick[_Taken] | None
     written: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Redo:
+    """Decode again from this keyframe; None: from the start of the file."""
+
+    key_pts: int | None
 
 
 class _Extraction:
@@ -103,6 +121,7 @@ class _Extraction:
         sampling: Sampling,
         start: int,
         stop: int | None,
+        rank: int,
         image: ImageOptions,
         folder: Path,
     ) -> None:
@@ -113,16 +132,20 @@ class _Extraction:
         self._image = image
         self._folder = folder
         self._time_base = video.time_base
-        self._range_tick = first_pts + sampling.last_tick(start, self._time_base)
+        self._range_ticks = sampling.last_tick(start, self._time_base)
         self._before_range = (
             first_pts + sampling.last_tick(start - 1, self._time_base) if start else first_pts - 1
         )
         self._selector: Selector[_Taken] = Selector(
-            sampling, self._time_base, first_pts=first_pts, start=start, stop=stop
+            sampling, self._time_base, first_pts=first_pts, start=start, stop=stop, rank=rank
         )
+        self._planner = self._make_planner()
         self._written: list[_Written] = []
         self._mark: _Mark | None = None
+        self._initial = _Mark(None, self._selector.held, 0)
+        self._session_mark = self._initial
         self._settled: set[int] = set()
+        self._replans = 0
         self._floor: int | None = None
         self._errors: set[tuple[int | None, int]] = set()
         self._decoded = 0
@@ -130,17 +153,39 @@ class _Extraction:
         self._end_pts: int | None = None
         self._saw_end = False
 
+    def _make_planner(self) -> Planner | None:
+        """None where every frame is wanted, or packets do not map one to one onto frames."""
+        sampling, video = self._sampling, self._video
+        if not video.is_regular or (sampling.numbered_by_order and sampling.every == 1):
+            return None
+        return Planner(
+            sampling,
+            self._selector,
+            classifier_for(video.codec, video.stream.codec_context.extradata),
+            time_base=self._time_base,
+            first_pts=self._first_pts,
+            start=self._start,
+            goes_on=video.has_false_keys,
+        )
+
     def run(self, checkpoint: Checkpoint) -> None:
-        tick: int | None = self._range_tick if self._start > 0 else None
+        if self._sampling.keyframes_only:
+            self._take_keyframes(checkpoint)
+            return
+        tick = self._first_pts + self._range_ticks if self._range_ticks > 0 else None
+        session = open_session(self._video, tick, planner=self._planner)
         while True:
-            session = open_session(self._video, tick, fresh=self._floor is not None)
-            again = self._take(session, checkpoint)
+            self._session_mark = _Mark(session.start_pts, self._selector.held, len(self._written))
+            redo = self._take(session, checkpoint)
             self._errors |= session.errors
             self._decoded += session.decoded
-            if again is None:
+            if redo is not None:
+                self._floor = redo.key_pts
+                session = open_session(self._video, redo.key_pts, planner=self._planner, fresh=True)
+            elif session.resume_at is None or self._selector.finished:
                 return
-            self._settled.add(again)
-            self._floor = tick = again
+            else:
+                session = self._session_behind(session)
 
     def result(self, duration_s: float) -> UnitResult:
         return UnitResult(
@@ -149,31 +194,44 @@ class _Extraction:
             roll_in=self._roll_in,
             errors=len(self._errors),
             saw_end=self._saw_end,
+            shown=self._selector.shown,
             notes=self._notes(duration_s),
         )
 
-    def _take(self, session: Session, checkpoint: Checkpoint) -> int | None:
-        """Take a session's frames; gives the keyframe from which to decode again, None when all is done."""
+    def _session_behind(self, session: Session) -> Session:
+        assert self._planner is not None
+        following = continue_session(self._video, session, self._planner)
+        if following is not None:
+            return following
+        if not self._video.can_seek:
+            self._start_over()
+            return open_session(self._video, None)
+        return open_session(self._video, session.resume_at, planner=self._planner)
+
+    def _take(self, session: Session, checkpoint: Checkpoint) -> _Redo | None:
+        """Take a session's frames; gives from where to decode again, None if all is well."""
         selector = self._selector
-        chunks = session.chunks
+        steps = session.steps
         for shown in session:
-            if (again := self._doubtful(session, shown.pts)) is not None:
-                return again
+            if (redo := self._doubtful(session, shown.pts)) is not None:
+                return redo
             if self._floor is None or shown.pts >= self._floor:
                 self._take_frame(shown)
-            if session.chunks != chunks:
-                chunks = session.chunks
+            if session.steps != steps:
+                steps = session.steps
                 self._ask(checkpoint)
             if selector.finished:
                 break
         if selector.finished:
             session.drain()
         held = selector.held
-        if held is not None and (again := self._doubtful(session, held.pts)) is not None:
-            return again
-        if not selector.finished:
+        if held is not None and (redo := self._doubtful(session, held.pts)) is not None:
+            return redo
+        if (redo := self._incomplete(session)) is not None:
+            return redo
+        if not selector.finished and session.resume_at is None:
             self._saw_end = True
-            self._take_end()
+            self._take_end(session.end_pts)
         return None
 
     def _take_frame(self, shown: Shown) -> None:
@@ -181,15 +239,17 @@ class _Extraction:
         if (
             key_pts is not None
             and shown.pts >= key_pts
-            and (self._mark is None or key_pts > self._mark.key_pts)
+            and (self._mark is None or self._mark.key_pts is None or key_pts > self._mark.key_pts)
         ):
             self._mark = _Mark(key_pts, self._selector.held, len(self._written))
-        if shown.pts <= self._before_range:
+        if shown.pts <= self._before_range and shown.frame is not None:
             self._roll_in += 1
         self._keep(self._selector.feed(self._taken(shown), shown.pts))
 
     def _taken(self, shown: Shown) -> _Taken:
         frame, gop = shown.frame, shown.gop
+        if frame is None:
+            return _Taken(gop, shown.place)
         # A frame held is a buffer that the decoder cannot recycle, and damaged pictures may show what
         # recycled buffers hold: where that counts, nothing is held.
         at_once = self._floor is not None and (
@@ -197,9 +257,9 @@ class _Extraction:
         )
         wanted = shown.pts > self._before_range
         return _Taken(
-            shown=None if at_once else shown,
             gop=gop,
             place=shown.place,
+            frame=None if at_once else frame,
             keyframe=frame.key_frame,
             pix_fmt=frame.format.name,
             interlaced=frame.interlaced_frame,
@@ -207,12 +267,29 @@ class _Extraction:
             picture=images.to_bgr(frame) if at_once and wanted else None,
         )
 
-    def _take_end(self) -> None:
+    def _take_end(self, end_pts: int | None) -> None:
         held = self._selector.held
         if held is not None:
             duration_ticks = held.item.duration_ticks
-            self._end_pts = held.pts + duration_ticks
+            self._end_pts = max(held.pts + duration_ticks, end_pts or held.pts)
             self._keep(self._selector.end(duration_ticks))
+
+    def _take_keyframes(self, checkpoint: Checkpoint) -> None:
+        selector = self._selector
+        begin_pts = self._first_pts + self._range_ticks if self._range_ticks > 0 else None
+        for place, key in enumerate(keyframes(self._video, begin_pts)):
+            if key.refused:
+                self._errors.add((key.pts, 0))
+            if key.frame is not None:
+                self._decoded += 1
+                gop = Gop(key.pts, damaged_at=0 if key.damaged else None)
+                self._keep(selector.feed(self._taken(Shown(key.frame, key.pts, gop, 0)), key.pts))
+            position = self._sampling.position_of(key.pts - self._first_pts, self._time_base)
+            if selector.stop is not None and position >= selector.stop:
+                return
+            if place:
+                self._ask(checkpoint)
+        self._saw_end = True
 
     def _ask(self, checkpoint: Checkpoint) -> None:
         selector = self._selector
@@ -220,24 +297,56 @@ class _Extraction:
         if stop is not None and (selector.stop is None or stop < selector.stop):
             selector.stop = max(stop, selector.done_to)
 
-    def _doubtful(self, session: Session, pts: int) -> int | None:
+    def _doubtful(self, session: Session, pts: int) -> _Redo | None:
         """The first keyframe up to ``pts`` whose GOP must be decoded again; what it gave is taken back."""
         if not self._video.can_seek:
-            return None
+            if self._planner is None or not any(_is_damaged(gop) for gop in session.gops):
+                return None
+            return self._start_over()
         passed_pts = self._mark.key_pts if self._mark is not None else None
         for gop in session.gops:
             key_pts = gop.key_pts
             if key_pts is None or key_pts > pts or (passed_pts is not None and key_pts < passed_pts):
                 continue
             if gop.needs_own_session and key_pts not in self._settled:
-                self._take_back(key_pts)
-                return key_pts
+                self._settled.add(key_pts)
+                self._replans = 0
+                if self._mark is not None and self._mark.key_pts == key_pts:
+                    self._take_back(self._mark)  # else nothing of this GOP was taken yet
+                return _Redo(key_pts)
         return None
 
-    def _take_back(self, key_pts: int) -> None:
-        mark = self._mark
-        if mark is None or mark.key_pts != key_pts:
-            return  # nothing of this GOP was taken yet
+    def _incomplete(self, session: Session) -> _Redo | None:
+        """Where a session must be done again because frames that were to come did not."""
+        planner = self._planner
+        if planner is None or not session.thinned:
+            return None
+        missing = session.missing() - planner.failed
+        if not missing and not session.disordered:
+            return None
+        if not self._video.can_seek:
+            return self._start_over()
+        if not any(_is_damaged(gop) for gop in session.gops):
+            self._video.is_regular = False
+            self._planner = None
+        elif missing and self._replans < MAX_REPLANS:
+            self._replans += 1
+            planner.failed |= missing
+        else:
+            planner.whole_to = max(
+                (gop.key_pts for gop in session.gops if gop.key_pts is not None), default=None
+            )
+        self._take_back(self._session_mark)
+        return _Redo(self._session_mark.key_pts)
+
+    def _start_over(self) -> _Redo:
+        """Forget everything, and decode the whole file in one go."""
+        self._planner = None
+        self._video.is_regular = False
+        self._take_back(self._initial)
+        return _Redo(None)
+
+    def _take_back(self, mark: _Mark) -> None:
         for written in self._written[mark.written :]:
             (self._folder / written.row.file).unlink()
         del self._written[mark.written :]
@@ -248,7 +357,10 @@ class _Extraction:
             return
         sampling, time_base = self._sampling, self._time_base
         taken = pick.item
-        picture, rotation = taken.displayed()
+        displayed = taken.displayed()
+        if displayed is None:
+            return  # it has no picture: a packet that gave no frame
+        picture, rotation = displayed
         data = images.encode(picture, self._image)
         sample = len(self._written) if sampling.numbered_by_order else pick.position
         name = f"{sample:08d}.{self._image.format}"
@@ -282,6 +394,10 @@ class _Extraction:
         return [
             f"ends after {end_s:.3f} s, although its container says {duration_s:.3f} s: cut short or damaged"
         ]
+
+
+def _is_damaged(gop: Gop) -> bool:
+    return gop.needs_own_session or gop.leading_damaged_at is not None
 
 
 def _final_row(written: _Written) -> FrameRow:

@@ -57,13 +57,21 @@ class MediaError(Exception):
 class OpenVideo:
     """A file open for reading, with its first real video stream (no cover picture) and its decoder.
 
-    It is reusable for any range, forwards and backwards. ``touched``: it may no longer stand at the
-    file's first packet with a decoder that knows nothing; whoever reads packets sets it.
+    It is reusable for any range, forwards and backwards.
+
+    Attributes:
+        touched: it may no longer stand at the file's first packet with a decoder that knows nothing;
+            whoever reads packets sets it.
+        has_false_keys: some of its keyframes are no places to begin at. What is learned costs or saves
+            time, and changes no frame.
+        is_regular: as far as is known, each packet gives one frame.
     """
 
     container: InputContainer
     stream: VideoStream
     touched: bool
+    has_false_keys: bool = False
+    is_regular: bool = True
 
     def __init__(self, path: str | bytes | os.PathLike[str]) -> None:
         """Open ``path``, whose name may be any bytes.

@@ -29,7 +29,7 @@ def probe(path: str | bytes | os.PathLike[str]) -> VideoInfo:
     with OpenVideo(path) as video:
         session = open_session(video, None)
         first = next(iter(session), None)
-        if first is None:
+        if first is None or first.frame is None:
             raise MediaError(
                 f"opens as {video.codec} video, but not one frame of it can be decoded: damaged or encrypted"
             )

@@ -143,7 +143,8 @@ def test_only_what_is_wanted_is_written(clips: Path, tmp_path: Path) -> None:
     work = Extractor(clip(clips, "h264-one-gop"), tmp_path)
     result, _ = work.unit(Sampling(Fraction(1)), 2, 3)
     assert [row.sample for row in result.rows] == [2]
-    assert result.roll_in == FPS + 1
+    assert result.decoded < 2 * FPS
+    assert result.roll_in < FPS
     assert result.rows[0].target_s == 2.0
     assert result.rows[0].time_s == 2.0
 

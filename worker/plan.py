@@ -1,0 +1,223 @@
+"""Which packets of a GOP need decoding: only those of wanted frames, and those that others refer to.
+
+The timestamps of a GOP's packets are known before anything is decoded. From them follow the frames that
+the sampling wants: a frame is wanted if its successor has another position. A wrong guess costs nothing but
+time, as long as what was expected comes out of the decoder; when it does not, the GOP is planned again.
+
+What is passed over depends on the GOP and the sampling alone, never on the unit: the frames that a
+neighbouring unit wants are decoded too, up to the last frame that this unit needs. So all units see the same
+errors at the same places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from common.sampling import Sampling, Selector
+from worker.packets import Item, is_key
+from worker.reference import Classifier
+
+# A frame at the end of a file is not wanted if its target lies this much beyond its end, by its packet.
+END_MARGIN_S: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with a chunk of packets.
+
+    Attributes:
+        feed: the decoder needs the first so many of them at most.
+        passed_over: places among these that it does not need.
+        resume_at: nothing more is wanted of this GOP: drain the decoder and begin anew at the last
+            keyframe up to this pts. None: go on with the chunk behind.
+    """
+
+    feed: int
+    passed_over: Collection[int]
+    resume_at: int | None
+
+
+class Planner:
+    """Plans the chunks of one unit.
+
+    Attributes:
+        failed: pts of packets that gave no frame when they were expected to.
+        whole_to: up to this pts of their keyframes, GOPs are decoded whole.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        selector: Selector[Any],
+        classifier: Classifier | None,
+        *,
+        time_base: Fraction,
+        first_pts: int,
+        start: int,
+        goes_on: bool = False,
+    ) -> None:
+        """``goes_on``: never leave a GOP before its end, for the next keyframe may be a false one."""
+        self._sampling = sampling
+        self._selector = selector
+        self._classifier = classifier
+        self._time_base = time_base
+        self._first_pts = first_pts
+        self._start = start
+        self._goes_on = goes_on
+        self.failed: set[int] = set()
+        self.whole_to: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether frames count that nobody wants, so that none may be left out of the account."""
+        return self._sampling.every > 1
+
+    def plan(
+        self, chunk: Sequence[Item], ahead: Sequence[Item], *, ended: bool, pending: Collection[int]
+    ) -> Plan:
+        """Plan the next ``chunk``.
+
+        ``ahead``: the items behind it; ``ended``: there are none behind those; ``pending``: pts of the
+        packets before, whose frames have not come yet.
+        """
+        everything = Plan(len(chunk), (), None)
+        key = chunk[0]
+        if self.whole_to is not None:
+            if key is None or key.pts is None or not is_key(key) or key.pts <= self.whole_to:
+                return everything
+            self.whole_to = None
+        places: dict[int, int] = {}
+        for place, item in enumerate(chunk):
+            if item is None or item.pts is None or item.pts in places:
+                return everything
+            if not item.is_discard:
+                places[item.pts] = place
+        behind = _timed(ahead)
+        ended = ended and len(behind) == len(ahead)
+        following_key = ahead[0].pts if ahead and ahead[0] is not None and is_key(ahead[0]) else None
+        known = sorted({*pending, *places, *behind} - self.failed)
+        wanted, needed, proof = self._wanted(known, ended=ended, is_last=not ahead, durations=chunk)
+        last_place = max((places[pts] for pts in needed if pts in places), default=-1)
+        passed_over = self._passed_over(chunk, ahead, wanted | proof)
+        if not ahead:
+            return Plan(last_place + 1, passed_over, None)
+        if following_key is None:
+            return Plan(len(chunk), passed_over, None)  # a piece: the GOP goes on
+        leading = _leading(ahead)
+        if self._goes_on or not needed.isdisjoint(leading):
+            return Plan(len(chunk), passed_over, None)
+        resume_at = self._resume_at(known, needed.intersection(places), following_key)
+        return Plan(last_place + 1, passed_over, resume_at)
+
+    def _wanted(
+        self, known: list[int], *, ended: bool, is_last: bool, durations: Sequence[Item]
+    ) -> tuple[set[int], set[int], set[int]]:
+        """Of the pts ``known``: those that the sampling wants, those that this unit needs, and of these
+        the ones that are only there to prove that the frame before them is over."""
+        first_pts, time_base = self._first_pts, self._time_base
+        start, stop = self._start, self._selector.stop
+        position_of = self._sampling.position_of
+        positions = [position_of(pts - first_pts, time_base) for pts in known]
+        if self._sampling.every > 1:
+            wanted = self._wanted_by_rank(known, positions)
+        else:
+            wanted = {
+                pts
+                for pts, position, following in zip(known, positions, positions[1:], strict=False)
+                if position != following
+            }
+            if known and not (ended and self._is_beyond(known[-1], positions[-1], durations)):
+                wanted.add(known[-1])
+        needed = {
+            pts
+            for pts, position in zip(known, positions, strict=True)
+            if pts in wanted and position >= start and (stop is None or position < stop)
+        }
+        proof: set[int] = set()
+        if self._sampling.every == 1:
+            # the frame behind the last one of the unit, or of the file
+            if stop is not None:
+                proof.update(
+                    [pts for pts, position in zip(known, positions, strict=True) if position >= stop][:1]
+                )
+            if is_last and needed:
+                last = max(needed)
+                proof.update([pts for pts in known if pts > last][:1])
+        return wanted, needed | proof, proof
+
+    def _wanted_by_rank(self, known: list[int], positions: list[int]) -> set[int]:
+        selector, every = self._selector, self._sampling.every
+        held_pts = selector.held.pts if selector.held is not None else None
+        rank = selector.next_rank
+        wanted = set()
+        for pts, position in zip(known, positions, strict=True):
+            if position < self._start or pts < self._first_pts or (held_pts is not None and pts <= held_pts):
+                continue
+            if rank % every == 0:
+                wanted.add(pts)
+            rank += 1
+        return wanted
+
+    def _is_beyond(self, pts: int, position: int, items: Sequence[Item]) -> bool:
+        """Whether the last frame's target lies safely beyond the end of the video."""
+        duration = max((item.duration or 0 for item in items if item is not None), default=0)
+        latest = pts - self._first_pts + 2 * duration + int(END_MARGIN_S / self._time_base)
+        return self._sampling.offset_of(position, self._time_base) > latest * self._time_base
+
+    def _passed_over(
+        self, chunk: Sequence[Item], ahead: Sequence[Item], wanted: Collection[int]
+    ) -> Collection[int]:
+        if self._classifier is None:
+            return ()
+        packets = [item for item in chunk if item is not None]
+        others = [item for item in ahead if item is not None]
+        droppable = self._classifier.droppable(packets, others)
+        return {
+            place
+            for place, (packet, drop) in enumerate(zip(packets, droppable, strict=True))
+            if drop and place > 0 and packet.pts not in wanted
+        }
+
+    def _resume_at(self, known: list[int], needed: Collection[int], following_key: int) -> int:
+        """pts up to which the next frame that is needed may lie; not below the keyframe behind."""
+        if self.counts:
+            return following_key
+        last = max(needed, default=None)
+        position = self._start
+        for pts in known:
+            if last is not None and pts <= last:
+                continue
+            found = self._sampling.position_of(pts - self._first_pts, self._time_base)
+            if found >= position:
+                position = found
+                break
+        tick = self._first_pts + self._sampling.last_tick(position, self._time_base)
+        return max(tick, following_key)
+
+
+def _timed(ahead: Sequence[Item]) -> list[int]:
+    """pts of what lies ahead, up to the first thing that has none."""
+    found = []
+    for item in ahead:
+        if item is None or item.pts is None:
+            break
+        if not item.is_discard:
+            found.append(item.pts)
+    return found
+
+
+def _leading(ahead: Sequence[Item]) -> set[int]:
+    """pts of the leading pictures of the GOP that ``ahead`` begins with."""
+    key = ahead[0]
+    assert key is not None
+    assert key.pts is not None
+    found = set()
+    for item in ahead[1:]:
+        if is_key(item):
+            break
+        if item is not None and item.pts is not None and item.pts < key.pts:
+            found.add(item.pts)
+    return found
