@@ -147,6 +147,7 @@ def _same(row: FrameRow, sampling: Sampling) -> tuple[object, ...]:
 
 def answer_to(request: dict[str, Any]) -> Answer:
     """Probe and extract one file; whatever comes of it is in the answer."""
+    limits.give_back_memory()  # as a slot does when it goes on to another file
     answer = Answer(before_bytes=_status_bytes("VmRSS"))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     began = time.monotonic()

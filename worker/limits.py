@@ -90,6 +90,7 @@ def host_memory_bytes(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgr
 
 # ---- in the slot process ----------------------------------------------------------------------------
 
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
 _beats = ctypes.c_uint64()
 _data_limit_bytes: int | None = None
 
@@ -115,6 +116,16 @@ def enter(limits: Limits, beats: ctypes.c_uint64) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+
+
+def give_back_memory() -> None:
+    """Return to the system what is free but kept for later; to be called when a file is closed (2 ms).
+
+    Large pictures teach glibc to take blocks of their size from its heap, which then stays as large as it
+    ever was: 360 MiB instead of 80 after a hundred small files of many kinds.
+    """
+    if _malloc_trim is not None:
+        _malloc_trim(0)
 
 
 def check_memory(error: Exception) -> None:
