@@ -1,7 +1,8 @@
 """Which packets can be left out of decoding without a trace in any other frame, told by their bytes alone.
 
 A packet is *droppable* if it holds exactly one picture, no other picture refers to that one, and nothing
-else in the packet outlives it (parameter sets, say). Leaving droppable packets out, all of them or any
+else in the packet outlives it (parameter sets, say); in AV1, also the part of a packet behind its hidden
+pictures. Leaving droppable packets out, all of them or any
 of them, changes no other frame. In doubt a packet is not droppable; that holds for damaged and hostile
 bytes too, which raise nothing.
 
@@ -59,13 +60,17 @@ class Classifier(Protocol):
 
     @property
     def by_omission(self) -> bool:
-        """How to leave a packet out: True: do not decode it; False: decode it with skip_frame NONREF.
+        """How a packet is left out: True: it is not decoded; False: it is, with skip_frame NONREF.
 
         Under NONREF the decoder still reads headers, and is told of every packet.
         """
 
-    def is_droppable(self, data: Data, is_keyframe: bool) -> bool:
-        """Whether the packet of these bytes can be left out; a keyframe never can."""
+    def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
+        """How many of a packet's first bytes must be decoded even if its frame is not wanted.
+
+        All of them: it is not droppable; no keyframe is. 0: it can be left out. In between, which only
+        those classifiers give that go by omission: the frame follows hidden ones, which are needed.
+        """
 
 
 def classifier_for(codec: str, extradata: bytes | None) -> Classifier | None:
@@ -104,8 +109,11 @@ class Avc:
         except (IndexError, OutOfBitsError):
             pass
 
-    def is_droppable(self, data: Data, is_keyframe: bool) -> bool:
+    def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
         """See ``Classifier``."""
+        return 0 if self._is_droppable(data) and not is_keyframe else len(data)
+
+    def _is_droppable(self, data: Data) -> bool:
         pictures = 0
         try:
             for start in _nal_units(data, self._length_bytes):
@@ -124,7 +132,7 @@ class Avc:
                     return False
         except (IndexError, OutOfBitsError):
             return False
-        return pictures == 1 and not is_keyframe
+        return pictures == 1
 
     def _learn(self, data: Data, start: int) -> None:
         try:
@@ -170,8 +178,11 @@ class Hevc:
         except IndexError:
             pass
 
-    def is_droppable(self, data: Data, is_keyframe: bool) -> bool:
+    def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
         """See ``Classifier``."""
+        return 0 if self._is_droppable(data) and not is_keyframe else len(data)
+
+    def _is_droppable(self, data: Data) -> bool:
         pictures = 0
         try:
             for start in _nal_units(data, self._length_bytes):
@@ -196,7 +207,7 @@ class Hevc:
                     return False
         except IndexError:
             return False
-        return pictures == 1 and not is_keyframe
+        return pictures == 1
 
     def _learn(self, data: Data, start: int) -> None:
         top = data[start + 2] >> 1 & 7  # sps_max_sub_layers_minus1
@@ -208,8 +219,11 @@ class Mpeg2:
 
     by_omission: Final = False
 
-    def is_droppable(self, data: Data, is_keyframe: bool) -> bool:
+    def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
         """See ``Classifier``."""
+        return 0 if self._is_droppable(data) and not is_keyframe else len(data)
+
+    def _is_droppable(self, data: Data) -> bool:
         pictures = 0
         try:
             for match in MPEG2_CODES.finditer(data):
@@ -230,7 +244,7 @@ class Mpeg2:
                     return False
         except IndexError:
             return False
-        return pictures == 1 and not is_keyframe
+        return pictures == 1
 
 
 def _nal_units(data: Data, length_bytes: int) -> Iterator[int]:

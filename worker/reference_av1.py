@@ -1,14 +1,16 @@
-"""The droppable packets of AV1: a shown frame, alone in its temporal unit, that refreshes no reference.
+"""The droppable packets of AV1: those whose shown frame refreshes no reference.
 
 Everything that a frame leaves behind (pixels, probabilities, motion vectors, segments, loop filter and film
 grain parameters) goes into the reference slots that its refresh_frame_flags name, and the decoder gives
-each shown frame before it takes the next temporal unit. So a unit whose only frame names none can be
-left out. Clauses are those of the AV1 bitstream specification, version 1.0.0 with erratum 1.
+each shown frame before it takes the next temporal unit. So a shown frame that names none can be left out.
+The hidden frames that precede it in its temporal unit cannot; half of such frames that SVT-AV1 makes have
+some. Clauses are those of the AV1 bitstream specification, version 1.0.0 with erratum 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 from worker.bits import Bits, OutOfBitsError
@@ -28,10 +30,8 @@ METADATA_ITUT_T35: Final = 4  # HDR10+ and captions: of this frame; the other ki
 
 # clauses 6.4.1 and 6.8.2
 SELECT: Final = 2  # SELECT_SCREEN_CONTENT_TOOLS, SELECT_INTEGER_MV
-KEY_FRAME: Final = 0
 INTER_FRAME: Final = 1
 INTRA_ONLY_FRAME: Final = 2
-SWITCH_FRAME: Final = 3
 
 MAX_SEQUENCE_BYTES: Final = 1024  # 32 operating points of at most 102 bits, and the rest
 FRAME_HEADER_BYTES: Final = 192  # up to refresh_frame_flags, with 32 removal times of 32 bits
@@ -64,10 +64,18 @@ class Sequence:
     order_hint_bits: int
 
 
+class Role(Enum):
+    """What a frame is to others."""
+
+    HIDDEN = auto()  # not shown by its own temporal unit
+    UNREFERENCED = auto()  # shown, and no frame refers to it
+    OTHER = auto()  # a reference, a repetition, or not to be told
+
+
 class Av1:
     """A classifier (see ``worker.reference.Classifier``) for AV1 in the low-overhead format.
 
-    libdav1d has no setting for single frames: the packet is not decoded at all.
+    libdav1d has no setting for single frames: what is left out is not decoded at all.
     """
 
     by_omission: Final = True
@@ -75,27 +83,33 @@ class Av1:
     def __init__(self, extradata: bytes) -> None:
         self._sequence: Sequence | None = None
         self._sequence_bytes = b""
-        obus = extradata[AV1C_BYTES:] if extradata[:1] == bytes([AV1C_MARKER]) else extradata
-        self.is_droppable(obus, True)
+        is_av1c = extradata[:1] == bytes([AV1C_MARKER])
+        self.needed_bytes(extradata[AV1C_BYTES:] if is_av1c else extradata, False)
 
-    def is_droppable(self, data: bytes | memoryview, is_keyframe: bool) -> bool:
+    def needed_bytes(self, data: bytes | memoryview, is_keyframe: bool) -> int:
         """See ``worker.reference.Classifier``."""
+        size = len(data)
         try:
-            return self._holds_one_unreferenced_frame(data) and not is_keyframe
+            needed = self._before_unreferenced(data)
         except (IndexError, OutOfBitsError):
-            return False
+            return size
+        return size if needed is None or is_keyframe else needed
 
-    def _holds_one_unreferenced_frame(self, data: bytes | memoryview) -> bool:
-        """Clauses 5.3 and 5.6 to 5.10, of a temporal unit.
+    def _before_unreferenced(self, data: bytes | memoryview) -> int | None:
+        """How many bytes precede the unreferenced frame with which a temporal unit ends; 0: no frame does.
+
+        None: it does not end with one. Clauses 5.3 to 5.10.
 
         Raises:
             IndexError: an OBU reaches beyond the unit.
             OutOfBitsError: a header does.
         """
-        frames = 0
-        droppable = True
+        role = None  # of the latest frame
+        needed = 0
+        metadata = False
         at, size = 0, len(data)
         while at < size:
+            start = at
             header = data[at]
             kind = header >> 3 & 15
             at += 1
@@ -110,41 +124,50 @@ class Av1:
             if end > size or header & 0x80:
                 raise IndexError
             if kind in (OBU_FRAME, OBU_FRAME_HEADER):
-                frames += 1
-                # a second frame is a hidden one, or is shown beside it: no need to read it
-                if frames > 1 or not self._refreshes_nothing(
-                    bytes(data[at : min(end, at + FRAME_HEADER_BYTES)]), temporal_id, spatial_id
-                ):
-                    droppable = False
+                if role is Role.HIDDEN:
+                    needed = start
+                elif role is not None:
+                    return None
+                unit = bytes(data[at : min(end, at + FRAME_HEADER_BYTES)])
+                role = self._role(unit, temporal_id, spatial_id)
+                if role is Role.OTHER:
+                    return None
             elif kind == OBU_SEQUENCE_HEADER:
                 self._learn(bytes(data[at : min(end, at + MAX_SEQUENCE_BYTES)]))
-                droppable = False
+                role = Role.OTHER
             elif kind == OBU_METADATA:
-                droppable = droppable and _leb128(data, at)[0] == METADATA_ITUT_T35
+                metadata = True
+                if _leb128(data, at)[0] != METADATA_ITUT_T35:
+                    return None
             elif kind not in (OBU_TEMPORAL_DELIMITER, OBU_TILE_GROUP, OBU_PADDING):
-                droppable = False
-            if not droppable and frames:
-                return False  # sequence headers come before frames
+                return None
             at = end
-        return droppable and frames == 1
+        if role is not Role.UNREFERENCED or (metadata and needed):
+            return None  # metadata before hidden frames would stay for another frame
+        return needed
 
     def _learn(self, unit: bytes) -> None:
         if unit != self._sequence_bytes:
-            self._sequence = None
+            self._sequence, self._sequence_bytes = None, unit
             self._sequence = _sequence(Bits(unit))
-            self._sequence_bytes = unit
 
-    def _refreshes_nothing(self, unit: bytes, temporal_id: int, spatial_id: int) -> bool:
-        """Whether a frame header is of a shown inter or intra-only frame with refresh_frame_flags 0."""
+    def _role(self, unit: bytes, temporal_id: int, spatial_id: int) -> Role:
+        """Read a frame header up to refresh_frame_flags (clause 5.9.2).
+
+        Raises:
+            OutOfBitsError: it ends before.
+        """
         sequence = self._sequence
         if sequence is None or sequence.still or sequence.spatial_layers or spatial_id:
-            return False
+            return Role.OTHER
         bits = Bits(unit)
         if bits.flag():  # show_existing_frame
-            return False
+            return Role.OTHER
         frame_type = bits.read(2)
-        if not bits.flag() or frame_type not in (INTER_FRAME, INTRA_ONLY_FRAME):  # show_frame
-            return False
+        if not bits.flag():  # show_frame
+            return Role.HIDDEN
+        if frame_type not in (INTER_FRAME, INTRA_ONLY_FRAME):
+            return Role.OTHER
         bits.read(sequence.presentation_time_bits)
         error_resilient = bits.flag()
         bits.read(1)  # disable_cdf_update
@@ -163,7 +186,7 @@ class Av1:
                 # spatial_id is 0
                 if not point or (point >> temporal_id & 1 and point >> 8 & 1):
                     bits.read(sequence.removal_time_bits)
-        return bits.read(8) == 0
+        return Role.OTHER if bits.read(8) else Role.UNREFERENCED
 
 
 def _sequence(bits: Bits) -> Sequence:
