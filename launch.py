@@ -18,12 +18,21 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
     from targets.job import JobRequest
 
+from targets.sampling_options import NAMES as SAMPLING_NAMES  # noqa: E402 - it needs click, as this does
+from targets.sampling_options import sampling_options  # noqa: E402
+
 MAX_INSTANCES = 100
 MAX_SLOTS = 1024
 DEFAULT_OUTPUT = "output"
 DEMO_FOLDER = "demo"
 DEMO_MARKER = ".framefleet-demo"
 S3_SCHEME = "s3://"
+SECTIONS: list[tuple[str, tuple[str, ...] | None]] = [
+    ("Where", ("source", "destination", "instances", "slots", "target")),
+    ("Which frames (one of --fps, --every, --keyframes, --timestamps)", SAMPLING_NAMES),
+    ("Images", ("image_format", "quality")),
+    ("Others", None),
+]
 TARGETS_TO_COME = {"compose": "docker compose", "sagemaker": "SageMaker Processing"}
 
 
@@ -36,12 +45,23 @@ class DefaultGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
+class SectionedCommand(click.Command):
+    """A command whose help has its many options in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        for title, names in SECTIONS:
+            chosen = [records.pop(name) for name in list(records) if names is None or name in names]
+            with formatter.section(title):
+                formatter.write_dl([record for record in chosen if record is not None])
+
+
 @click.group(cls=DefaultGroup)
 def cli() -> None:
     """Exact frames out of many uneven videos, shared evenly over a cluster."""
 
 
-@cli.command(context_settings={"help_option_names": ["-h", "--help"]})
+@cli.command(cls=SectionedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--input", "source", metavar="DIR", help="Folder of videos.  [default: demo videos]")
 @click.option(
     "--output",
@@ -67,13 +87,7 @@ def cli() -> None:
     show_default="this machine's cores, shared out",
     help="Worker processes of a host.",
 )
-@click.option(
-    "--fps",
-    default="5",
-    show_default=True,
-    metavar="RATE",
-    help="Frames per second: a number, a fraction such as 30000/1001, or native for every frame.",
-)
+@sampling_options
 @click.option(
     "--mode",
     type=click.Choice(["coordinated", "sharded"]),
@@ -153,14 +167,14 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     """
     from common.cores import usable_cores
     from common.errors import UserError
-    from common.sampling import parse_sampling
     from common.spec import DEFAULT_QUALITY, ImageOptions
     from targets.job import JobRequest
     from targets.local import running_job
+    from targets.sampling_options import make_sampling
 
     if options["image_format"] == "png" and options["quality"] is not None:
         raise UserError("--quality applies to JPEG only: leave it out with --format png")
-    parse_sampling(options["fps"])
+    sampling = make_sampling(options)
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
@@ -191,7 +205,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         output=output,
         instances=instances,
         slots_per_instance=options["slots"] or max(1, usable_cores() // instances),
-        fps=options["fps"],
+        sampling=sampling,
         mode=options["mode"],
         image=ImageOptions(format=options["image_format"], quality=options["quality"] or DEFAULT_QUALITY),
         on_error=options["on_error"],

@@ -13,7 +13,7 @@ import msgspec
 
 from common.media import NonNegative, Positive, VideoInfo
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_TEXT = 4096  # characters of a reason that travel; the rest stays in the host's log
 MAX_SLOTS = 4096
@@ -55,7 +55,11 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="extract"):
-    """Write the samples at positions ``[start, stop)`` of a video; ``stop`` None means to its end."""
+    """Write the samples at positions ``[start, stop)`` of a video; ``stop`` None means to its end.
+
+    ``rank``: how many displayed frames the limits admit before ``start`` (every N-th frame; a guess, which
+    the answer's ``shown`` puts right). ``limit``: more frames than these are not wanted of this unit.
+    """
 
     path: PathBytes
     video: Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
@@ -64,6 +68,8 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     stop: NonNegative | None
     first_pts: int
     duration_s: Annotated[float, msgspec.Meta(ge=0)]
+    rank: NonNegative = 0
+    limit: Positive | None = None
 
 
 # ---- from a host ------------------------------------------------------------------------------------
@@ -111,7 +117,10 @@ class Probed(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """Answer to ``Extract``: the frames are staged and wait for ``Commit``."""
+    """Answer to ``Extract``: the frames are staged and wait for ``Commit``.
+
+    ``shown`` counts the displayed frames of the range, written or not.
+    """
 
     lease: Lease
     frames: NonNegative
@@ -122,6 +131,7 @@ class Done(Message, frozen=True):
     saw_end: bool
     seconds: Seconds
     notes: Annotated[list[Text], msgspec.Meta(max_length=16)]
+    shown: NonNegative = 0
 
 
 class Failed(Message, frozen=True):
@@ -133,10 +143,22 @@ class Failed(Message, frozen=True):
     seconds: Seconds = 0.0
 
 
+class Trimmed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What is left of an attempt of which ``Commit`` kept a part."""
+
+    lease: Lease
+    suspect: NonNegative
+    bytes: NonNegative
+
+
 class Committed(Message, frozen=True):
-    """These attempts are on the host's disk for good: files in place, manifest rows written."""
+    """These attempts are on the host's disk for good: files in place, manifest rows written.
+
+    ``trimmed`` corrects ``Done`` for those of them that were kept in part.
+    """
 
     leases: Annotated[list[Lease], msgspec.Meta(min_length=1, max_length=65536)]
+    trimmed: Annotated[list[Trimmed], msgspec.Meta(max_length=65536)] = []
 
 
 class Bye(Message, frozen=True):
@@ -178,10 +200,14 @@ class Assign(Message, frozen=True):
 
 
 class Commit(Message, frozen=True):
-    """Publish the staged attempt; its first frame's sample number is ``first_sample`` under native."""
+    """Publish the staged attempt, or the first ``keep`` of its frames and drop the rest.
+
+    ``first_sample`` is the first frame's sample number where frames are numbered in their order, else 0.
+    """
 
     lease: Lease
     first_sample: NonNegative
+    keep: NonNegative | None = None
 
 
 class Discard(Message, frozen=True):

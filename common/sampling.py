@@ -73,11 +73,6 @@ class Sampling:
         """Whether a video may hold frames, and yet none that is wanted."""
         return self.start > 0 or self.end is not None or self.times is not None
 
-    @property
-    def output_fps(self) -> float | None:
-        """Frames wanted per second, for estimates only; None for each frame."""
-        return None if self.rate is None else float(self.rate)
-
     def range_of(self, time_base: Fraction) -> tuple[int, int | None]:
         """The positions ``[lo, hi)`` to which the limits and the list of times confine a video.
 

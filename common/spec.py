@@ -13,9 +13,11 @@ import msgspec
 
 from common.errors import UserError
 
-SPEC_VERSION = 1
+SPEC_VERSION = 2
 DEFAULT_PORT = 5757  # unprivileged, and none of those that AWS's own containers use between hosts
 DEFAULT_QUALITY = 95  # OpenCV's own default for JPEG
+
+MAX_COUNT = 10**9  # of --every and --max-frames-per-video: more than any video has frames
 
 Mode = Literal["coordinated", "sharded"]
 ImageFormat = Literal["jpg", "png"]
@@ -28,6 +30,24 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     format: ImageFormat = "jpg"
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = DEFAULT_QUALITY
+
+
+class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which frames are wanted: one of ``fps``, ``every``, ``keyframes`` and ``timestamps``, and limits.
+
+    ``fps`` is a number, a fraction such as ``30000/1001``, or ``native``; ``start`` and ``end`` are seconds
+    or ``h:mm:ss.sss``. ``timestamps`` and ``ranges`` name files beside the specification.
+    ``common/selection.py`` says what all this means, and checks the text.
+    """
+
+    fps: str | None = None
+    every: Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)] | None = None
+    keyframes: bool = False
+    timestamps: str | None = None
+    start: str | None = None
+    end: str | None = None
+    ranges: str | None = None
+    max_frames_per_video: Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)] | None = None
 
 
 class SchedulingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,13 +82,12 @@ class LimitOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that a host must know of a job.
 
-    ``fps`` is a number, a fraction such as ``30000/1001``, or ``native``. ``endpoint`` (a ZeroMQ
-    address) overrides ``tcp://<primary>:<port>``, for hosts that share one machine.
+    ``endpoint`` (a ZeroMQ address) overrides ``tcp://<primary>:<port>``, for hosts that share one machine.
     """
 
     job_id: str
     version: int = SPEC_VERSION
-    fps: str = "5"
+    sampling: SamplingOptions = SamplingOptions(fps="5")
     mode: Mode = "coordinated"
     image: ImageOptions = ImageOptions()
     on_error: OnError = "report"

@@ -14,10 +14,10 @@ import msgspec
 from common.cluster import read_cluster
 from common.errors import UserError
 from common.layout import Layout
-from common.sampling import parse_sampling
+from common.selection import Selection
 from common.spec import read_spec
 from common.transport import CoordinatorLink
-from coordinator.catalogue import list_videos, shard
+from coordinator.catalogue import list_videos, select, shard
 from coordinator.core import Core
 from coordinator.journal import Journal
 from coordinator.server import EXIT_LOST, Server
@@ -46,19 +46,20 @@ def main() -> int:
     try:
         started_at = time.monotonic()
         spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
-        sampling = parse_sampling(spec.fps)
+        selection = Selection.load(spec.sampling, layout.job_spec.parent)
         with CoordinatorLink(bind) as link, Journal(layout.output / "job" / "journal.jsonl") as journal:
-            listing = list_videos(layout.videos)
+            listing = select(list_videos(layout.videos), selection)
             alone = spec.mode == "sharded"
             videos = shard(listing.videos, cluster.rank, cluster.size) if alone else listing.videos
             if alone:
                 whole = msgspec.structs.replace(spec.scheduling, cut="never")
                 spec = msgspec.structs.replace(spec, scheduling=whole)
             problems = [] if alone and not cluster.is_primary else listing.problems
-            journal.append({"event": "start", "job": spec.job_id, "fps": spec.fps, "videos": len(videos)})
+            sampling = msgspec.structs.asdict(spec.sampling)
+            journal.append({"event": "start", "job": spec.job_id, "videos": len(videos), **sampling})
             core = Core(
                 spec,
-                sampling=sampling,
+                selection=selection,
                 videos=videos,
                 problems=problems,
                 expected=[cluster.current] if alone else cluster.hosts,

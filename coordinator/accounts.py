@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from common.report import HostStatus, HostSummary, Outcome, Status, Summary
 from coordinator.core import Core
 from coordinator.state import HELD, Host, UnitState
 
+MAX_NAMES = 10  # in one note
 RATE_WINDOW_S = 10.0  # frames/s are those of the last ten seconds
 
 
@@ -114,12 +117,36 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
             )
             for host in hosts
         ],
-        notes=core.notes + ([f"{core.garbled} messages that are none were ignored"] if core.garbled else []),
+        notes=core.notes + _notes(core),
         options={
-            "fps": core.spec.fps,
+            **_sampling_options(core),
             "format": core.spec.image.format,
             "quality": core.spec.image.quality if core.spec.image.format == "jpg" else None,
             "on_error": core.spec.on_error,
             "slots_per_host": core.spec.slots_per_host,
         },
     )
+
+
+def _sampling_options(core: Core) -> dict[str, str | int | float | None]:
+    """The options on sampling that were given; a flag as "yes"."""
+    given = msgspec.structs.asdict(core.spec.sampling).items()
+    return {name: "yes" if value is True else value for name, value in given if value not in (None, False)}
+
+
+def _notes(core: Core) -> list[str]:
+    """What can only be said when all is over."""
+    notes = [f"{core.garbled} messages that are none were ignored"] if core.garbled else []
+    without = [
+        video.listed.name
+        for video in core.pool.videos
+        if video.settled and not (video.frames or video.failed) and core.pool.sampling_of(video).is_limited
+    ]
+    if without:
+        more = f" and {len(without) - MAX_NAMES} more" if len(without) > MAX_NAMES else ""
+        videos = "1 video" if len(without) == 1 else f"{len(without)} videos"
+        notes.append(
+            f"{videos} gave no frame, as nothing of it lies within the times that are wanted: "
+            f"{', '.join(without[:MAX_NAMES])}{more}"
+        )
+    return notes

@@ -12,6 +12,7 @@ import msgspec
 from common.errors import UserError
 from common.names import output_folders, video_name
 from common.report import Failure
+from common.selection import Selection
 
 
 class ListedVideo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -72,6 +73,24 @@ def list_videos(root: Path) -> Listing:
         Failure(video=video_name(path), kind="input", reason=reason) for path, reason in sorted(problems)
     ]
     return Listing(videos, failures)
+
+
+def select(listing: Listing, selection: Selection) -> Listing:
+    """What a job wants of the list, indexed anew; names that lead to nothing are problems."""
+    named = list(selection.named())
+    listed = {video.name for video in listing.videos} if named else frozenset()
+    problems = [
+        Failure(
+            video=name,
+            kind="input",
+            reason=f"the file of {option} names it, but the input folder holds no such file: "
+            "names are paths below that folder",
+        )
+        for option, name in named
+        if name not in listed
+    ]
+    videos = [video for video in listing.videos if selection.wants(video.name)]
+    return Listing(shard(videos, 0, 1), listing.problems + problems)
 
 
 def shard(videos: Sequence[ListedVideo], rank: int, size: int) -> list[ListedVideo]:

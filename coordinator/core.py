@@ -19,9 +19,10 @@ from collections.abc import Callable, Sequence
 
 from common import messages as m
 from common.report import Failure, Outcome
-from common.sampling import Sampling
+from common.selection import Selection
 from common.spec import JobSpec
 from coordinator.catalogue import ListedVideo
+from coordinator.committing import Committing
 from coordinator.ending import Ending
 from coordinator.events import (
     Action,
@@ -51,7 +52,7 @@ class Core:
         self,
         spec: JobSpec,
         *,
-        sampling: Sampling,
+        selection: Selection,
         videos: Sequence[ListedVideo],
         problems: Sequence[Failure],
         expected: Sequence[str],
@@ -59,8 +60,7 @@ class Core:
     ) -> None:
         self.spec = spec
         self.options = spec.scheduling
-        self.pool = Pool(videos, sampling, spec.scheduling)
-        self.notes: list[str] = []
+        self.pool = Pool(videos, selection, spec.scheduling)
         self.hosts: dict[str, Host] = {}
         self.started_at = now
         self.last_commit_at = now
@@ -71,8 +71,14 @@ class Core:
         self._alive_at = now
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
+        self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.failing = Failing(self.pool, self._leases, problems, emit=self._out.append)
         self._ending = Ending(spec.scheduling, started_at=now, emit=self._out.append)
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on single videos and hosts, for the user."""
+        return self._committing.notes
 
     @property
     def outcome(self) -> Outcome | None:
@@ -202,7 +208,7 @@ class Core:
             for number in host.held:
                 unit = self.pool.units[number]
                 if unit.state is UnitState.COMMITTING and now - unit.changed_at > RESEND_S:
-                    self._send_commit(unit, now)
+                    self._committing.send(unit, now)
 
     # ---- messages of known hosts --------------------------------------------------------------------
 
@@ -224,7 +230,9 @@ class Core:
                 self._if_held(host, message.lease, lambda unit: self._on_done(host, unit, message, now))
             case m.Failed():
                 self._if_held(host, message.lease, lambda unit: self._on_failed(host, unit, message, now))
-            case m.Committed(leases=leases):
+            case m.Committed(leases=leases, trimmed=trimmed):
+                for each in trimmed:
+                    self._if_held(host, each.lease, lambda unit: self._committing.trimmed(unit, each))  # noqa: B023
                 for lease in leases:
                     self._if_held(host, lease, lambda unit: self._on_committed(host, unit, now))
             case m.Bye():
@@ -302,15 +310,15 @@ class Core:
             return
         if unit.state is not UnitState.LEASED:  # said again: the reply was lost, or is still to come
             if unit.state is UnitState.COMMITTING:
-                self._send_commit(unit, now)
+                self._committing.send(unit, now)
             return
         host.busy_s += done.seconds
         video = self.pool.videos[unit.video]
-        if unit.first_sample is not None and unit.done is not None and unit.done.frames != done.frames:
+        contradiction = self.pool.numbering.count(unit, done)
+        if contradiction is not None:
             self._send(host.peer, m.Discard(lease=done.lease))
-            frames = f"{unit.done.frames} and then {done.frames} frames"
-            self.failing.give_up(unit, kind="lost", reason=f"two attempts gave {frames}")
-            self._commit_ready(unit, now)
+            self.failing.give_up(unit, kind="lost", reason=f"two attempts gave {contradiction}")
+            self._committing.after_giving_up(unit, now)
             return
         self._leases.stage(unit, host, done)
         ratio = self.pool.learn(unit, decoded=done.decoded, written=done.frames, seconds=done.seconds)
@@ -319,34 +327,11 @@ class Core:
             host.speed = min(high, max(low, ewma(host.speed, ratio)))
         if done.saw_end:
             self.pool.stop_cutting(video)
-        self._commit_ready(unit, now)
-
-    def _commit_ready(self, unit: Unit, now: float) -> None:
-        for ready in self.pool.ready_to_commit(unit):
-            ready.move("commit")
-            self._send_commit(ready, now)
-
-    def _send_commit(self, unit: Unit, now: float) -> None:
-        assert unit.host is not None
-        assert unit.first_sample is not None
-        unit.changed_at = now
-        self._send(self.hosts[unit.host].peer, m.Commit(lease=unit.lease, first_sample=unit.first_sample))
+        self._committing.go_on(unit, now)
 
     def _on_committed(self, host: Host, unit: Unit, now: float) -> None:
-        if unit.state is not UnitState.COMMITTING:
-            return
-        done = unit.done
-        assert done is not None
-        self._leases.settle(unit, host, "committed")
-        self.last_commit_at = now
-        host.units += 1
-        host.frames += done.frames
-        name = self.pool.videos[unit.video].listed.name
-        self.notes.extend(f"{name}: {note}" for note in done.notes if f"{name}: {note}" not in self.notes)
-        self._record(
-            "committed", unit=unit.id, attempt=unit.attempt, host=host.name, video=name, start=unit.start,
-            stop=unit.stop, first_sample=unit.first_sample, frames=done.frames, seconds=done.seconds,
-        )  # fmt: skip
+        if self._committing.committed(host, unit) is not None:
+            self.last_commit_at = now
 
     def _on_failed(self, host: Host, unit: Unit, failed: m.Failed, now: float) -> None:
         host.busy_s += failed.seconds
@@ -355,7 +340,8 @@ class Core:
         )
         if not self.failing.attempt_failed(host, unit, failed):
             return
-        self._commit_ready(unit, now)  # under native, units behind it may have waited for it
+        if not unit.is_probe:
+            self._committing.after_giving_up(unit, now)
         if failed.kind == "output":
             self._ending.conclude("failed", failed.text, self._peers.keys(), now)
 

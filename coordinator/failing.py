@@ -60,7 +60,7 @@ class Failing:
         video = self._pool.videos[unit.video]
         assert video.info is not None
         video.failed = True
-        offset, time_base = self._pool.sampling.offset_of, video.info.time_base
+        offset, time_base = self._pool.sampling_of(video).offset_of, video.info.time_base
         stop_s = None if unit.stop is None else float(offset(unit.stop, time_base))
         if kind == "input":
             # the file is gone or unreadable: the ranges behind it would only say so again

@@ -28,14 +28,32 @@ def check_invariants(core: Core) -> None:
         assert running <= host.slots, f"{host.name} was given {running} units for {host.slots} slots"
     unsettled = 0
     for index, video in enumerate(pool.videos):
-        position = 0
+        position = video.start
+        counted = 0
         for place, number in enumerate(video.units):
             unit = pool.units[number]
             assert unit.video == index
             assert unit.start == position, f"{video.listed.name}: gap or overlap at {position}"
             last = place == len(video.units) - 1
             assert unit.stop is not None or last, f"{video.listed.name}: units behind an open end"
+            assert video.stop is None or unit.stop is None or unit.stop <= video.stop, (
+                f"beyond: unit {unit.id}"
+            )
             position = unit.start if unit.stop is None else unit.stop
+            if pool.selection.in_order and place < video.numbered:
+                assert unit.before == counted, f"unit {unit.id} counts from {unit.before}, not {counted}"
+                assert unit.counted is not None
+                counted += unit.counted
+            if unit.state in (UnitState.COMMITTING, UnitState.DONE):
+                assert unit.first_sample is not None, f"unit {unit.id} has no number"
+                assert pool.numbering.is_right(unit), (
+                    f"unit {unit.id} took rank {unit.rank}, not {unit.before}"
+                )
+            if unit.state is UnitState.DROPPED:
+                assert pool.numbering.has_enough(video), f"unit {unit.id} was dropped"
+                assert place >= video.numbered, f"unit {unit.id} was numbered and dropped"
+        if pool.selection.in_order:
+            assert video.counted == counted, f"{video.listed.name}: {counted} frames, counted {video.counted}"
         if not video.all_cut and video.units:
             assert video.next_start == position, f"{video.listed.name}: next cut at {video.next_start}"
         opened = sum(1 for number in video.units if pool.units[number].state in OPEN)

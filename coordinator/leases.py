@@ -43,6 +43,16 @@ class Leases:
         self._take_back(unit)
         self._pool.requeue(unit)
 
+    def drop(self, unit: Unit) -> None:
+        """A unit, held or PENDING, is not wanted any more."""
+        if unit.state is UnitState.PENDING:
+            self._pool.unqueue(unit)
+        else:
+            self._take_back(unit)
+        unit.move("drop")
+        unit.host = unit.done = None
+        self._pool.close(unit)
+
     def give_up(self, unit: Unit) -> None:
         """Take a unit back from its host for good."""
         self._take_back(unit)
@@ -78,4 +88,6 @@ def task_of(unit: Unit, pool: Pool) -> m.Probe | m.Extract:
         stop=unit.stop,
         first_pts=video.info.first_pts,
         duration_s=video.info.duration_s,
+        rank=pool.numbering.tell_rank(video, unit, pool.sampling_of(video)),
+        limit=pool.numbering.limit_of(video, unit),
     )

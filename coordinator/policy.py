@@ -21,6 +21,7 @@ UNITS_AHEAD = 4  # size R/(4P): safer than factoring's R/(2P), as estimates err 
 ENCODE_WEIGHT = 2.0  # JPEG at quality 95 costs about twice a decoded H.264 frame of that size
 DEFAULT_RATE = 150e6  # pixels/s of one core, ordinary H.264: the order of magnitude until measured
 EWMA_WEIGHT = 0.3  # of the newest observation
+UNKNOWN_GOP_S = 2.0  # seconds between keyframes where no index tells
 MIN_OBSERVED_S = 0.02  # shorter units measure start-up, not speed
 SPEED_BOUNDS = (0.1, 4.0)
 DEFAULT_FRAME_RATE = 30.0
@@ -45,11 +46,31 @@ def rate_class(info: VideoInfo) -> RateClass:
     return info.codec, round(math.log2(info.width * info.height))
 
 
-def work_per_second(info: VideoInfo, *, output_fps: float | None) -> float:
-    """Work, in pixels, in one second of a video; ``output_fps`` None when every frame is written."""
+def work_per_second(info: VideoInfo, sampling: Sampling) -> float:
+    """Work, in pixels, in one second of a video of which no list of times is wanted.
+
+    Where samples are rarer than keyframes, about half a GOP is decoded for each.
+    """
     source_fps = info.frame_rate or DEFAULT_FRAME_RATE
-    written = source_fps if output_fps is None else min(output_fps, source_fps)
-    return info.width * info.height * (source_fps + ENCODE_WEIGHT * written)
+    keyframe_fps = len(info.keyframes) / info.duration_s if info.keyframes and info.duration_s else None
+    decoded = source_fps
+    if sampling.keyframes_only:
+        decoded = written = min(source_fps, keyframe_fps or 1 / UNKNOWN_GOP_S)
+    elif sampling.rate is None:
+        written = source_fps / sampling.every
+    else:
+        written = min(float(sampling.rate), source_fps)
+        if keyframe_fps is not None and written < keyframe_fps:
+            decoded = source_fps * written / keyframe_fps / 2
+    return info.width * info.height * (decoded + ENCODE_WEIGHT * written)
+
+
+def work_per_time(info: VideoInfo, times: int) -> float:
+    """Work, in pixels, for each of so many times of a list: half a GOP, but all at most the whole video."""
+    source_fps = info.frame_rate or DEFAULT_FRAME_RATE
+    gop_s = info.duration_s / len(info.keyframes) if info.keyframes else UNKNOWN_GOP_S
+    decoded = min(source_fps * gop_s / 2 + 1, max(1.0, source_fps * info.duration_s / max(1, times)))
+    return info.width * info.height * (decoded + ENCODE_WEIGHT)
 
 
 def observed_px(info: VideoInfo, *, decoded: int, written: int) -> float:
@@ -63,23 +84,26 @@ def ewma(old: float | None, new: float) -> float:
 
 
 def cut_position(
-    info: VideoInfo, sampling: Sampling, *, start: int, span_s: float, rule: CutRule
+    info: VideoInfo, sampling: Sampling, *, start: int, span_s: float, rule: CutRule, end: int | None = None
 ) -> int | None:
     """Where a unit that begins at ``start`` and should last ``span_s`` seconds of video ends.
 
-    None means at the video's end: it cannot be cut, or what would remain is less than half a unit. A
-    position may be wrong only in cost, never in the frames given.
+    None means at the end, which is position ``end`` or (None) the video's: it cannot be cut, or what would
+    remain is less than half a unit. A position may be wrong only in cost, never in the frames given.
     """
     if rule == "never" or not info.seekable or info.duration_s <= 0:
         return None
     time_base = info.time_base
     begin_s = float(sampling.offset_of(start, time_base))
-    if begin_s + 1.5 * span_s >= info.duration_s:
+    end_s = info.duration_s
+    if end is not None:
+        end_s = min(end_s, float(sampling.offset_of(end, time_base)))
+    if begin_s + 1.5 * span_s >= end_s:
         return None
     target_s = begin_s + span_s
     if rule == "anywhere":
-        stop = sampling.position_at(Fraction(target_s), time_base)
-        return max(stop, start + 1)
+        stop = max(sampling.position_at(Fraction(target_s), time_base), start + 1)
+        return stop if end is None or stop < end else None
     keyframes = info.keyframes
     target = info.first_pts + int(target_s / time_base)
     after = bisect_left(keyframes, target)
@@ -90,6 +114,6 @@ def cut_position(
     for keyframe in keyframes[nearest : nearest + 2]:
         offset = (keyframe - info.first_pts) * time_base
         stop = sampling.position_at(offset, time_base)
-        if stop > start and float(offset) < info.duration_s:
-            return stop
+        if stop > start and float(offset) < end_s:
+            return stop if end is None or stop < end else None
     return None

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 
 from common.media import VideoInfo
 from common.messages import MAX_PROBE_BATCH
 from common.sampling import Sampling
+from common.selection import Selection
 from common.spec import SchedulingOptions
 from coordinator import policy
 from coordinator.catalogue import ListedVideo
+from coordinator.numbering import Numbering
 from coordinator.state import OPEN, Unit, UnitState, Video
 
 PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
@@ -26,11 +28,14 @@ READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before prob
 class Pool:
     """Videos, their units, and what is left to hand out. It knows hosts by name only, and no clock."""
 
-    def __init__(self, videos: Sequence[ListedVideo], sampling: Sampling, options: SchedulingOptions) -> None:
-        self.sampling = sampling
+    def __init__(
+        self, videos: Sequence[ListedVideo], selection: Selection, options: SchedulingOptions
+    ) -> None:
+        self.selection = selection
         self.options = options
         self.videos = [Video(listed=listed) for listed in videos]
         self.units: dict[int, Unit] = {}
+        self.numbering = Numbering(selection, self.units)
         self.unsettled = len(self.videos)
         self.probes_open = 0
         largest_first = sorted(
@@ -50,6 +55,12 @@ class Pool:
         """Pixels per second that one slot of ordinary speed does on this video, as far as is known."""
         assert video.info is not None
         return video.rate or self._rates.get(policy.rate_class(video.info), policy.DEFAULT_RATE)
+
+    def sampling_of(self, video: Video) -> Sampling:
+        """What is wanted of a video; not kept here, as there may be a million of them."""
+        sampling = self.selection.of(video.listed.name)
+        assert sampling is not None  # else it would not be in the list
+        return sampling
 
     def remaining_s(self) -> float:
         """Estimated seconds of work that nobody has yet (R)."""
@@ -140,7 +151,9 @@ class Pool:
 
     @staticmethod
     def _can_cut(video: Video) -> bool:
-        return video.info is not None and not video.all_cut
+        if video.info is None or video.all_cut:
+            return False
+        return video.horizon is None or video.next_start < video.horizon
 
     def _peek_longest(self) -> int | None:
         while self._longest:
@@ -157,27 +170,55 @@ class Pool:
     def _cut_extraction(self, index: int, size_s: float) -> Unit:
         video = self.videos[index]
         assert video.info is not None
-        span_s = self.options.unit_span_s or size_s * self.rate(video) / video.px_per_s
+        sampling, start = self.sampling_of(video), video.next_start
+        # where a video is one unit, its host stops as soon as it has as many frames as are wanted
+        end = video.stop if self._is_one_unit(video) else _earlier(video.stop, video.horizon)
         stop = policy.cut_position(
-            video.info, self.sampling, start=video.next_start, span_s=span_s, rule=self.options.cut
+            video.info,
+            sampling,
+            start=start,
+            span_s=self.options.unit_span_s or self._span_s(video, sampling, size_s * self.rate(video)),
+            rule=self.options.cut,
+            end=end,
         )
         if stop is None:
-            work_px = video.remaining_px
-        else:
-            offset = self.sampling.offset_of
-            covered_s = float(
-                offset(stop, video.info.time_base) - offset(video.next_start, video.info.time_base)
-            )
-            work_px = min(video.remaining_px, covered_s * video.px_per_s)
-        unit = self._new_unit(files=(index,), start=video.next_start, stop=stop, work_px=work_px)
+            stop = end
+        work_px = video.remaining_px
+        if stop is not None:
+            work_px = min(work_px, self._work_px(video, sampling, start, stop))
+        unit = self._new_unit(files=(index,), start=start, stop=stop, work_px=work_px)
         video.units.append(unit.id)
         video.open_units += 1
         self._subtract(video, work_px)
-        if stop is None:
-            self.stop_cutting(video)
-        else:
+        if stop is not None:
             video.next_start = stop
+        if stop == video.stop:
+            self.stop_cutting(video)
         return unit
+
+    def _is_one_unit(self, video: Video) -> bool:
+        return self.options.cut == "never" or video.info is None or not video.info.seekable
+
+    def _span_s(self, video: Video, sampling: Sampling, work_px: float) -> float:
+        """Seconds of video, from where it is cut next, that hold so much work."""
+        if sampling.times is None:
+            return work_px / video.px_per_s
+        first = video.next_start
+        last = min(len(sampling.times) - 1, first + max(1, round(work_px / video.px_per_time)))
+        return float(sampling.times[last] - sampling.times[first])
+
+    def _work_px(self, video: Video, sampling: Sampling, start: int, stop: int | None) -> float:
+        """Estimated work, in pixels, at positions ``[start, stop)``."""
+        info = video.info
+        assert info is not None
+        if sampling.times is not None:
+            return ((len(sampling.times) if stop is None else stop) - start) * video.px_per_time
+        duration_s = info.duration_s or info.size_bytes / policy.DEFAULT_BYTES_PER_VIDEO_S
+        start_s = float(sampling.offset_of(start, info.time_base))
+        stop_s = (
+            duration_s if stop is None else min(duration_s, float(sampling.offset_of(stop, info.time_base)))
+        )
+        return max(0.0, stop_s - start_s) * video.px_per_s
 
     def _new_unit(
         self,
@@ -198,7 +239,7 @@ class Pool:
         assert video.info is not None
         key = policy.rate_class(video.info)
         video.remaining_px -= work_px
-        self._remaining_px[key] = max(0.0, self._remaining_px[key] - work_px)
+        self._remaining_px[key] = max(0.0, self._remaining_px.get(key, 0.0) - work_px)
 
     # ---- coming back --------------------------------------------------------------------------------
 
@@ -224,15 +265,32 @@ class Pool:
     def probed(self, index: int, info: VideoInfo) -> None:
         """A video's probe came back: it can be cut from now on."""
         video = self.videos[index]
+        sampling = self.sampling_of(video)
         video.info = info
-        video.px_per_s = policy.work_per_second(info, output_fps=self.sampling.output_fps)
-        duration_s = info.duration_s or info.size_bytes / policy.DEFAULT_BYTES_PER_VIDEO_S
-        video.remaining_px = video.px_per_s * duration_s
-        key = policy.rate_class(info)
-        self._remaining_px[key] = self._remaining_px.get(key, 0.0) + video.remaining_px
-        heapq.heappush(self._longest, (-video.remaining_px, index))
+        video.start, video.stop = sampling.range_of(info.time_base)
+        video.next_start = video.start
+        video.px_per_s = policy.work_per_second(info, sampling)
+        if sampling.times is not None:
+            video.px_per_time = policy.work_per_time(info, len(sampling.times))
+        self.look_further(index)
         work_s = max(video.remaining_px / self.rate(video), 1e-3)
         self._bytes_per_work_s = policy.ewma(self._bytes_per_work_s, max(1.0, info.size_bytes) / work_s)
+        if video.stop is not None and video.start >= video.stop:
+            self.stop_cutting(video)
+
+    def look_further(self, index: int) -> None:
+        """How far a video may be cut is known anew: more of its units have been counted."""
+        video = self.videos[index]
+        if video.all_cut:
+            return
+        assert video.info is not None
+        sampling = self.sampling_of(video)
+        video.horizon = self.numbering.horizon(video, sampling)
+        self._subtract(video, video.remaining_px)
+        end = _earlier(video.stop, video.horizon)
+        self._subtract(video, -self._work_px(video, sampling, video.next_start, end))
+        if self._can_cut(video):
+            heapq.heappush(self._longest, (-video.remaining_px, index))
 
     def refuse(self, index: int) -> None:
         """A video that cannot be read: nothing will come of it."""
@@ -276,31 +334,7 @@ class Pool:
         if video.settled:
             self.unsettled -= 1
 
-    # ---- numbering ----------------------------------------------------------------------------------
 
-    def ready_to_commit(self, unit: Unit) -> Iterator[Unit]:
-        """STAGED units whose first sample number is known now that ``unit`` has been staged or given up.
-
-        Under a rate a frame's number follows from its time, so a unit is ready at once. Under
-        ``native`` frames are numbered as displayed, and a unit waits for all before it.
-        """
-        staged = UnitState.STAGED
-        if not self.sampling.numbered_by_order:
-            unit.first_sample = 0
-        if unit.first_sample is not None:
-            if unit.state is staged:
-                yield unit
-            return
-        video = self.videos[unit.video]
-        for number in video.units[video.numbered :]:
-            following = self.units[number]
-            if following.state is UnitState.FAILED:
-                video.numbered += 1  # nobody knows how many frames are missing here: counted as none
-                continue
-            if following.state is not staged:
-                return
-            assert following.done is not None
-            following.first_sample = video.frames_before
-            video.frames_before += following.done.frames
-            video.numbered += 1
-            yield following
+def _earlier(stop: int | None, other: int | None) -> int | None:
+    """The first of two ends, None being none."""
+    return other if stop is None else stop if other is None else min(stop, other)

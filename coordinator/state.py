@@ -30,6 +30,8 @@ class UnitState(Enum):
     """Published for good."""
     FAILED = "failed"
     """Given up, with a reason in the failures."""
+    DROPPED = "dropped"
+    """Not wanted after all: the video has as many frames as the job asks for."""
 
 
 _S = UnitState
@@ -45,6 +47,7 @@ TRANSITIONS: dict[tuple[UnitState, str], UnitState] = {
     (_S.STAGED, "release"): _S.PENDING,
     (_S.COMMITTING, "release"): _S.PENDING,
     (_S.PENDING, "give_up"): _S.FAILED,
+    (_S.PENDING, "drop"): _S.DROPPED,
 }
 
 HELD = frozenset({_S.LEASED, _S.STAGED, _S.COMMITTING})
@@ -76,8 +79,15 @@ class Unit:
     crashes: int = 0
     avoid: set[str] = field(default_factory=set)
     """Hosts on which an attempt failed; another host is tried first."""
-    first_sample: int | None = None
     done: Done | None = None
+    rank: int = 0
+    """Its first frame's rank, as its present attempt was told (see ``numbering``)."""
+    counted: int | None = None
+    """Frames that it counts for, by its latest complete attempt; None before."""
+    before: int | None = None
+    """The same of all units of the video before it, once that is known."""
+    first_sample: int | None = None
+    """Its first frame's number, once it is known."""
     progress_frames: int = 0
 
     @property
@@ -109,12 +119,19 @@ class Video:
     listed: ListedVideo
     info: VideoInfo | None = None
     refused: bool = False
+    start: int = 0
+    stop: int | None = None
+    """The positions that are wanted of it; None: to its end."""
     next_start: int = 0
     """First position that no unit covers yet."""
+    horizon: int | None = None
+    """Nothing is cut beyond this position until more is known: enough frames are expected before it."""
     all_cut: bool = False
     """Units cover the video to its end."""
     px_per_s: float = 0.0
     """Work (pixels) in one second of the video."""
+    px_per_time: float = 0.0
+    """The same for each time of a list."""
     rate: float | None = None
     """Pixels per second measured on this video; None until a unit is done."""
     remaining_px: float = 0.0
@@ -122,8 +139,11 @@ class Video:
     """Extraction units by start."""
     open_units: int = 0
     numbered: int = 0
-    """How many of ``units`` have their first sample number (native)."""
-    frames_before: int = 0
+    """How many of ``units`` have their number; the next one waits for them."""
+    counted: int = 0
+    """The frames that these count for."""
+    frames: int = 0
+    """Frames published."""
     failed: bool = False
 
     @property

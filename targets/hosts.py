@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -45,14 +45,19 @@ class LocalHost:
         self._reader: IO[bytes] | None = None
         self._rest = b""
 
-    def prepare(self, *, hosts: Sequence[str], videos: Path, spec: JobSpec) -> None:
-        """Make the tree that SageMaker would mount: the cluster, the input, the job, the output."""
+    def prepare(
+        self, *, hosts: Sequence[str], videos: Path, spec: JobSpec, files: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Make the tree that SageMaker would mount: the cluster, the input, the job with its ``files``, the
+        output."""
         config = {"current_host": self.name, "hosts": list(hosts), "network_interface_name": "lo"}
         for folder in (self.layout.resource_config.parent, self.layout.videos.parent, self.layout.output):
             folder.mkdir(parents=True, exist_ok=True)
         self.layout.resource_config.write_bytes(msgspec.json.encode(config))
         self.layout.videos.symlink_to(videos, target_is_directory=True)
         write_spec(self.layout.job_spec, spec)
+        for name, data in (files or {}).items():
+            (self.layout.job_spec.parent / name).write_bytes(data)
 
     def start(self, command: Sequence[str]) -> None:
         """Start the agent in a session, and so a process group, of its own."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.report import Failure, Summary
 from common.spec import ImageOptions, Mode, OnError, SchedulingOptions
+from targets.sampling_options import SamplingRequest
 
 # all hosts of one machine start within seconds
 LOCAL_SCHEDULING = SchedulingOptions(host_wait_s=60.0)
@@ -25,7 +26,7 @@ class JobRequest:
     output: Path
     instances: int
     slots_per_instance: int
-    fps: str
+    sampling: SamplingRequest
     mode: Mode
     image: ImageOptions
     on_error: OnError

@@ -117,7 +117,7 @@ class _LocalCluster:
             endpoint = f"tcp://127.0.0.1:{port}"
         self._spec = JobSpec(
             job_id=self._roots.name.removeprefix(ROOTS_PREFIX),
-            fps=request.fps,
+            sampling=request.sampling.options,
             mode=request.mode,
             image=request.image,
             on_error=request.on_error,
@@ -129,7 +129,7 @@ class _LocalCluster:
         names = sorted(host.name for host in self.hosts)
         try:
             for host in self.hosts:
-                host.prepare(hosts=names, videos=request.input, spec=self._spec)
+                host.prepare(hosts=names, videos=request.input, spec=self._spec, files=request.sampling.files)
         except OSError as error:
             raise UserError(f"cannot write to {request.output}: {error.strerror}") from error
 

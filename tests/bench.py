@@ -5,8 +5,8 @@ from __future__ import annotations
 from common import messages as m
 from common.media import VideoInfo
 from common.report import Failure
-from common.sampling import parse_sampling
-from common.spec import JobSpec, SchedulingOptions
+from common.selection import Selection
+from common.spec import JobSpec, SamplingOptions, SchedulingOptions
 from coordinator.catalogue import ListedVideo
 from coordinator.core import Core
 from coordinator.events import (
@@ -45,15 +45,19 @@ class Bench:
         videos: int = 1,
         *,
         fps: str = "5",
+        sampling: SamplingOptions | None = None,
+        timestamps: bytes = b"",
+        ranges: bytes = b"",
         hosts: tuple[str, ...] = ("a", "b"),
         options: SchedulingOptions | None = None,
         problems: tuple[Failure, ...] = (),
     ) -> None:
+        sampling = sampling or SamplingOptions(fps=fps)
         names = [f"{index}.mp4" for index in range(videos)]
         self.now = 100.0
         self.core = Core(
-            JobSpec(job_id="job", fps=fps, scheduling=options or SchedulingOptions()),
-            sampling=parse_sampling(fps),
+            JobSpec(job_id="job", sampling=sampling, scheduling=options or SchedulingOptions()),
+            selection=Selection(sampling, timestamps=timestamps, ranges=ranges),
             videos=[
                 ListedVideo(index=index, path=name.encode(), name=name, folder=name[:-4], size_bytes=1000)
                 for index, name in enumerate(names)
@@ -114,7 +118,9 @@ class Bench:
         units = self.core.pool.units
         return [units[number] for number in sorted(self.core.hosts[host].held)]
 
-    def done(self, host: str, unit: Unit, *, frames: int = 5, saw_end: bool | None = None) -> m.Done:
+    def done(
+        self, host: str, unit: Unit, *, frames: int = 5, saw_end: bool | None = None, shown: int = 0
+    ) -> m.Done:
         return m.Done(
             lease=unit.lease,
             frames=frames,
@@ -125,6 +131,7 @@ class Bench:
             saw_end=unit.stop is None if saw_end is None else saw_end,
             seconds=0.5,
             notes=[],
+            shown=shown,
         )
 
     def finish(self, host: str, unit: Unit, *, frames: int = 5) -> None:

@@ -36,6 +36,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     instances: int = 3
     slots: int = 1
     fps: str = "5"
+    sampling: dict[str, Any] = {}  # options as the command line names them; instead of fps
     mode: Mode = "coordinated"
     format: ImageFormat = "jpg"
     on_error: OnError = "report"
@@ -188,6 +189,7 @@ def main() -> int:
     from targets.job import JobRequest
     from targets.local import run_local
     from targets.progress import open_view
+    from targets.sampling_options import NAMES, make_sampling
     from targets.summary import print_result
 
     options = msgspec.json.decode(sys.argv[1], type=JobOptions)
@@ -197,7 +199,7 @@ def main() -> int:
         output=Path(options.output),
         instances=options.instances,
         slots_per_instance=options.slots,
-        fps=options.fps,
+        sampling=make_sampling(dict.fromkeys(NAMES) | (options.sampling or {"fps": options.fps})),
         mode=options.mode,
         image=ImageOptions(format=options.format),
         on_error=options.on_error,

@@ -44,6 +44,8 @@ class Held:
     result: UnitResult
     done: m.Done
     said_at: float
+    trimmed: m.Trimmed | None = None
+    """What is left of it, where the coordinator does not want all."""
 
 
 class Agent:
@@ -79,7 +81,7 @@ class Agent:
         self._queue: deque[m.Assign] = deque()
         self._staged: dict[m.Lease, Held] = {}
         self._committing: dict[m.Lease, Held] = {}
-        self._published: dict[m.Lease, m.Done] = {}
+        self._published: dict[m.Lease, Held] = {}
         self._progress: dict[m.Lease, m.UnitProgress] = {}
         self._cancelled: set[m.Lease] = set()
         self._welcome: m.Welcome | None = None
@@ -196,16 +198,16 @@ class Agent:
             case m.Welcome():
                 self._welcome = message
                 self._say_ready()
-                for done in (*(held.done for held in self._staged.values()), *self._published.values()):
-                    self._send(done)
+                for held in (*self._staged.values(), *self._published.values()):
+                    self._send(held.done)
             case m.ReHello():
                 self._welcome, self._hello_at = None, float("-inf")
             case m.Refuse(reason=reason):
                 raise UserError(f"the coordinator refused host {self._host!r}: {reason}")
             case m.Assign():
                 self._queue.append(message)
-            case m.Commit(lease=lease, first_sample=first_sample):
-                self._commit(lease, first_sample)
+            case m.Commit():
+                self._commit(message)
             case m.Discard(lease=lease):
                 self._discard(lease)
             case m.End():
@@ -216,16 +218,22 @@ class Agent:
     def _say_ready(self) -> None:
         self._send(m.Ready(slots=sum(1 for slot in self._slots if slot.up)))
 
-    def _commit(self, lease: m.Lease, first_sample: int) -> None:
+    def _commit(self, commit: m.Commit) -> None:
+        lease = commit.lease
         if lease in self._published:
-            self._send(m.Committed(leases=[lease]))
+            self._say_committed([lease])
             return
         held = self._staged.pop(lease, None)
         if held is None:
             return  # already queued for publishing, or gone: a heartbeat without it tells so
         self._committing[lease] = held
+        rows = held.result.rows[: commit.keep]
+        if len(rows) < len(held.result.rows):
+            held.trimmed = m.Trimmed(
+                lease, sum(row.status == "suspect" for row in rows), sum(row.bytes for row in rows)
+            )
         self._publisher.add(
-            lease.unit, lease.attempt, held.task.video, held.task.folder, held.result.rows, first_sample
+            lease.unit, lease.attempt, held.task.video, held.task.folder, rows, commit.first_sample
         )
         if self._flush_since is None:
             self._flush_since = time.monotonic()
@@ -313,6 +321,7 @@ class Agent:
             errors=result.errors,
             saw_end=result.saw_end,
             seconds=result.seconds,
+            shown=result.shown,
             notes=[m.clip_text(note) for note in result.notes[:16]],
         )
         self._staged[lease] = Held(task, result, done, time.monotonic())
@@ -369,9 +378,14 @@ class Agent:
                 self._send(m.Failed(lease=lease, kind="output", text=text))
             return
         for lease in published:
-            self._published[lease] = self._committing.pop(lease).done
+            held = self._published[lease] = self._committing.pop(lease)
+            held.result.rows.clear()  # the manifest has them
         if published:
-            self._send(m.Committed(leases=published))
+            self._say_committed(published)
+
+    def _say_committed(self, leases: list[m.Lease]) -> None:
+        trimmed = [self._published[lease].trimmed for lease in leases]
+        self._send(m.Committed(leases=leases, trimmed=[each for each in trimmed if each is not None]))
 
     def _leave(self, *, reason: str) -> None:
         """Drop what is not committed, publish what is, and say goodbye; bounded in time."""

@@ -69,7 +69,8 @@ class Publisher:
     ) -> None:
         """Queue an attempt for the next ``flush``; its files lie in its staging folder.
 
-        ``folder`` is the video's below ``frames/``; ``first_sample`` is added to each row's sample.
+        ``folder`` is the video's below ``frames/``; ``first_sample`` is added to each row's sample. Staged
+        files that no row names are dropped.
         """
         samples = [first_sample + row.sample for row in rows]
         files = [

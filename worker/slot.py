@@ -19,7 +19,7 @@ import msgspec
 from common.layout import Layout
 from common.media import VideoInfo
 from common.messages import Assign, Extract, Failed, FailedKind, Lease, Probe, Probed, UnitProgress, clip_text
-from common.sampling import Sampling, parse_sampling
+from common.selection import Selection
 from common.spec import JobSpec
 from worker.extract import extract
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, enter
@@ -41,7 +41,7 @@ class Slot:
         self._connection = connection
         self._layout = layout
         self._image = spec.image
-        self._sampling: Sampling = parse_sampling(spec.fps)
+        self._selection = Selection.load(spec.sampling, layout.job_spec.parent)
         self._root = os.fsencode(layout.videos.resolve())
         self._open: tuple[bytes, OpenVideo] | None = None
         self._cancelled: set[Lease] = set()
@@ -99,6 +99,8 @@ class Slot:
         folder = staging_folder(self._layout, lease)
         folder.mkdir(parents=True)
         video = self._video(task.path)
+        sampling = self._selection.of(task.video)
+        assert sampling is not None  # else the coordinator would not know the video
 
         def checkpoint(done_to: int, frames: int) -> int | None:
             now = time.monotonic()
@@ -113,18 +115,21 @@ class Slot:
                 message = _from_agent.decode(self._connection.recv_bytes())
                 if isinstance(message, Cancel):
                     self._cancelled.add(message.lease)
-            return 0 if lease in self._cancelled else task.stop
+            if lease in self._cancelled:
+                return 0
+            return done_to if task.limit is not None and frames >= task.limit else task.stop
 
         result = extract(
             video,
             task.first_pts,
-            self._sampling,
+            sampling,
             task.start,
             task.stop,
             image=self._image,
             folder=folder,
             checkpoint=checkpoint,
             duration_s=task.duration_s,
+            rank=task.rank,
         )
         seconds = time.monotonic() - self._running_since
         self._send(Staged(lease, msgspec.structs.replace(result, seconds=seconds)))

@@ -189,7 +189,10 @@ def test_a_host_started_again_loses_what_its_old_process_had() -> None:
     ("hello", "word"),
     [
         (m.Hello(version=99, host="a", incarnation="1", slots=1, running=[]), "version 99"),
-        (m.Hello(version=1, host="mallory", incarnation="1", slots=1, running=[]), "mallory"),
+        (
+            m.Hello(version=m.PROTOCOL_VERSION, host="mallory", incarnation="1", slots=1, running=[]),
+            "mallory",
+        ),
     ],
 )
 def test_strangers_are_refused(hello: m.Hello, word: str) -> None:

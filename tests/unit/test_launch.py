@@ -45,7 +45,11 @@ def test_options_reach_the_job(
     assert call(monkeypatch, *options.split(), "--quality", "80", "--on-error", "fail") == 0
     request, is_demo = jobs[0]
     assert (request.input, request.output) == (tmp_path / "videos", tmp_path / "out")
-    assert (request.instances, request.slots_per_instance, request.fps) == (3, 2, "30000/1001")
+    assert (request.instances, request.slots_per_instance, request.sampling.options.fps) == (
+        3,
+        2,
+        "30000/1001",
+    )
     assert (request.mode, request.on_error) == ("sharded", "fail")
     assert (request.image.format, request.image.quality) == ("jpg", 80)
     assert not is_demo
@@ -59,7 +63,7 @@ def test_run_may_be_named_and_has_defaults(
     assert call(monkeypatch, "--input", "videos", "--instances", "3") == 0
     assert call(monkeypatch, "--input", "videos", "--instances", "8", "--format", "png") == 0
     first, second, third = (request for request, _ in jobs)
-    assert (first.output, first.fps, first.mode) == (tmp_path / "output", "5", "coordinated")
+    assert (first.output, first.sampling.options.fps, first.mode) == (tmp_path / "output", "5", "coordinated")
     assert first.image.quality == DEFAULT_QUALITY
     assert [(job.instances, job.slots_per_instance) for job in (first, second, third)] == [
         (1, 7),

@@ -15,9 +15,10 @@ import zmq
 
 from common.errors import UserError
 from common.report import Status
-from common.spec import ImageOptions, Mode
+from common.spec import ImageOptions, Mode, SamplingOptions
 from targets import local
 from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest
+from targets.sampling_options import SamplingRequest
 
 FAKE_HOST = str(Path(__file__).parent.parent / "fake_host.py")
 MakeRequest = Callable[..., JobRequest]
@@ -55,7 +56,7 @@ def make_request(tmp_path: Path) -> MakeRequest:
             output=tmp_path / "output",
             instances=instances,
             slots_per_instance=1,
-            fps="5",
+            sampling=SamplingRequest(SamplingOptions(fps="5")),
             mode=mode,
             image=ImageOptions(),
             on_error="report",

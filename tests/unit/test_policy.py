@@ -99,7 +99,7 @@ def test_cutting_always_comes_to_an_end(keyframes: list[int], fps: str, span_s: 
 def test_work_is_pixels_decoded_and_written() -> None:
     video = info(10.0, [])
     area = 1280 * 720
-    assert policy.work_per_second(video, output_fps=5.0) == area * (25 + policy.ENCODE_WEIGHT * 5)
-    assert policy.work_per_second(video, output_fps=None) == area * (25 + policy.ENCODE_WEIGHT * 25)
-    assert policy.work_per_second(video, output_fps=60.0) == policy.work_per_second(video, output_fps=None)
+    assert policy.work_per_second(video, parse_sampling("5")) == area * (25 + policy.ENCODE_WEIGHT * 5)
+    assert policy.work_per_second(video, parse_sampling("native")) == area * (25 + policy.ENCODE_WEIGHT * 25)
+    assert policy.work_per_second(video, parse_sampling("60")) == area * (25 + policy.ENCODE_WEIGHT * 25)
     assert policy.observed_px(video, decoded=100, written=10) == area * (100 + policy.ENCODE_WEIGHT * 10)

@@ -44,13 +44,12 @@ def test_a_rate_is_read_exactly(text: str, rate: Fraction) -> None:
     sampling = parse_sampling(text)
     assert sampling.rate == rate
     assert not sampling.numbered_by_order
-    assert sampling.output_fps == float(rate)
 
 
 def test_native_has_no_rate() -> None:
     sampling = parse_sampling("native")
     assert sampling.numbered_by_order
-    assert sampling.output_fps is None
+    assert sampling.rate is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from common import messages as m
 from common.layout import Layout
 from common.report import STATUS_PREFIX, Status, Summary
-from common.sampling import parse_sampling
+from common.selection import Selection
 from common.spec import JobSpec, SchedulingOptions
 from common.transport import CoordinatorLink, HostLink
 from coordinator.catalogue import ListedVideo
@@ -45,7 +45,7 @@ class Bench:
 
             core = Core(
                 JobSpec(job_id="j", status_interval_s=0.05, scheduling=SchedulingOptions(bye_wait_s=1.0)),
-                sampling=parse_sampling("5"),
+                selection=Selection(JobSpec(job_id="j").sampling),
                 videos=self.videos,
                 problems=[],
                 expected=["a"],

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from common.spec import SPEC_VERSION, ImageOptions, JobSpec, SchedulingOptions, read_spec, write_spec
+from common.spec import (
+    SPEC_VERSION,
+    ImageOptions,
+    JobSpec,
+    SamplingOptions,
+    SchedulingOptions,
+    read_spec,
+    write_spec,
+)
 
 
 def write(folder: Path, content: dict[str, Any] | bytes) -> Path:
@@ -24,7 +32,7 @@ def write(folder: Path, content: dict[str, Any] | bytes) -> Path:
         JobSpec(job_id="job-1"),
         JobSpec(
             job_id="job é",
-            fps="30000/1001",
+            sampling=SamplingOptions(every=3, start="0.5", ranges="r.tsv"),
             mode="sharded",
             image=ImageOptions(format="png", quality=1),
             on_error="fail",
@@ -56,7 +64,11 @@ def test_the_file_can_be_read_by_people(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"fpss": 5}, "unknown field `fpss`"),
-        ({"fps": 5}, r"\$.fps"),
+        ({"fps": "5"}, "unknown field `fps`"),
+        ({"sampling": {"fps": 5}}, r"\$.sampling.fps"),
+        ({"sampling": {"every": 0}}, r"\$.sampling.every"),
+        ({"sampling": {"max_frames_per_video": 0}}, r"\$.sampling.max_frames_per_video"),
+        ({"sampling": {"seconds": 3}}, "unknown field `seconds`"),
         ({"mode": "parallel"}, r"\$.mode"),
         ({"on_error": "ignore"}, r"\$.on_error"),
         ({"slots_per_host": 0}, r"\$.slots_per_host"),

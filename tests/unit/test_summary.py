@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from common.report import Failure, HostSummary, Summary
-from common.spec import ImageOptions
+from common.spec import ImageOptions, SamplingOptions
 from targets.display import make_console
 from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
+from targets.sampling_options import SamplingRequest
 from targets.summary import print_result
 
 
@@ -45,7 +46,7 @@ def printed(result: JobResult, *, encoding: str = "utf-8") -> list[str]:
         output=Path("/out"),
         instances=2,
         slots_per_instance=1,
-        fps="5",
+        sampling=SamplingRequest(SamplingOptions(fps="5")),
         mode="coordinated",
         image=ImageOptions(),
         on_error="report",

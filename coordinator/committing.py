@@ -1,0 +1,113 @@
+"""From staged to published: which units may be, in which order, and how much of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from common import messages as m
+from coordinator.events import Action, Record, Send
+from coordinator.leases import Leases
+from coordinator.pool import Pool
+from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
+
+
+class Committing:
+    """The two-step commit, in the order that numbers and limits ask for."""
+
+    def __init__(
+        self, pool: Pool, leases: Leases, hosts: dict[str, Host], *, emit: Callable[[Action], None]
+    ) -> None:
+        self._pool = pool
+        self._numbering = pool.numbering
+        self._leases = leases
+        self._hosts = hosts
+        self._emit = emit
+        self.notes: list[str] = []
+
+    def go_on(self, unit: Unit, now: float) -> None:
+        """``unit`` has been staged or given up: publish what is numbered now, or have it done again."""
+        video, numbering = self._pool.videos[unit.video], self._numbering
+        for ready in numbering.numbered(video, unit):
+            if numbering.is_right(ready):
+                ready.move("commit")
+                self.send(ready, now)
+            else:
+                entry = {"unit": ready.id, "attempt": ready.attempt, "told": ready.rank, "rank": ready.before}
+                self._emit(Record(entry={"event": "redone", **entry}))
+                self._discard(ready)
+                self._leases.release(ready)
+        if numbering.limit is not None:
+            if numbering.has_enough(video):
+                self._drop_rest(video)
+            self._pool.look_further(unit.video)
+
+    def after_giving_up(self, unit: Unit, now: float) -> None:
+        """Others of its video may have waited for it: the frames that it lacks are estimated."""
+        video = self._pool.videos[unit.video]
+        sampling = self._pool.sampling_of(video)
+        counted = self._numbering.give_up(video, unit, sampling)
+        if counted is not None and video.info is not None:
+            start_s = float(sampling.offset_of(unit.start, video.info.time_base))
+            self.notes.append(
+                f"{video.listed.name}: the part from {start_s:.2f} s on that was given up counts as "
+                f"{counted} frames, an estimate, for what lies behind it"
+            )
+        self.go_on(unit, now)
+
+    def send(self, unit: Unit, now: float) -> None:
+        """Tell the host of a COMMITTING unit to publish it, or tell it again."""
+        assert unit.host is not None
+        assert unit.first_sample is not None
+        assert unit.done is not None
+        unit.changed_at = now
+        kept = self._numbering.kept(unit)
+        keep = kept if kept < unit.done.frames else None
+        commit = m.Commit(lease=unit.lease, first_sample=unit.first_sample, keep=keep)
+        self._emit(Send(peer=self._hosts[unit.host].peer, message=commit))
+
+    def trimmed(self, unit: Unit, trimmed: m.Trimmed) -> None:
+        """The host has kept a part of the unit."""
+        if unit.state is UnitState.COMMITTING and unit.done is not None:
+            unit.done = msgspec.structs.replace(
+                unit.done,
+                frames=self._numbering.kept(unit),
+                suspect=trimmed.suspect,
+                bytes=trimmed.bytes,
+            )
+
+    def committed(self, host: Host, unit: Unit) -> m.Done | None:
+        """A unit lies on its host's disk; None if that is no news, or not what was asked for."""
+        done = unit.done
+        if unit.state is not UnitState.COMMITTING or done is None or done.frames > self._numbering.kept(unit):
+            return None
+        self._leases.settle(unit, host, "committed")
+        host.units += 1
+        host.frames += done.frames
+        video = self._pool.videos[unit.video]
+        video.frames += done.frames
+        name = video.listed.name
+        self.notes.extend(f"{name}: {note}" for note in done.notes if f"{name}: {note}" not in self.notes)
+        entry = {
+            "unit": unit.id, "attempt": unit.attempt, "host": host.name, "video": name, "start": unit.start,
+            "stop": unit.stop, "first_sample": unit.first_sample, "frames": done.frames,
+            "seconds": done.seconds,
+        }  # fmt: skip
+        self._emit(Record(entry={"event": "committed", **entry}))
+        return done
+
+    def _drop_rest(self, video: Video) -> None:
+        """The numbered units of a video hold all frames that are wanted: end what is beyond them."""
+        for number in video.units[video.numbered :]:
+            unit = self._pool.units[number]
+            if unit.state in OPEN:
+                self._discard(unit)
+                self._leases.drop(unit)
+        self._pool.stop_cutting(video)
+
+    def _discard(self, unit: Unit) -> None:
+        """Tell the host that holds a unit, if there is one, to forget it."""
+        if unit.state in HELD:
+            assert unit.host is not None
+            self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Discard(lease=unit.lease)))
