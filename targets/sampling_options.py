@@ -91,7 +91,7 @@ def make_sampling(options: Mapping[str, Any]) -> SamplingRequest:
     made = SamplingOptions(
         fps=DEFAULT_FPS if options["fps"] is None and not other_modes else options["fps"],
         every=options["every"],
-        keyframes=options["keyframes"],
+        keyframes=bool(options["keyframes"]),
         timestamps=None if options["timestamps"] is None else TIMESTAMPS_FILE,
         start=options["start"],
         end=options["end"],
