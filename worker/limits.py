@@ -3,7 +3,8 @@
 A damaged file may make a decoder or demuxer ask for gigabytes, or never return. The agent therefore watches
 each slot from outside, since a slot that hangs in C code may well hold the interpreter's lock: its resident
 memory, and a counter in shared memory that ``beat`` increments at every packet. A slot beyond a limit is
-killed; that counts as a crash of its unit.
+killed; that counts as a crash of its unit. Work that goes on without getting any further, reading the same
+packets for ever, is given far longer: the way to a range may lead through hours of video.
 
 Behind the memory limit stands a hard one, for what grows faster than the agent looks: RLIMIT_DATA. It
 counts private writable memory, so what malloc and anonymous mmap give, touched or not. RLIMIT_AS would count
@@ -31,6 +32,8 @@ LEAST_MEMORY_BYTES: Final = 512 * 2**20  # 4K films must work on any host
 MEMORY_SHARE: Final = 0.8  # of the host's memory, for all slots: agent, coordinator and file cache need some
 MAX_BLOCK_BYTES: Final = 2**31 - 1  # libav asks for no more at once (av_max_alloc)
 
+CIRCLING: Final = 30  # times the limit without progress, for work that goes on but gets no further
+
 LOOK_S: Final = 0.5
 MAX_STEP_S: Final = 2.0  # an agent that did not look for longer was itself stopped or held up
 
@@ -48,7 +51,7 @@ class Limits:
 
     Attributes:
         memory_bytes: resident memory.
-        no_progress_s: seconds in which neither a packet is read nor anything else is done.
+        no_progress_s: seconds in which no packet is read, and nothing is said to the agent.
     """
 
     memory_bytes: int
@@ -175,11 +178,16 @@ class Watch:
         self._looked_at: float | None = None
         self._beats = 0
         self._stalled_s = 0.0
+        self._reached: object = None
+        self._circled_s = 0.0
 
-    def look(self, now: float, *, busy: bool, beats: int, resident_bytes: int | None) -> str | None:
+    def look(
+        self, now: float, *, busy: bool, beats: int, reached: object, resident_bytes: int | None
+    ) -> str | None:
         """Take note of a slot's state; if it is beyond a limit, say so: "used 2.1 GiB of memory (...)".
 
-        Time counts only as far as the agent looks: while the whole host is suspended, nobody stalls.
+        ``beats`` changes while it makes progress, ``reached`` when it gets further. Time counts only as far
+        as the agent looks: while the whole host is suspended, nobody stalls.
         """
         limits = self._limits
         step_s = 0.0 if self._looked_at is None else min(now - self._looked_at, MAX_STEP_S)
@@ -188,12 +196,16 @@ class Watch:
             self._stalled_s += step_s
         else:
             self._stalled_s = 0.0
-        self._beats = beats
+        self._circled_s = self._circled_s + step_s if busy and reached == self._reached else 0.0
+        self._beats, self._reached = beats, reached
         if resident_bytes is not None and resident_bytes > limits.memory_bytes:
             used, limit = in_gib(resident_bytes), in_gib(limits.memory_bytes)
             return f"used {used} of memory (the limit for a slot is {limit})"
         if self._stalled_s > limits.no_progress_s:
             return f"made no progress for {self._stalled_s:.0f} s (the limit is {limits.no_progress_s:g} s)"
+        longest_s = CIRCLING * limits.no_progress_s
+        if self._circled_s > longest_s:
+            return f"was busy for {self._circled_s:.0f} s and got no further (the limit is {longest_s:g} s)"
         return None
 
 

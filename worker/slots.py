@@ -19,7 +19,7 @@ from common.layout import Layout
 from common.messages import Assign, Lease
 from common.spec import JobSpec
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, Watch, in_gib, resident_bytes
-from worker.pipe import Cancel, FromSlot, ToSlot
+from worker.pipe import Cancel, FromSlot, Running, ToSlot
 
 DEATH_S: Final = 5.0  # a process that is blocked in the system, by a dead file server say, does not die
 
@@ -69,6 +69,7 @@ class SlotProcess:
         self._watch = Watch(limits)
         self._beats = context.RawValue(ctypes.c_uint64)
         self._heard = 0
+        self._reached: tuple[Lease, int, int] | None = None
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
             target=entry,
@@ -119,7 +120,11 @@ class SlotProcess:
         """What it has said since; ends with ``EOFError`` when the process is dead."""
         while self._connection.poll():
             self._heard += 1
-            yield _decoder.decode(self._connection.recv_bytes())
+            message = _decoder.decode(self._connection.recv_bytes())
+            if isinstance(message, Running):
+                told = message.progress
+                self._reached = Lease(told.unit, told.attempt), told.done_to, told.frames
+            yield message
 
     def beyond_limit(self, now: float) -> str | None:
         """In words, which limit it is beyond, if it is; to be asked about twice a second."""
@@ -127,6 +132,7 @@ class SlotProcess:
             now,
             busy=not self.up or self.running is not None,
             beats=self.beats,
+            reached=(self.running.lease if self.running is not None else None, self._reached),
             resident_bytes=resident_bytes(self.pid),
         )
 

@@ -19,8 +19,10 @@ LIMITS = Limits(memory_bytes=GIB, no_progress_s=120.0)
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
-def look(watch: Watch, now: float, *, busy: bool = True, beats: int = 0, used: int | None = 0) -> str | None:
-    return watch.look(now, busy=busy, beats=beats, resident_bytes=used)
+def look(
+    watch: Watch, now: float, *, busy: bool = True, beats: int = 0, reached: int = 0, used: int | None = 0
+) -> str | None:
+    return watch.look(now, busy=busy, beats=beats, reached=reached, resident_bytes=used)
 
 
 def test_memory_beyond_the_limit_is_told_with_both_figures() -> None:
@@ -44,6 +46,15 @@ def test_a_busy_slot_without_a_beat_is_given_up_after_the_limit_and_not_before()
 def test_a_beat_begins_the_time_anew() -> None:
     watch = Watch(LIMITS)
     assert not any(look(watch, float(second), beats=second // 100) for second in range(1000))
+
+
+def test_work_that_goes_in_circles_is_given_up_in_the_end() -> None:
+    watch = Watch(LIMITS)
+    told = [look(watch, float(second), beats=second) for second in range(3602)]
+    assert told[:3601] == [None] * 3601
+    assert told[3601] == "was busy for 3601 s and got no further (the limit is 3600 s)"
+    watch = Watch(LIMITS)
+    assert not any(look(watch, float(second), beats=second, reached=second // 3000) for second in range(9000))
 
 
 def test_an_idle_slot_need_not_make_progress() -> None:

@@ -25,18 +25,19 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="me
 
 MIB = 2**20
 LIMITS = Limits(memory_bytes=300 * MIB, no_progress_s=120.0)
+SHORT = Limits(memory_bytes=300 * MIB, no_progress_s=1.0)
 PATIENCE_S = 60.0
 
-Start = Callable[[Entry], SlotProcess]
+Start = Callable[[Entry, Limits], SlotProcess]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     slots: list[SlotProcess] = []
 
-    def start_one(entry: Entry) -> SlotProcess:
+    def start_one(entry: Entry, limits: Limits) -> SlotProcess:
         start_fork_server()
-        slots.append(SlotProcess(0, Layout(tmp_path), JobSpec(job_id="j"), LIMITS, entry=entry))
+        slots.append(SlotProcess(0, Layout(tmp_path), JobSpec(job_id="j"), limits, entry=entry))
         return slots[-1]
 
     yield start_one
@@ -44,9 +45,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         slot.end()
 
 
-def misbehaving(start: Start, how: Callable[[Connection], object]) -> SlotProcess:
+def misbehaving(start: Start, how: Callable[[Connection], object], limits: Limits = LIMITS) -> SlotProcess:
     """A slot that has been given a task, at which it misbehaves."""
-    slot = start(partial(fake_slot.enter, how))
+    slot = start(partial(fake_slot.enter, how), limits)
     assert isinstance(next_message(slot), SlotUp)
     slot.up = True
     slot.give(Assign(lease=Lease(1, 1), task=Probe(files=[])))
@@ -78,18 +79,31 @@ def test_a_slot_that_hangs_in_c_is_seen_and_ended(start: Start, how: Callable[[C
 
 
 def test_a_slot_that_never_comes_up_is_seen(start: Start) -> None:
-    seconds, beyond = looks_until_given_up(start(fake_slot.enter_and_hang))
+    seconds, beyond = looks_until_given_up(start(fake_slot.enter_and_hang, LIMITS))
     assert (seconds, beyond) == (121, "made no progress for 121 s (the limit is 120 s)")
 
 
 def test_beats_are_seen_across_processes_and_count_as_progress(start: Start) -> None:
-    slot = misbehaving(start, fake_slot.beat_on)
+    slot = misbehaving(start, fake_slot.beat_on, SHORT)
     assert isinstance(next_message(slot), Running)
-    for second in range(500):
+    for second in range(5):
         before = slot.beats
         while slot.beats == before:
-            pass
+            os.sched_yield()
         assert slot.beyond_limit(float(second)) is None
+
+
+def test_a_slot_that_goes_in_circles_is_seen(start: Start) -> None:
+    slot = misbehaving(start, fake_slot.beat_on, SHORT)
+    assert isinstance(next_message(slot), Running)
+    for second in count():
+        before = slot.beats
+        while slot.beats == before:
+            os.sched_yield()
+        beyond = slot.beyond_limit(float(second))
+        if beyond is not None:
+            assert (second, beyond) == (31, "was busy for 31 s and got no further (the limit is 30 s)")
+            break
 
 
 def test_messages_count_as_progress(start: Start) -> None:
