@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,10 +58,8 @@ def pixels(frame: VideoFrame) -> bytes:
     return digest.digest()
 
 
-def decode(
-    path: Path, leave_out: Callable[[int, bool], bool] = lambda number, droppable: False, limit: int = 2**31
-) -> Decoding:
-    """Decode the first ``limit`` packets of a file, but those for which ``leave_out(number, droppable)``."""
+def decode(path: Path, leave_out: Collection[int] = (), limit: int = 2**31) -> Decoding:
+    """Decode the first ``limit`` packets of a file, but those of the numbers ``leave_out``."""
     with OpenVideo(path) as video:
         codec = video.stream.codec_context
         codec.copy_opaque = True
@@ -87,7 +85,7 @@ def decode(
             if needed < packet.size:
                 found.droppable.add(number)
             codec.skip_frame = "DEFAULT"
-            if leave_out(number, needed < packet.size):
+            if number in leave_out:
                 found.left_out.add(number)
                 if classifier is not None and not classifier.by_omission:
                     codec.skip_frame = "NONREF"
