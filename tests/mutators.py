@@ -132,6 +132,7 @@ _PARSERS: dict[str, Callable[[bytes], Iterator[Element]]] = {
 }
 
 Mutation = tuple[bytes, str]
+Mutator = Callable[[random.Random, bytes, "Source"], Mutation]
 
 
 def _range(chance: random.Random, data: bytes, most: int = 1 << 16) -> tuple[int, int]:
