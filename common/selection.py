@@ -27,6 +27,7 @@ RANGES_FILE = "ranges.tsv"
 OPEN = "-"  # in place of a number: no limit
 MAX_SECONDS = 10**9  # thirty years; in ticks of any time base it fits 64 bits
 MAX_TEXT = 64  # characters of a number
+REMEDY = "give seconds (7.5), a fraction (1/3), or h:mm:ss.sss"
 VIDEOS_REMEMBERED = 64  # more than a host works on at once
 
 _ALL = "null"  # in place of a name: the line is for every video
@@ -98,13 +99,12 @@ def base_sampling(options: SamplingOptions) -> Sampling:
 
 
 def _limit(option: str, text: str | None) -> Fraction | None:
+    if text is None:
+        return None
     try:
-        return None if text is None else parse_seconds(text)
+        return parse_seconds(text)
     except ValueError as error:
-        raise UserError(
-            f"{option} {text[:MAX_TEXT] if text else text!r} {error}: "
-            "give seconds (7.5), a fraction (1/3), or h:mm:ss.sss"
-        ) from None
+        raise UserError(f"{option} {text[:MAX_TEXT]!r} {error}: {REMEDY}") from None
 
 
 class Selection:
@@ -218,8 +218,8 @@ class Table:
 
     def _part(self, place: int) -> tuple[bytes, bytes]:
         start = self._starts[place]
-        stop = self._starts[place + 1] - 1 if place + 1 < len(self._starts) else len(self._data)
-        key, _, said = self._data[start:stop].partition(b"\t")
+        stop = self._starts[place + 1] if place + 1 < len(self._starts) else len(self._data)
+        key, _, said = self._data[start:stop].rstrip(b"\n").partition(b"\t")
         return key, said
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from common.errors import UserError
-from common.selection import MAX_SECONDS, OPEN, encode_table, format_seconds, parse_seconds
+from common.selection import MAX_SECONDS, OPEN, REMEDY, encode_table, format_seconds, parse_seconds
 
 MAX_SHOWN = 60  # characters of a bad line
 COMMENT = "#"
@@ -17,7 +17,6 @@ COMMENT = "#"
 Ratio = tuple[int, int]  # numerator, denominator
 
 _DECIMAL = re.compile(r"([0-9]{1,10})(?:\.([0-9]{0,15}))?")
-_REMEDY = "give seconds (7.5), a fraction (1/3), or h:mm:ss.sss"
 
 
 def read_timestamps(path: Path) -> bytes:
@@ -34,7 +33,7 @@ def read_timestamps(path: Path) -> bytes:
             if (line := raw.strip()) and not line.startswith(COMMENT)
         ]
         if not times:
-            raise UserError(f"--timestamps {path} holds no times: {_REMEDY}, one in a line")
+            raise UserError(f"--timestamps {path} holds no times: {REMEDY}, one in a line")
         return encode_table([(None, _sorted(times))])
     by_video: dict[str, list[Ratio]] = {}
     for number, line, (video, seconds) in _rows("--timestamps", path, text, ["video", "seconds"]):
@@ -133,7 +132,7 @@ def _ratio(path: Path, number: int, line: str, text: str, *, option: str = "--ti
     try:
         return parse_seconds(text).as_integer_ratio()
     except ValueError as error:
-        raise _bad(option, path, number, line, f"{text[:MAX_SHOWN]!r} {error}: {_REMEDY}") from None
+        raise _bad(option, path, number, line, f"{text[:MAX_SHOWN]!r} {error}: {REMEDY}") from None
 
 
 def _bad(option: str, path: Path, number: int, line: str, why: str) -> UserError:

@@ -6,9 +6,11 @@ It decodes the whole file in order and applies the definition of sampling to the
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -27,6 +29,7 @@ class Decoded:
     pts: int
     duration: int
     bgr_md5: str
+    keyframe: bool = False
 
 
 def bgr_md5(image: NDArray[np.uint8]) -> str:
@@ -55,33 +58,67 @@ def decode_in_order(path: Path, *, mirrored: bool = False) -> tuple[list[Decoded
                     continue
                 image = frame.to_ndarray(format="bgr24").astype(np.uint8)
                 image = np.fliplr(image) if mirrored else np.rot90(image, frame.rotation // 90)
-                frames.append(Decoded(frame.pts, frame.duration or 0, bgr_md5(image)))
+                frames.append(Decoded(frame.pts, frame.duration or 0, bgr_md5(image), frame.key_frame))
         assert stream.time_base is not None
         return frames, stream.time_base
 
 
 def select(
-    frames: list[tuple[int, int]], time_base: Fraction, rate: Fraction | None
+    frames: list[tuple[int, int]],
+    time_base: Fraction,
+    rate: Fraction | None = None,
+    *,
+    every: int = 1,
+    times: Sequence[Fraction] | None = None,
+    keyframes: Sequence[bool] | None = None,
+    start: Fraction = Fraction(0),
+    end: Fraction | None = None,
+    limit: int | None = None,
 ) -> list[tuple[int, int]]:
-    """(sample, index of its frame) of frames given as (pts, duration), by the definition."""
-    if rate is None:
-        return [(index, index) for index in range(len(frames))]
-    half = time_base / 2
-    first = frames[0][0] * time_base
-    last_pts, last_duration = frames[-1]
-    end = (last_pts + (last_duration or 1)) * time_base
+    """(sample, index of its frame) of frames given as (pts, duration), by the definition.
+
+    One of ``rate``, ``times`` (any order), ``keyframes`` (which frames are), or every so many-th frame.
+    """
+
+    def is_within(offset: Fraction) -> bool:
+        return start <= offset and (end is None or offset < end)
+
+    offsets = [(pts - frames[0][0]) * time_base for pts, _ in frames]
+    if rate is None and times is None:
+        admitted = [
+            index
+            for index, offset in enumerate(offsets)
+            if is_within(offset) and (keyframes is None or keyframes[index])
+        ]
+        return list(enumerate(admitted[::every]))[:limit]
+    over = offsets[-1] + (frames[-1][1] or 1) * time_base
+    if rate is not None:
+        targets: list[Fraction] = []
+        while (target := len(targets) / rate) < over:
+            targets.append(target)
+    else:
+        targets = sorted(set(times or ()))
     chosen: list[tuple[int, int]] = []
-    k = 0
-    while (target := first + k / rate) < end:
-        index = max(i for i, (pts, _) in enumerate(frames) if pts * time_base <= target + half)
-        if not chosen or chosen[-1][1] != index:
-            chosen.append((k, index))
-        k += 1
-    return chosen
+    for k, target in enumerate(targets):
+        if target < over:
+            index = max(i for i, offset in enumerate(offsets) if offset <= target + time_base / 2)
+            if not chosen or chosen[-1][1] != index:
+                chosen.append((k, index))
+    return [(k, index) for k, index in chosen if is_within(targets[k])][:limit]
 
 
-def reference(path: Path, rate: Fraction | None, *, mirrored: bool = False) -> list[Expected]:
-    """The frames that an extraction of the whole file must give, in order."""
+def reference(
+    path: Path,
+    rate: Fraction | None = None,
+    *,
+    mirrored: bool = False,
+    keyframes: bool = False,
+    **others: Any,
+) -> list[Expected]:
+    """The frames that an extraction of the whole file must give, in order; ``others`` as for ``select``."""
     frames, time_base = decode_in_order(path, mirrored=mirrored)
-    chosen = select([(frame.pts, frame.duration) for frame in frames], time_base, rate)
+    keys = [frame.keyframe for frame in frames] if keyframes else None
+    chosen = select(
+        [(frame.pts, frame.duration) for frame in frames], time_base, rate, keyframes=keys, **others
+    )
     return [Expected(sample, frames[index].pts, frames[index].bgr_md5) for sample, index in chosen]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
@@ -26,7 +27,8 @@ videos = st.tuples(
     st.integers(-(10**6), 10**6),
     st.lists(st.tuples(st.integers(1, 400), st.integers(0, 400)), min_size=1, max_size=40),
 )
-rates = st.one_of(
+seconds = st.fractions(min_value=0, max_value=20, max_denominator=1000)
+rates: st.SearchStrategy[Fraction | None] = st.one_of(
     st.sampled_from(RATES), st.fractions(min_value=Fraction(1, 50), max_value=2000, max_denominator=2000)
 )
 
@@ -78,6 +80,7 @@ def test_what_is_no_rate_is_refused_with_the_value_and_the_remedy(text: str) -> 
     assert len(str(caught.value)) < 300
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 10**9), rate=rates, time_base=st.sampled_from(TIME_BASES))
 def test_position_and_offset_are_inverse(position: int, rate: Fraction | None, time_base: Fraction) -> None:
     sampling = Sampling(rate)
@@ -91,6 +94,7 @@ def test_nothing_lies_before_position_zero() -> None:
     assert Sampling(None).position_at(Fraction(-1), Fraction(1, 25)) == 0
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 10**6), rate=rates, time_base=st.sampled_from(TIME_BASES))
 def test_last_tick_is_the_last_one_of_its_position(
     position: int, rate: Fraction | None, time_base: Fraction
@@ -106,12 +110,13 @@ def run(
 ) -> list[tuple[int, int]]:
     """(position, pts) of what a unit writes, fed from the last frame at or before its start on."""
     first_pts = frames[0][0]
-    governing = max(
-        i
-        for i, (pts, _) in enumerate(frames)
-        if i == 0 or sampling.position_of(pts - first_pts, time_base) <= start
+    positions = [sampling.position_of(pts - first_pts, time_base) for pts, _ in frames]
+    governing = max(i for i, position in enumerate(positions) if i == 0 or position <= start)
+    lo, _ = sampling.range_of(time_base)
+    rank = sum(1 for position in positions if lo <= position < start)
+    selector: Selector[None] = Selector(
+        sampling, time_base, first_pts=first_pts, start=start, stop=stop, rank=rank
     )
-    selector: Selector[None] = Selector(sampling, time_base, first_pts=first_pts, start=start, stop=stop)
     picks = []
     for pts, _ in frames[governing:]:
         picks.append(selector.feed(None, pts))
@@ -119,35 +124,125 @@ def run(
             break
     else:
         picks.append(selector.end(frames[-1][1]))
+    inside = [position for position in positions if start <= position and (stop is None or position < stop)]
+    if sampling.numbered_by_order:
+        assert selector.shown == len(inside)
     return [(pick.position, pick.pts) for pick in picks if pick is not None]
 
 
-@given(video=videos, rate=rates, time_base=st.sampled_from(TIME_BASES), data=st.data())
+@st.composite
+def samplings(draw: st.DrawFn, time_base: Fraction) -> Sampling:
+    """Any mode with any limits, on the scale of ``videos``."""
+    scale = 200 * time_base * 25  # as many samples as frames, give or take: else the definition takes minutes
+    start = draw(st.one_of(st.just(Fraction(0)), seconds.map(lambda value: value * scale / 20)))
+    end = draw(st.one_of(st.none(), seconds.map(lambda value: start + value * scale / 20 + time_base / 3)))
+    mode = draw(st.sampled_from(["rate", "times", "every"]))
+    if mode == "rate":
+        return Sampling((draw(rates) or Fraction(3)) / scale, start=start, end=end)
+    if mode == "times":
+        times = draw(st.lists(seconds.map(lambda value: value * scale / 15), max_size=30))
+        on_ticks = draw(
+            st.lists(st.integers(0, 8000).map(lambda tick: Fraction(tick, 2) * time_base), max_size=9)
+        )
+        return Sampling(times=tuple(sorted({*times, *on_ticks})), start=start, end=end)
+    return Sampling(every=draw(st.integers(1, 7)), start=start, end=end)
+
+
+@settings(deadline=None)
+@given(video=videos, time_base=st.sampled_from(TIME_BASES), data=st.data())
 def test_any_partition_into_units_gives_what_the_definition_gives(
-    video: tuple[int, list[tuple[int, int]]], rate: Fraction | None, time_base: Fraction, data: st.DataObject
+    video: tuple[int, list[tuple[int, int]]], time_base: Fraction, data: st.DataObject
 ) -> None:
-    if rate is not None:
-        # as many samples as frames, give or take: else the definition alone would take minutes
-        rate = rate / (200 * time_base * 25)
     pts, frames = video[0], []
     for gap, duration in video[1]:
         frames.append((pts, duration))
         pts += gap
-    sampling = Sampling(rate)
+    sampling = data.draw(samplings(time_base))
+    lo, hi = sampling.range_of(time_base)
     last = sampling.position_of(frames[-1][0] - frames[0][0], time_base)
-    cuts = sorted(data.draw(st.lists(st.integers(1, last + 2), max_size=6, unique=True)))
-    bounds = [0, *cuts, None]
-    found = [
-        pick
-        for start, stop in pairwise(bounds)
-        for pick in run(frames, sampling, time_base, start or 0, stop)
-    ]
-    expected = select(frames, time_base, rate)
+    most = (last if hi is None else hi) + 2
+    cuts = sorted(data.draw(st.lists(st.integers(lo, max(lo, most)), max_size=6, unique=True)))
+    bounds = [lo, *(cut for cut in cuts if lo < cut and (hi is None or cut < hi)), hi]
+    found: list[tuple[int, int]] = []
+    if hi is None or lo < hi:
+        for start, stop in pairwise(bounds):
+            assert start is not None
+            found += run(frames, sampling, time_base, start, stop)
+    expected = select(
+        frames, time_base, sampling.rate, every=sampling.every, times=sampling.times, start=sampling.start,
+        end=sampling.end,
+    )  # fmt: skip
     assert [pts for _, pts in found] == [frames[index][0] for _, index in expected]
-    if rate is not None:
+    if not sampling.numbered_by_order:
         assert [position for position, _ in found] == [sample for sample, _ in expected]
 
 
+@settings(deadline=None)
+@given(
+    times=st.lists(seconds, min_size=1, max_size=30, unique=True).map(sorted),
+    time_base=st.sampled_from(TIME_BASES),
+    ticks=st.integers(0, 2 * 10**6),
+    data=st.data(),
+)
+def test_positions_of_times_are_places_in_the_list(
+    times: list[Fraction], time_base: Fraction, ticks: int, data: st.DataObject
+) -> None:
+    sampling = Sampling(times=tuple(times))
+    near = data.draw(st.sampled_from(times)) / time_base
+    for tick in (ticks, int(near), int(near) + 1, int(near) - 1):
+        expected = next(
+            (j for j, time in enumerate(times) if tick <= time / time_base + Fraction(1, 2)), len(times)
+        )
+        assert sampling.position_of(tick, time_base) == expected
+    place = data.draw(st.integers(0, len(times) - 1))
+    tick = sampling.last_tick(place, time_base)
+    assert sampling.position_of(tick, time_base) <= place < sampling.position_of(tick + 1, time_base)
+    assert sampling.position_of(sampling.last_tick(len(times), time_base), time_base) == len(times)
+    assert sampling.position_at(sampling.offset_of(place, time_base), time_base) == place
+
+
+def test_a_range_is_that_of_the_targets() -> None:
+    time_base = Fraction(1, 1000)
+    limits: dict[str, Any] = {"start": Fraction(1, 3), "end": Fraction(2)}
+    assert Sampling(Fraction(5), **limits).range_of(time_base) == (2, 10)
+    assert Sampling(every=4, **limits).range_of(time_base) == (334, 2000)
+    times = (Fraction(0), Fraction(1, 3), Fraction(1), Fraction(2), Fraction(3))
+    assert Sampling(times=times, **limits).range_of(time_base) == (1, 3)
+    assert Sampling(times=times).range_of(time_base) == (0, 5)
+    assert Sampling(Fraction(5)).range_of(time_base) == (0, None)
+    nothing = Sampling(times=times, start=Fraction(7), end=Fraction(8))
+    assert nothing.range_of(time_base) == (5, 5)
+
+
+def test_one_sampling_serves_videos_of_different_time_bases() -> None:
+    sampling = Sampling(times=(Fraction(1), Fraction(2)))
+    for _ in range(2):
+        assert sampling.position_of(1500, Fraction(1, 1000)) == 1
+        assert sampling.position_of(30, Fraction(1, 25)) == 1
+        assert sampling.last_tick(1, Fraction(1, 25)) == 50
+
+
+def test_going_back_takes_back_the_count_of_frames_too() -> None:
+    selector: Selector[str] = Selector(
+        Sampling(every=2), Fraction(1, 10), first_pts=0, start=5, stop=50, rank=3
+    )
+    assert selector.feed("a", 0) is None
+    assert selector.feed("b", 5) is None, "the fourth frame"
+    held = selector.held
+    assert (selector.shown, selector.next_rank) == (1, 4)
+    pick = selector.feed("c", 6)
+    assert pick is not None
+    assert pick.item == "c"
+    selector.back_to(held)
+    assert selector.shown == 1
+    pick = selector.feed("d", 7)
+    assert pick is not None
+    assert pick.item == "d"
+    assert selector.feed("e", 50) is None
+    assert (selector.shown, selector.finished) == (2, True)
+
+
+@settings(deadline=None)
 @given(pts=st.lists(st.integers(-50, 50), min_size=1, max_size=30), rate=st.sampled_from([Fraction(5), None]))
 def test_repeated_and_backward_times_are_dropped(pts: list[int], rate: Fraction | None) -> None:
     growing = [time for index, time in enumerate(pts) if all(time > before for before in pts[:index])]
