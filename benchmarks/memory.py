@@ -118,7 +118,7 @@ def picture(number: int, noise: int) -> NDArray[np.uint8]:
 
 def make(film: Film, folder: Path) -> Path:
     """Encode the seconds of a film and repeat them for its length."""
-    seed = folder / f"seed{film.suffix}"
+    seed = folder / "seed.mp4"  # which keeps every time, whatever the film's own container does
     with av.open(str(seed), "w") as container:
         stream = container.add_stream(film.codec, rate=FPS)
         assert isinstance(stream, VideoStream)
