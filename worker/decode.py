@@ -119,17 +119,19 @@ class Session:
             if is_key(chunk[0]) or not self.gops:
                 self._begin_gop(chunk)
             plan = self._plan(chunk)
-            self.thinned |= bool(plan.passed_over) or plan.feed < len(chunk)
+            self.thinned |= bool(plan.shortened) or plan.feed < len(chunk)
             for place, item in enumerate(chunk[: plan.feed]):
                 if place and place % STEP_PACKETS == 0:
                     self.steps += 1
-                if place in plan.passed_over:
-                    self.gops[-1].fed += 1
-                elif item is None:
+                if item is None:
                     self._note_demux_error()
-                else:
+                elif (needed_bytes := plan.shortened.get(place)) is None:
                     self._idle = False
                     yield from self._feed(item)
+                elif needed_bytes == 0:
+                    self.gops[-1].fed += 1
+                else:
+                    yield from self._feed(_shortened(item, needed_bytes), gives_frame=False)
             self.steps += 1
             self._forget_passed()
             if plan.resume_at is not None:
@@ -146,7 +148,7 @@ class Session:
                 self.end_pts = end if self.end_pts is None else max(self.end_pts, end)
         planner = self._planner
         if planner is None:
-            return Plan(len(chunk), (), None)
+            return Plan(len(chunk), {}, None)
         ahead, ended = self.reader.peek()
         pending = self._to_count if planner.counts else self.missing()
         plan = planner.plan(chunk, ahead, ended=ended, pending=pending)
@@ -169,7 +171,7 @@ class Session:
                 self.gops[0].places.clear()
         self.gops.append(gop)
 
-    def _feed(self, packet: Packet[VideoStream] | None) -> Iterator[Shown]:
+    def _feed(self, packet: Packet[VideoStream] | None, *, gives_frame: bool = True) -> Iterator[Shown]:
         if not self.gops:
             return  # not one packet was there
         gop = self.gops[-1]
@@ -178,7 +180,7 @@ class Session:
             gop.fed += 1
             if packet.pts is None:
                 self.untimed = True
-            elif not packet.is_discard:
+            elif gives_frame and not packet.is_discard:
                 gop.places[packet.pts] = place
         logged = errors_logged()
         try:
@@ -322,6 +324,13 @@ def read_from(video: OpenVideo, tick: int) -> tuple[Reader, int | None]:
     video.rewind()
     reader = Reader(video)
     return reader, reader.advance_to(tick)
+
+
+def _shortened(packet: Packet[VideoStream], size_bytes: int) -> Packet[VideoStream]:
+    """The first bytes of a packet."""
+    short: Packet[VideoStream] = Packet(bytes(memoryview(packet)[:size_bytes]))  # type: ignore[assignment]
+    short.pts, short.dts, short.time_base = packet.pts, packet.dts, packet.time_base
+    return short
 
 
 def errors_logged() -> int:

@@ -11,7 +11,7 @@ errors at the same places.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -30,13 +30,14 @@ class Plan:
 
     Attributes:
         feed: the decoder needs the first so many of them at most.
-        passed_over: places among these that it does not need.
+        shortened: places among these of which it needs no more than so many bytes, mostly 0; they give no
+            frame.
         resume_at: nothing more is wanted of this GOP: drain the decoder and begin anew at the last
             keyframe up to this pts. None: go on with the chunk behind.
     """
 
     feed: int
-    passed_over: Collection[int]
+    shortened: Mapping[int, int]
     resume_at: int | None
 
 
@@ -83,7 +84,7 @@ class Planner:
         ``ahead``: the items behind it; ``ended``: there are none behind those; ``pending``: pts of the
         packets before, whose frames have not come yet.
         """
-        everything = Plan(len(chunk), (), None)
+        everything = Plan(len(chunk), {}, None)
         key = chunk[0]
         if self.whole_to is not None:
             if key is None or key.pts is None or not is_key(key) or key.pts <= self.whole_to:
@@ -101,16 +102,16 @@ class Planner:
         known = sorted({*pending, *places, *behind} - self.failed)
         wanted, needed, proof = self._wanted(known, ended=ended, is_last=not ahead, durations=chunk)
         last_place = max((places[pts] for pts in needed if pts in places), default=-1)
-        passed_over = self._passed_over(chunk, ahead, wanted | proof)
+        shortened = self._shortened(chunk, wanted | proof)
         if not ahead:
-            return Plan(last_place + 1, passed_over, None)
+            return Plan(last_place + 1, shortened, None)
         if following_key is None:
-            return Plan(len(chunk), passed_over, None)  # a piece: the GOP goes on
+            return Plan(len(chunk), shortened, None)  # a piece: the GOP goes on
         leading = _leading(ahead)
         if self._goes_on or not needed.isdisjoint(leading):
-            return Plan(len(chunk), passed_over, None)
+            return Plan(len(chunk), shortened, None)
         resume_at = self._resume_at(known, needed.intersection(places), following_key)
-        return Plan(last_place + 1, passed_over, resume_at)
+        return Plan(last_place + 1, shortened, resume_at)
 
     def _wanted(
         self, known: list[int], *, ended: bool, is_last: bool, durations: Sequence[Item]
@@ -167,19 +168,18 @@ class Planner:
         latest = pts - self._first_pts + 2 * duration + int(END_MARGIN_S / self._time_base)
         return self._sampling.offset_of(position, self._time_base) > latest * self._time_base
 
-    def _passed_over(
-        self, chunk: Sequence[Item], ahead: Sequence[Item], wanted: Collection[int]
-    ) -> Collection[int]:
-        if self._classifier is None:
-            return ()
-        packets = [item for item in chunk if item is not None]
-        others = [item for item in ahead if item is not None]
-        droppable = self._classifier.droppable(packets, others)
-        return {
-            place
-            for place, (packet, drop) in enumerate(zip(packets, droppable, strict=True))
-            if drop and place > 0 and packet.pts not in wanted
-        }
+    def _shortened(self, chunk: Sequence[Item], wanted: Collection[int]) -> dict[int, int]:
+        classifier = self._classifier
+        if classifier is None:
+            return {}
+        shortened = {}
+        for place, packet in enumerate(chunk):
+            assert packet is not None
+            # it learns from headers, and so is shown every packet
+            needed_bytes = classifier.needed_bytes(memoryview(packet), packet.is_keyframe)
+            if needed_bytes < packet.size and packet.pts not in wanted:
+                shortened[place] = needed_bytes
+        return shortened
 
     def _resume_at(self, known: list[int], needed: Collection[int], following_key: int) -> int:
         """pts up to which the next frame that is needed may lie; not below the keyframe behind."""
