@@ -91,7 +91,7 @@ def classifier_for(codec: str, extradata: bytes | None) -> Classifier | None:
 
 
 class Avc:
-    """H.264: a picture whose slices have nal_ref_idc 0.
+    """H.264: a picture whose slices have nal_ref_idc 0, in a stream that tells its reordering depth.
 
     Field pictures are not droppable: each of the two fields may have a packet of its own, but one frame.
     """
@@ -111,7 +111,8 @@ class Avc:
 
     def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
         """See ``Classifier``."""
-        return 0 if self._is_droppable(data) and not is_keyframe else len(data)
+        size = len(data)
+        return 0 if size and self._is_droppable(data) and not is_keyframe else size
 
     def _is_droppable(self, data: Data) -> bool:
         pictures = 0
@@ -123,7 +124,7 @@ class Avc:
                     if header & 0x60:
                         return False
                     pictures += data[start + 1] >> 7  # first_mb_in_slice is 0
-                    if pictures != 1 or not self._is_frame(data, start):
+                    if pictures != 1 or not self._is_whole_frame(data, start):
                         return False
                 elif kind == AVC_SPS:
                     self._learn(data, start)
@@ -145,9 +146,9 @@ class Avc:
             self._unknown = True
         self._format = found
 
-    def _is_frame(self, data: Data, start: int) -> bool:
+    def _is_whole_frame(self, data: Data, start: int) -> bool:
         known = self._format
-        if known is None or self._unknown:
+        if known is None or self._unknown or not known.tells_reordering:
             return False
         if known.frames_only:
             return True
@@ -180,7 +181,8 @@ class Hevc:
 
     def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
         """See ``Classifier``."""
-        return 0 if self._is_droppable(data) and not is_keyframe else len(data)
+        size = len(data)
+        return 0 if size and self._is_droppable(data) and not is_keyframe else size
 
     def _is_droppable(self, data: Data) -> bool:
         pictures = 0
@@ -221,7 +223,8 @@ class Mpeg2:
 
     def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
         """See ``Classifier``."""
-        return 0 if self._is_droppable(data) and not is_keyframe else len(data)
+        size = len(data)
+        return 0 if size and self._is_droppable(data) and not is_keyframe else size
 
     def _is_droppable(self, data: Data) -> bool:
         pictures = 0

@@ -1,4 +1,4 @@
-"""What the sequence parameter set of H.264 (clause 7.3.2.1.1) says of the headers of slices."""
+"""What the sequence parameter set of H.264 (clause 7.3.2.1.1) says of slices and of their order."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from worker.bits import Bits, OutOfBitsError, without_emulation
 # profile_idc of those that tell a chroma format
 WITH_CHROMA_FORMAT: Final = frozenset([44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 144, 244])
 CHROMA_444: Final = 3
+EXTENDED_SAR: Final = 255  # table E-1
+MAX_CPB_COUNT: Final = 32
 MAX_POC_CYCLE: Final = 255  # num_ref_frames_in_pic_order_cnt_cycle
 
 
 @dataclass(frozen=True, slots=True)
 class SliceFormat:
-    """How to find a slice's field_pic_flag.
+    """How to find a slice's field_pic_flag, and whether pictures may be left out.
 
     Attributes:
         frames_only: there is none, since every picture is a frame.
+        tells_reordering: bitstream_restriction_flag. Without it libavcodec learns from the pictures that it
+            decodes by how many it must delay its output, and loses those for which it learns it too late.
         colour_plane_bits: bits of colour_plane_id, which precedes frame_num.
         frame_num_bits: bits of frame_num, which the flag follows.
     """
 
     frames_only: bool
-    colour_plane_bits: int = 0
-    frame_num_bits: int = 0
+    tells_reordering: bool
+    colour_plane_bits: int
+    frame_num_bits: int
 
 
 def slice_format(unit: bytes) -> SliceFormat:
@@ -48,9 +53,13 @@ def slice_format(unit: bytes) -> SliceFormat:
     bits.read(1)  # gaps_in_frame_num_value_allowed_flag
     bits.golomb()  # width
     bits.golomb()  # height
+    frames_only = bits.flag()
+    bits.read(1 if frames_only else 2)  # mb_adaptive_frame_field_flag, direct_8x8_inference_flag
     if bits.flag():
-        return SliceFormat(frames_only=True)
-    return SliceFormat(False, colour_plane_bits, frame_num_bits)
+        for _ in range(4):
+            bits.golomb()  # cropping
+    tells_reordering = bits.flag() and _ends_in_bitstream_restriction(bits)
+    return SliceFormat(frames_only, tells_reordering, colour_plane_bits, frame_num_bits)
 
 
 def _skip_chroma_format(bits: Bits) -> int:
@@ -92,3 +101,41 @@ def _skip_picture_order(bits: Bits) -> None:
             raise OutOfBitsError
         for _ in range(cycle):
             bits.golomb()
+
+
+def _ends_in_bitstream_restriction(bits: Bits) -> bool:
+    """Skip the video usability information (clause E.1.1) up to bitstream_restriction_flag, and give that."""
+    if bits.flag() and bits.read(8) == EXTENDED_SAR:
+        bits.read(32)
+    if bits.flag():
+        bits.read(1)  # overscan_appropriate_flag
+    if bits.flag():
+        bits.read(4)  # video_format, video_full_range_flag
+        if bits.flag():
+            bits.read(24)  # colours
+    if bits.flag():
+        bits.golomb()  # chroma locations
+        bits.golomb()
+    if bits.flag():
+        bits.read(65)  # timing
+    with_hrd = False
+    for _ in ("nal", "vcl"):
+        if bits.flag():
+            with_hrd = True
+            _skip_hrd(bits)
+    if with_hrd:
+        bits.read(1)  # low_delay_hrd_flag
+    bits.read(1)  # pic_struct_present_flag
+    return bits.flag()
+
+
+def _skip_hrd(bits: Bits) -> None:
+    count = bits.golomb() + 1
+    if count > MAX_CPB_COUNT:
+        raise OutOfBitsError
+    bits.read(8)
+    for _ in range(count):
+        bits.golomb()
+        bits.golomb()
+        bits.read(1)
+    bits.read(20)

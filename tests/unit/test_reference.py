@@ -99,6 +99,12 @@ def test_avc_parameter_sets_are_learned_from_packets() -> None:
     assert not is_droppable(classifier, picture)
 
 
+def test_without_a_reordering_depth_nothing_is_droppable() -> None:
+    classifier = classifier_for("h264", avcc(avc_sps(restriction=False)))
+    assert classifier is not None
+    assert not is_droppable(classifier, prefixed(avc_slice(0)))
+
+
 @pytest.mark.parametrize("planes", [False, True])
 @pytest.mark.parametrize("poc_type", [0, 1, 2])
 def test_fields_are_not_droppable_but_interlaced_frames_are(planes: bool, poc_type: int) -> None:
@@ -260,6 +266,14 @@ def test_hostile_bytes_raise_nothing(codec: str, extradata: bytes, packets: list
         needed = classifier.needed_bytes(memoryview(data), is_keyframe)
         assert 0 <= needed <= len(data)
         assert not is_keyframe or needed == len(data)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_an_empty_packet_is_no_trouble(codec: str) -> None:
+    classifier = classifier_for(codec, None)
+    assert classifier is not None
+    # its buffer is at no address, which regular expressions refuse
+    assert classifier.needed_bytes(memoryview(av.Packet()), False) == 0
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
