@@ -146,7 +146,7 @@ def _notes(core: Core) -> list[str]:
         more = f" and {len(without) - MAX_NAMES} more" if len(without) > MAX_NAMES else ""
         videos = "1 video" if len(without) == 1 else f"{len(without)} videos"
         notes.append(
-            f"{videos} gave no frame, as nothing of it lies within the times that are wanted: "
+            f"{videos} gave no frame, lasting not as long as the times that are wanted: "
             f"{', '.join(without[:MAX_NAMES])}{more}"
         )
     return notes

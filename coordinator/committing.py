@@ -29,15 +29,18 @@ class Committing:
     def go_on(self, unit: Unit, now: float) -> None:
         """``unit`` has been staged or given up: publish what is numbered now, or have it done again."""
         video, numbering = self._pool.videos[unit.video], self._numbering
+        wrong: list[Unit] = []
         for ready in numbering.numbered(video, unit):
             if numbering.is_right(ready):
                 ready.move("commit")
                 self.send(ready, now)
             else:
-                entry = {"unit": ready.id, "attempt": ready.attempt, "told": ready.rank, "rank": ready.before}
-                self._emit(Record(entry={"event": "redone", **entry}))
-                self._discard(ready)
-                self._leases.release(ready)
+                wrong.append(ready)
+        for ready in reversed(wrong):  # the first of them is the next one to be handed out
+            entry = {"unit": ready.id, "attempt": ready.attempt, "told": ready.rank, "rank": ready.before}
+            self._emit(Record(entry={"event": "redone", **entry}))
+            self._discard(ready)
+            self._leases.release(ready)
         if numbering.limit is not None:
             if numbering.has_enough(video):
                 self._drop_rest(video)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from coordinator.catalogue import list_videos, shard
+from common.selection import Selection, encode_table
+from common.spec import SamplingOptions
+from coordinator.catalogue import list_videos, select, shard
 
 
 def put(root: Path, *names: str | bytes) -> None:
@@ -137,3 +139,25 @@ def test_a_file_that_vanishes_meanwhile_is_reported(tmp_path: Path, monkeypatch:
     listing = list_videos(tmp_path)
     assert [video.name for video in listing.videos] == ["b.mp4"]
     assert [(failure.video, failure.kind) for failure in listing.problems] == [("a.mp4", "input")]
+
+
+def test_only_videos_with_times_are_kept_and_names_of_nothing_are_reported(tmp_path: Path) -> None:
+    put(tmp_path, "a.mov", "a.mp4", "b.mp4", b"\xff.mkv")
+    times = encode_table((name, ["1"]) for name in ("%FF.mkv", "a.mp4", "c.mp4"))
+    options = SamplingOptions(timestamps="t", ranges="r")
+    selection = Selection(options, timestamps=times, ranges=encode_table([("d.mp4", ["-", "-"])]))
+    chosen = select(list_videos(tmp_path), selection)
+    assert [(video.index, video.name, video.folder) for video in chosen.videos] == [
+        (0, "a.mp4", "a.mp4"),  # as it would be with all others there
+        (1, "%FF.mkv", "%FF"),
+    ]
+    reasons = {failure.video: failure.reason for failure in chosen.problems}
+    assert set(reasons) == {"c.mp4", "d.mp4"}
+    assert "--timestamps" in reasons["c.mp4"]
+    assert "--ranges" in reasons["d.mp4"]
+
+
+def test_without_files_everything_is_wanted(tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4", "b.mp4")
+    found = list_videos(tmp_path)
+    assert select(found, Selection(SamplingOptions(fps="5"))) == found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.media import VideoInfo
-from common.sampling import parse_sampling
+from common.sampling import Sampling, parse_sampling
 from common.spec import CutRule
 from coordinator import policy
 
@@ -103,3 +105,37 @@ def test_work_is_pixels_decoded_and_written() -> None:
     assert policy.work_per_second(video, parse_sampling("native")) == area * (25 + policy.ENCODE_WEIGHT * 25)
     assert policy.work_per_second(video, parse_sampling("60")) == area * (25 + policy.ENCODE_WEIGHT * 25)
     assert policy.observed_px(video, decoded=100, written=10) == area * (100 + policy.ENCODE_WEIGHT * 10)
+
+
+def test_an_end_is_not_cut_beyond() -> None:
+    video, sampling = info(100.0, [2000 * key for key in range(50)]), parse_sampling("5")
+    rules: tuple[CutRule, ...] = ("keyframes", "anywhere")
+    for rule in rules:
+        cut = [
+            policy.cut_position(video, sampling, start=start, span_s=4.0, rule=rule, end=52)
+            for start in (0, 20, 25, 40)
+        ]
+        assert cut == [20, 40, None, None]
+
+
+def test_times_are_cut_by_their_seconds() -> None:
+    video = info(100.0, [2000 * key for key in range(50)])
+    sampling = Sampling(times=tuple(Fraction(number, 2) for number in (0, 1, 2, 3, 9, 10, 80, 400)))
+    found = policy.cut_position(video, sampling, start=0, span_s=4.0, rule="keyframes", end=8)
+    assert found == 4, "the first one from 4 s on"
+    assert policy.cut_position(video, sampling, start=6, span_s=4.0, rule="anywhere", end=8) == 7
+    assert policy.cut_position(video, sampling, start=7, span_s=4.0, rule="anywhere", end=8) is None
+
+
+def test_what_is_not_decoded_is_no_work() -> None:
+    video = info(100.0, [2000 * key for key in range(50)])  # 25 frames a second, a keyframe in 2 s
+    area = 1280 * 720
+    weight = policy.ENCODE_WEIGHT
+    assert policy.work_per_second(video, Sampling(keyframes_only=True)) == area * 0.5 * (1 + weight)
+    assert policy.work_per_second(video, Sampling(every=5)) == area * (25 + weight * 5)
+    assert policy.work_per_second(video, parse_sampling("0.1")) == pytest.approx(area * (2.5 + weight * 0.1))
+    assert policy.work_per_time(video, 10) == area * (26 + weight)
+    assert policy.work_per_time(video, 10_000) == area * (1 + weight), "each frame is decoded once at most"
+    unknown = info(0.0, [])
+    assert policy.work_per_time(unknown, 10) > 0
+    assert policy.work_per_second(unknown, Sampling(keyframes_only=True)) == area * 0.5 * (1 + weight)
