@@ -54,8 +54,8 @@ class Committing:
         if counted is not None and video.info is not None:
             start_s = float(sampling.offset_of(unit.start, video.info.time_base))
             self.notes.append(
-                f"{video.listed.name}: the part from {start_s:.2f} s on that was given up counts as "
-                f"{counted} frames, an estimate, for what lies behind it"
+                f"{video.listed.name}: the number of frames in the part from {start_s:.2f} s on that was "
+                f"given up is estimated at {counted}, for what lies behind it"
             )
         self.go_on(unit, now)
 

@@ -161,7 +161,7 @@ def test_a_unit_that_is_given_up_counts_as_an_estimate_and_it_is_said() -> None:
     assert bench.state_of(first) is UnitState.FAILED
     said = bench.say("a", bench.done("a", second, frames=6, shown=25))
     assert commits(said) == [m.Commit(lease=second.lease, first_sample=7)]
-    assert any("from 0.00 s" in note and "counts as 25 frames" in note for note in bench.core.notes)
+    assert any("from 0.00 s" in note and "estimated at 25" in note for note in bench.core.notes)
 
 
 # ---- a limit on the frames --------------------------------------------------------------------------
