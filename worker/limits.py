@@ -34,6 +34,8 @@ MAX_BLOCK_BYTES: Final = 2**31 - 1  # libav asks for no more at once (av_max_all
 
 CIRCLING: Final = 30  # times the limit without progress, for work that goes on but gets no further
 
+START_S: Final = 120.0  # in which a new process loads its libraries, perhaps from a network's disk
+
 LOOK_S: Final = 0.5
 MAX_STEP_S: Final = 2.0  # an agent that did not look for longer was itself stopped or held up
 
@@ -182,17 +184,25 @@ class Watch:
         self._circled_s = 0.0
 
     def look(
-        self, now: float, *, busy: bool, beats: int, reached: object, resident_bytes: int | None
+        self,
+        now: float,
+        *,
+        up: bool,
+        busy: bool,
+        beats: int,
+        reached: object,
+        resident_bytes: int | None,
     ) -> str | None:
         """Take note of a slot's state; if it is beyond a limit, say so: "used 2.1 GiB of memory (...)".
 
-        ``beats`` changes while it makes progress, ``reached`` when it gets further. Time counts only as far
-        as the agent looks: while the whole host is suspended, nobody stalls.
+        ``up``: it has started, and may be ``busy``. ``beats`` changes while it makes progress, ``reached``
+        when it gets further. Time counts only as far as the agent looks: while the whole host is suspended,
+        nobody stalls.
         """
         limits = self._limits
         step_s = 0.0 if self._looked_at is None else min(now - self._looked_at, MAX_STEP_S)
         self._looked_at = now
-        if busy and beats == self._beats:
+        if (busy or not up) and beats == self._beats:
             self._stalled_s += step_s
         else:
             self._stalled_s = 0.0
@@ -201,6 +211,8 @@ class Watch:
         if resident_bytes is not None and resident_bytes > limits.memory_bytes:
             used, limit = in_gib(resident_bytes), in_gib(limits.memory_bytes)
             return f"used {used} of memory (the limit for a slot is {limit})"
+        if not up:
+            return f"did not start within {START_S:.0f} s" if self._stalled_s > START_S else None
         if self._stalled_s > limits.no_progress_s:
             return f"made no progress for {self._stalled_s:.0f} s (the limit is {limits.no_progress_s:g} s)"
         longest_s = CIRCLING * limits.no_progress_s

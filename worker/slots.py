@@ -130,7 +130,8 @@ class SlotProcess:
         """In words, which limit it is beyond, if it is; to be asked about twice a second."""
         return self._watch.look(
             now,
-            busy=not self.up or self.running is not None,
+            up=self.up,
+            busy=self.running is not None,
             beats=self.beats,
             reached=(self.running.lease if self.running is not None else None, self._reached),
             resident_bytes=resident_bytes(self.pid),

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 def look(
     watch: Watch, now: float, *, busy: bool = True, beats: int = 0, reached: int = 0, used: int | None = 0
 ) -> str | None:
-    return watch.look(now, busy=busy, beats=beats, reached=reached, resident_bytes=used)
+    return watch.look(now, up=True, busy=busy, beats=beats, reached=reached, resident_bytes=used)
 
 
 def test_memory_beyond_the_limit_is_told_with_both_figures() -> None:
