@@ -15,6 +15,8 @@ from av.video.frame import VideoFrame
 from worker.media import OpenVideo
 from worker.reference import classifier_for
 
+WITH_NONREF = ("h264", "hevc", "mpeg1video", "mpeg2video")
+
 
 @dataclass
 class Decoding:
@@ -58,8 +60,11 @@ def pixels(frame: VideoFrame) -> bytes:
     return digest.digest()
 
 
-def decode(path: Path, leave_out: Collection[int] = (), limit: int = 2**31) -> Decoding:
-    """Decode the first ``limit`` packets of a file, but those of the numbers ``leave_out``."""
+def decode(path: Path, leave_out: Collection[int] = (), limit: int = 2**31, *, omit: bool = True) -> Decoding:
+    """Decode the first ``limit`` packets of a file, but those of the numbers ``leave_out``.
+
+    The decoder is not given these, or, unless ``omit``, it is told to leave them out where it can.
+    """
     with OpenVideo(path) as video:
         codec = video.stream.codec_context
         codec.copy_opaque = True
@@ -87,7 +92,7 @@ def decode(path: Path, leave_out: Collection[int] = (), limit: int = 2**31) -> D
             codec.skip_frame = "DEFAULT"
             if number in leave_out:
                 found.left_out.add(number)
-                if classifier is not None and not classifier.by_omission:
+                if not omit and codec.name in WITH_NONREF:
                     codec.skip_frame = "NONREF"
                 elif 0 < needed < packet.size:
                     feed(Packet(bytes(packet)[:needed]))

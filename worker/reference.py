@@ -2,7 +2,8 @@
 
 A packet is *droppable* if it holds exactly one picture, no other picture refers to that one, and nothing
 else in the packet outlives it (parameter sets, say); in AV1, also the part of a packet behind its hidden
-pictures. Leaving droppable packets out, all of them or any
+pictures. Whether the decoder is not given it, or leaves it out itself (skip_frame=NONREF, which libdav1d
+has not), makes no difference. Leaving droppable packets out, all of them or any
 of them, changes no other frame. In doubt a packet is not droppable; that holds for damaged and hostile
 bytes too, which raise nothing.
 
@@ -58,18 +59,11 @@ class Classifier(Protocol):
     decoding, but may be taken back to any keyframe.
     """
 
-    @property
-    def by_omission(self) -> bool:
-        """How a packet is left out: True: it is not decoded; False: it is, with skip_frame NONREF.
-
-        Under NONREF the decoder still reads headers, and is told of every packet.
-        """
-
     def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
         """How many of a packet's first bytes must be decoded even if its frame is not wanted.
 
-        All of them: it is not droppable; no keyframe is. 0: it can be left out. In between, which only
-        those classifiers give that go by omission: the frame follows hidden ones, which are needed.
+        All of them: it is not droppable; no keyframe is. 0: it need not be given to the decoder. In
+        between, in AV1 alone: its frame follows hidden ones, which are needed.
         """
 
 
@@ -95,8 +89,6 @@ class Avc:
 
     Field pictures are not droppable: each of the two fields may have a packet of its own, but one frame.
     """
-
-    by_omission: Final = False
 
     def __init__(self, extradata: bytes) -> None:
         self._length_bytes = (extradata[4] & 3) + 1 if len(extradata) >= 7 and extradata[0] == 1 else 0
@@ -166,8 +158,6 @@ class Hevc:
     from the sequence parameter sets, and from any packet that has a higher TemporalId.
     """
 
-    by_omission: Final = False
-
     def __init__(self, extradata: bytes) -> None:
         is_hvcc = len(extradata) > 22 and extradata[:3] > b"\0\0\1"
         self._length_bytes = (extradata[21] & 3) + 1 if is_hvcc else 0
@@ -218,8 +208,6 @@ class Hevc:
 
 class Mpeg2:
     """MPEG-1 and MPEG-2: a B-picture that is a whole frame."""
-
-    by_omission: Final = False
 
     def needed_bytes(self, data: Data, is_keyframe: bool) -> int:
         """See ``Classifier``."""

@@ -73,12 +73,7 @@ class Role(Enum):
 
 
 class Av1:
-    """A classifier (see ``worker.reference.Classifier``) for AV1 in the low-overhead format.
-
-    libdav1d has no setting for single frames: what is left out is not decoded at all.
-    """
-
-    by_omission: Final = True
+    """A classifier (see ``worker.reference.Classifier``) for AV1 in the low-overhead format."""
 
     def __init__(self, extradata: bytes) -> None:
         self._sequence: Sequence | None = None

@@ -20,7 +20,7 @@ CODECS = ["h264", "hevc", "mpeg1video", "mpeg2video", "libdav1d"]
 def is_droppable(classifier: Classifier, data: bytes, is_keyframe: bool = False) -> bool:
     needed = classifier.needed_bytes(memoryview(data), is_keyframe)
     assert needed == classifier.needed_bytes(data, is_keyframe)
-    assert needed in (0, len(data)) or classifier.by_omission
+    assert needed in (0, len(data))
     return needed < len(data)
 
 
@@ -71,7 +71,6 @@ def test_avc_by_known_bytes(units: list[bytes], expected: bool, length_bytes: in
     extradata = avcc(avc_sps(), length_bytes=length_bytes) if length_bytes else annex_b(avc_sps(), PPS)
     classifier = classifier_for("h264", extradata)
     assert classifier is not None
-    assert not classifier.by_omission
     data = prefixed(*units, length_bytes=length_bytes) if length_bytes else annex_b(*units)
     assert is_droppable(classifier, data) == expected
     assert not is_droppable(classifier, data, is_keyframe=True)
@@ -161,7 +160,6 @@ HEVC_CASES = [
 def test_hevc_by_known_bytes(units: list[bytes], expected: bool, in_mp4: bool) -> None:
     classifier = classifier_for("hevc", hvcc(hevc_sps()) if in_mp4 else annex_b(hevc_sps()))
     assert classifier is not None
-    assert not classifier.by_omission
     data = prefixed(*units) if in_mp4 else annex_b(*units)
     assert is_droppable(classifier, data) == expected
     assert not is_droppable(classifier, data, is_keyframe=True)
@@ -223,7 +221,6 @@ MPEG_CASES = [
 def test_mpeg_by_known_bytes(data: bytes, expected: bool, codec: str) -> None:
     classifier = classifier_for(codec, None)
     assert classifier is not None
-    assert not classifier.by_omission
     assert is_droppable(classifier, data) == expected
     assert not is_droppable(classifier, data, is_keyframe=True)
 

@@ -78,9 +78,10 @@ def assert_exact(path: Path) -> Decoding:
     whole = decode(path)
     assert whole.refused == 0
     assert whole.is_one_to_one
-    for share in (1.0, 0.5, 0.1, 0.8) if whole.droppable else ():
+    choices = [(share, omit) for share in (1.0, 0.5, 0.1, 0.8) for omit in (True, False)]
+    for share, omit in choices if whole.droppable else ():
         chosen = {number for number in whole.droppable if generator.random() < share}
-        sparse = decode(path, chosen)
+        sparse = decode(path, chosen, omit=omit)
         assert sparse.left_out == chosen
         assert sparse.frames == whole.without(chosen)
         assert sparse.refused == 0
