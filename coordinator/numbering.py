@@ -106,10 +106,8 @@ class Numbering:
             if unit.state is staged:
                 yield unit
             return
-        for number in video.units[video.numbered :]:
-            if self.has_enough(video):
-                return
-            following = self._units[number]
+        while video.numbered < len(video.units) and not self.has_enough(video):
+            following = self._units[video.units[video.numbered]]
             following.before = video.counted
             if following.counted is None:
                 return

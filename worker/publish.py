@@ -233,7 +233,7 @@ _FIELDS: tuple[tuple[str, str, str], ...] = (
     (
         "sample",
         "int64",
-        "k: the frame wanted k/F seconds after the first one; under native the frame's number",
+        "k: of the time k/F under a rate, of a list of times its place there, else of the order of frames",
     ),
     ("target_s", "float64", "time wanted, in seconds of the stream"),
     ("pts", "int64", "presentation time of the frame, in ticks of time_base"),

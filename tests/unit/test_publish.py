@@ -102,6 +102,15 @@ def test_nothing_is_in_the_output_before_the_flush(layout: Layout) -> None:
     )
 
 
+def test_staged_files_that_no_row_names_are_dropped(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    publisher.add(3, 2, "v.mp4", "v", stage(layout, 3, 2, range(5))[:2], 40)
+    publisher.flush()
+    assert files(layout) == {"frames/v/00000040.jpg", "frames/v/00000041.jpg"}
+    check_whole(layout)
+    assert not (layout.staging / "3-2").exists()
+
+
 def test_the_schema_is_stable_and_described(layout: Layout) -> None:
     publisher = Publisher(layout, "algo-1")
     publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(1)), 0)
