@@ -1,9 +1,9 @@
 """``python -m benchmarks.memory``: the memory that a slot takes for 4K video of an hour, whatever its GOPs.
 
 A few seconds of 3840 x 2160 are encoded and then repeated by stream copy, with shifted timestamps, for an
-hour: with GOPs of two seconds, as one endless GOP (the container marks the first keyframe alone), in HEVC
-with 10 bits, and, as long as the disk allows, at a high bit rate. Ranges of them are extracted, each in a
-process of its own, whose peak of resident memory is compared with the bound. Exit code 1: it was passed.
+hour: with GOPs of two seconds, as one endless GOP (one keyframe, then the same P pictures again and again),
+in HEVC with 10 bits, and, as long as the disk allows, at a high bit rate. Ranges of them are extracted, each
+in a process of its own, whose peak of resident memory is compared with the bound. Exit code 1: it was passed.
 """
 
 from __future__ import annotations
@@ -37,37 +37,51 @@ REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A video to be made: ``seconds`` are encoded and repeated up to ``length_s``."""
+    """A video to be made: ``frames`` are encoded and repeated up to ``length_s``.
+
+    If it is ``endless`` the first one is not repeated, and the others must be a multiple of 16: by this H.264
+    counts its reference pictures here, and a decoder must not find one missing.
+    """
 
     name: str
     suffix: str
     codec: str
     pix_fmt: str
     options: dict[str, str]
-    seconds: int
+    frames: int
     length_s: int
     endless: bool = False
     noise: int = 0  # standard deviation of the grain, in levels: it makes the bit rate
 
 
-def _x264(kbits: int) -> dict[str, str]:
-    return {"preset": "veryfast", "b": f"{kbits}k", "maxrate": f"{kbits}k", "bufsize": f"{kbits}k"} | {
-        "x264-params": "keyint=60:min-keyint=60:scenecut=0:open-gop=0"
-    }
+def _x264(kbits: int, *, endless: bool = False) -> dict[str, str]:
+    gops = "keyint=infinite:bframes=0" if endless else "keyint=60:min-keyint=60:open-gop=0"
+    rate = {"b": f"{kbits}k", "maxrate": f"{kbits}k", "bufsize": f"{kbits}k"}
+    return {"preset": "veryfast", "x264-params": f"{gops}:scenecut=0"} | rate
 
 
 FILMS: Final = (
-    Film("2 s GOPs", ".mp4", "libx264", "yuv420p", _x264(3000), 4, HOUR_S),
-    Film("2 s GOPs, Matroska", ".mkv", "libx264", "yuv420p", _x264(3000), 4, HOUR_S),
-    Film("endless GOP", ".mp4", "libx264", "yuv420p", _x264(3000), 4, HOUR_S, endless=True),
-    Film("endless, high rate", ".mp4", "libx264", "yuv420p", _x264(60_000), 4, 240, endless=True, noise=12),
+    Film("2 s GOPs", ".mp4", "libx264", "yuv420p", _x264(3000), 120, HOUR_S),
+    Film("2 s GOPs, Matroska", ".mkv", "libx264", "yuv420p", _x264(3000), 120, HOUR_S),
+    Film("endless GOP", ".mp4", "libx264", "yuv420p", _x264(3000, endless=True), 113, HOUR_S, endless=True),
+    Film(
+        "endless, high rate",
+        ".mp4",
+        "libx264",
+        "yuv420p",
+        _x264(60_000, endless=True),
+        113,
+        240,
+        endless=True,
+        noise=12,
+    ),
     Film(
         "HEVC, 10 bits",
         ".mp4",
         "libx265",
         "yuv420p10le",
         {"preset": "ultrafast", "b": "3000k", "x265-params": "keyint=60:bframes=4:ref=4:log-level=none"},
-        2,
+        60,
         HOUR_S,
     ),
 )
@@ -117,14 +131,14 @@ def picture(number: int, noise: int) -> NDArray[np.uint8]:
 
 
 def make(film: Film, folder: Path) -> Path:
-    """Encode the seconds of a film and repeat them for its length."""
+    """Encode the frames of a film and repeat them for its length."""
     seed = folder / "seed.mp4"  # which keeps every time, whatever the film's own container does
     with av.open(str(seed), "w") as container:
         stream = container.add_stream(film.codec, rate=FPS)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, film.pix_fmt
         stream.options = dict(film.options)
-        for number in range(film.seconds * FPS):
+        for number in range(film.frames):
             frame = av.VideoFrame.from_ndarray(picture(number, film.noise), format="rgb24")
             frame = frame.reformat(format=film.pix_fmt)
             frame.pts, frame.time_base = number, Fraction(1, FPS)
@@ -147,15 +161,14 @@ def _repeat(seed: Path, path: Path, film: Film) -> None:
             for packet in source.demux(template)
             if packet.pts is not None and packet.dts is not None
         ]
-        span = round(film.seconds / time_base)
-        for turn in range(film.length_s // film.seconds):
-            for data, pts, dts, duration, is_key in packets:
+        repeated = packets[1:] if film.endless else packets
+        span = round(Fraction(len(repeated), FPS) / time_base)
+        for turn in range(film.length_s * FPS // len(repeated)):
+            for data, pts, dts, duration, is_key in repeated if turn else packets:
                 packet = av.Packet(data)
                 packet.stream, packet.time_base = stream, time_base
                 packet.pts, packet.dts, packet.duration = pts + turn * span, dts + turn * span, duration
-                packet.is_keyframe = is_key and not (film.endless and turn)
-                if film.endless and pts != packets[0][1]:
-                    packet.is_keyframe = False
+                packet.is_keyframe = is_key
                 target.mux(packet)
 
 
