@@ -12,24 +12,18 @@ from typing import Annotated, Literal
 import msgspec
 
 from common.errors import UserError
+from common.imaging import DEFAULT_QUALITY as DEFAULT_QUALITY
+from common.imaging import ImageFormat as ImageFormat
+from common.imaging import ImageOptions as ImageOptions
 
 SPEC_VERSION = 2
 DEFAULT_PORT = 5757  # unprivileged, and none of those that AWS's own containers use between hosts
-DEFAULT_QUALITY = 95  # OpenCV's own default for JPEG
 
 MAX_COUNT = 10**9  # of --every and --max-frames-per-video: more than any video has frames
 
 Mode = Literal["coordinated", "sharded"]
-ImageFormat = Literal["jpg", "png"]
 OnError = Literal["report", "fail"]
 CutRule = Literal["keyframes", "anywhere", "never"]
-
-
-class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a frame becomes a file. ``quality`` (1 to 100) applies to JPEG only."""
-
-    format: ImageFormat = "jpg"
-    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = DEFAULT_QUALITY
 
 
 class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from common.spec import ImageOptions
 from tests.clips import number_of
 from tests.oracle_reference import bgr_md5
-from worker.images import Image, display_matrix, encode, rotation_of, to_bgr, turned, write
+from worker.geometry import orientation_of, rotation_of
+from worker.images import Image, display_matrix, encode, to_bgr, turned, write
 from worker.media import MediaError
 
 ONE = 0x10000
@@ -39,7 +40,7 @@ def letters(rows: list[str]) -> Image:
 @pytest.mark.parametrize("matrix", SEEN)
 def test_every_quarter_turn_and_mirroring(matrix: tuple[int, int, int, int]) -> None:
     rotation, rows = SEEN[matrix]
-    image = turned(letters(["ab", "cd", "ef"]), matrix)
+    image = turned(letters(["ab", "cd", "ef"]), orientation_of(matrix))
     assert image.tolist() == letters(rows).tolist()
     assert rotation_of(matrix) == rotation
 
