@@ -1,0 +1,1 @@
+"""Measurements against other tools; see docs/benchmarks.md for what came out."""

@@ -1,0 +1,53 @@
+"""This project's extraction of one whole video in one unit, as a slot does it: probe, open, extract."""
+
+from __future__ import annotations
+
+import json
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+from benchmarks.task import QUALITY, Task, from_json
+from common.sampling import Sampling
+from common.spec import ImageOptions
+from worker.extract import extract
+from worker.media import OpenVideo
+from worker.probe import probe
+
+
+def sampling_of(task: Task) -> Sampling:
+    """The task's sampling in the project's terms."""
+    return Sampling(keyframes_only=True) if task.fps is None else Sampling(task.fps)
+
+
+def image_of(task: Task) -> ImageOptions:
+    """The task's images in the project's terms."""
+    return ImageOptions(format="png" if task.lossless else "jpg", quality=QUALITY)
+
+
+def run(task: Task) -> list[float]:
+    """Do the task; gives the times of the frames written, in seconds after the first frame."""
+    info = probe(Path(task.video))
+    with OpenVideo(task.video) as video:
+        result = extract(
+            video,
+            info.first_pts,
+            sampling_of(task),
+            0,
+            None,
+            image=image_of(task),
+            folder=Path(task.folder),
+            checkpoint=lambda done_to, frames: None,
+            duration_s=info.duration_s,
+        )
+    suspect = [row.sample for row in result.rows if row.status != "ok"]
+    if suspect or result.errors:
+        raise RuntimeError(f"{task.video}: {result.errors} errors, suspect samples {suspect[:9]}")
+    # other contestants number what they write; a rate's samples are these numbers too, since no clip has
+    # fewer frames than samples
+    assert [row.sample for row in result.rows] == list(range(len(result.rows)))
+    return [float((row.pts - info.first_pts) * Fraction(row.time_base)) for row in result.rows]
+
+
+if __name__ == "__main__":
+    print(json.dumps({"taken_s": run(from_json(sys.argv[2]))}))
