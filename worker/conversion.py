@@ -48,7 +48,7 @@ def convert(
     Raises:
         av.FFmpegError, ValueError: swscale cannot.
     """
-    bits, is_rgb = _bits(frame), frame.format.is_rgb
+    bits = _bits(frame)
     deep = depth == 16 and bits > 8
     if size is None:
         image = _pixels(frame, None, gray=gray, deep=deep)
@@ -58,8 +58,8 @@ def convert(
         if crop is not None:
             frame = _cut(frame, crop, gray=gray)
         image = _pixels(frame, size, gray=gray, deep=deep)
-    if deep and not gray and not (is_rgb and size is None):
-        return _to_full_scale(image, bits if _is_full_range(frame) else 8)
+    if deep:
+        image = _to_full_scale(image, _white_bits(frame, bits, gray=gray, scaled=size is not None))
     return image
 
 
@@ -128,9 +128,22 @@ def _samples(plane: VideoPlane, deep: bool) -> Picture:
     return cast("Picture", samples.reshape(plane.height, -1))
 
 
-def _to_full_scale(image: Picture, bits: int) -> Picture:
-    """Values of 16 bits whose white is that of ``bits`` bits, shifted, to values whose white is 65535."""
-    return cast("Picture", cv2.add(image, image >> bits))
+def _white_bits(frame: VideoFrame, bits: int, *, gray: bool, scaled: bool) -> int:
+    """How many of the 16 bits are set, from the top, in what swscale gives for white.
+
+    ``bits`` are those of the video. That is how swscale 9 does it; tests compare white with 65535.
+    """
+    is_full = _is_full_range(frame)
+    if gray:
+        return _bits(frame) if is_full and scaled else 16
+    if frame.format.is_rgb and not scaled:
+        return 16
+    return bits if is_full else 8
+
+
+def _to_full_scale(image: Picture, white_bits: int) -> Picture:
+    """``image`` of uint16, whose white has its ``white_bits`` upper bits set, with white at 65535."""
+    return cast("Picture", cv2.add(image, image >> white_bits)) if white_bits < 16 else image
 
 
 def _is_full_range(frame: VideoFrame) -> bool:
