@@ -77,7 +77,7 @@ class _Written:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A displayed frame that may be written, or its picture already (BGR, and the angle).
+    """A displayed frame that may be written, or its picture already (and the angle).
 
     Neither ``frame`` nor ``picture``: it was not decoded, or too early to be wanted.
     """
@@ -89,12 +89,12 @@ class _Taken:
     pix_fmt: str = ""
     interlaced: bool = False
     duration_ticks: int = 0
-    picture: tuple[images.Image, int] | None = None
+    picture: tuple[images.Picture, int] | None = None
 
-    def displayed(self) -> tuple[images.Image, int] | None:
+    def displayed(self, image: ImageOptions) -> tuple[images.Picture, int] | None:
         if self.picture is not None or self.frame is None:
             return self.picture
-        return images.to_bgr(self.frame)
+        return images.render(self.frame, image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class _Extraction:
             pix_fmt=frame.format.name,
             interlaced=frame.interlaced_frame,
             duration_ticks=frame.duration or 0,
-            picture=images.to_bgr(frame) if at_once and wanted else None,
+            picture=_copied(images.render(frame, self._image)) if at_once and wanted else None,
         )
 
     def _take_end(self, end_pts: int | None) -> None:
@@ -357,13 +357,13 @@ class _Extraction:
             return
         sampling, time_base = self._sampling, self._time_base
         taken = pick.item
-        displayed = taken.displayed()
+        displayed = taken.displayed(self._image)
         if displayed is None:
             return  # it has no picture: a packet that gave no frame
         picture, rotation = displayed
         data = images.encode(picture, self._image)
         sample = len(self._written) if sampling.numbered_by_order else pick.position
-        name = f"{sample:08d}.{self._image.format}"
+        name = f"{sample:08d}.{self._image.suffix}"
         sha256 = images.write(self._folder / name, data)
         target = self._first_pts * time_base + sampling.offset_of(pick.position, time_base)
         row = FrameRow(
@@ -394,6 +394,12 @@ class _Extraction:
         return [
             f"ends after {end_s:.3f} s, although its container says {duration_s:.3f} s: cut short or damaged"
         ]
+
+
+def _copied(rendered: tuple[images.Picture, int]) -> tuple[images.Picture, int]:
+    """The same in memory of its own: a picture may lie in the decoder's."""
+    picture, rotation = rendered
+    return picture.copy(), rotation
 
 
 def _is_damaged(gop: Gop) -> bool:
