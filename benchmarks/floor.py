@@ -155,7 +155,7 @@ def measure(task: Task) -> Costs:
                     if frame.pts not in wanted:
                         continue
                     begun = process_time_ns()
-                    picture, _ = images.to_bgr(frame)
+                    picture, _ = images.render(frame, options)
                     converted = process_time_ns()
                     data = images.encode(picture, options)
                     encoded = process_time_ns()

@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from benchmarks.task import QUALITY, Task, from_json
+from common.imaging import ImageOptions
 from common.sampling import Sampling
-from common.spec import ImageOptions
 from worker.extract import extract
 from worker.media import OpenVideo
 from worker.probe import probe
@@ -22,7 +22,10 @@ def sampling_of(task: Task) -> Sampling:
 
 def image_of(task: Task) -> ImageOptions:
     """The task's images in the project's terms."""
-    return ImageOptions(format="png" if task.lossless else "jpg", quality=QUALITY)
+    resize = f"short:{task.short}" if task.short else None
+    if task.lossless:
+        return ImageOptions(format="png", resize=resize)
+    return ImageOptions(quality=QUALITY, resize=resize)
 
 
 def run(task: Task) -> list[float]:

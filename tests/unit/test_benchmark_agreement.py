@@ -93,3 +93,10 @@ def test_the_first_and_the_last_image_are_looked_at() -> None:
         assert places[0] == 0
         assert places[-1] == count - 1
         assert len(places) == min(count, CHECKED)
+
+
+@pytest.mark.parametrize("take", [ours, opencv_read, pyav])
+def test_smaller_images_agree_too(task: Task, take: Callable[[Task], list[float]]) -> None:
+    small = Task(video=task.video, folder=task.folder, rate="1", short=60, size=(80, 60))
+    reference = read_reference(Path(task.video), {SAMPLING: small})
+    assert agreement(reference, SAMPLING, small, {"taken_s": take(small)}).objection == ""
