@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.imaging import DEFAULT_QUALITY, ImageOptions
 from worker.media import MediaError
 
-Picture = NDArray[np.uint8] | NDArray[np.uint16]
+Picture = NDArray[np.uint8 | np.uint16]
 """(height, width, 3), blue first, or (height, width) of gray."""
 
 # On film, run lengths after the Paeth filter take 0.6 to 0.75 of the time of zlib's level 1 after libpng's

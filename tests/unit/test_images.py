@@ -1,4 +1,4 @@
-"""Pictures: turned as displayed, encoded the same every time, written whole."""
+"""Pictures: turned as displayed, cropped, resized and padded in this order, written whole."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import hashlib
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
+from msgspec.structs import replace
 
 from common.spec import ImageOptions
 from tests.clips import number_of
-from tests.oracle_reference import bgr_md5
 from worker.geometry import orientation_of, rotation_of
-from worker.images import Image, display_matrix, encode, to_bgr, turned, write
+from worker.images import Image, display_matrix, render, to_bgr, turned, write
 from worker.media import MediaError
 
 ONE = 0x10000
@@ -99,27 +98,85 @@ def test_the_colour_matrix_of_the_stream_is_honoured() -> None:
     assert reds[Colorspace.ITU601] < 245
 
 
-def test_png_loses_nothing_and_jpeg_little(clips: Path) -> None:
-    image, _ = to_bgr(first_frame(clips / "h264-closed.mp4"))
-    png = cv2.imdecode(np.frombuffer(encode(image, ImageOptions(format="png")), np.uint8), cv2.IMREAD_COLOR)
-    assert png is not None
-    assert bgr_md5(png.astype(np.uint8)) == bgr_md5(image)
-    jpg = cv2.imdecode(np.frombuffer(encode(image, ImageOptions()), np.uint8), cv2.IMREAD_COLOR)
-    assert jpg is not None
-    assert np.abs(jpg.astype(int) - image).mean() < 3
+TURNED = ["rotated-90.mp4", "rotated-180.mp4", "rotated-270.mov", "mirrored.mp4"]
 
 
-def test_encoding_is_a_function_of_the_picture_and_the_options(clips: Path) -> None:
-    image, _ = to_bgr(first_frame(clips / "h264-closed.mp4"))
-    for options in (ImageOptions(), ImageOptions(format="png")):
-        assert encode(image, options) == encode(image.copy(), options)
-    sizes = [len(encode(image, ImageOptions(quality=quality))) for quality in (30, 80, 100)]
-    assert sizes == sorted(set(sizes))
+@pytest.mark.parametrize("clip", TURNED)
+def test_crop_and_resize_see_the_picture_as_displayed(clips: Path, clip: str) -> None:
+    frame = first_frame(clips / clip)
+    displayed, rotation = to_bgr(frame)
+    part, angle = render(frame, ImageOptions(crop="10,20,50,61"))
+    assert np.array_equal(part, displayed[20:81, 10:60])
+    assert angle == rotation
+    small, _ = render(frame, ImageOptions(resize="30x50"))
+    assert small.shape == (50, 30, 3)
+    stored, nought = render(frame, ImageOptions(resize="50x30" if rotation % 180 else "30x50", rotate="none"))
+    assert nought == 0
+    assert np.array_equal(
+        small, np.fliplr(stored) if clip == "mirrored.mp4" else np.rot90(stored, -rotation // 90)
+    )
+    both, _ = render(frame, ImageOptions(crop="10,20,50,60", resize="25x30"))
+    means = displayed[20:80, 10:60].reshape(30, 2, 25, 2, 3).mean(axis=(1, 3))
+    assert np.abs(both - means).mean() < 5
 
 
-def test_a_picture_that_no_file_can_hold_is_an_error_of_the_video() -> None:
-    with pytest.raises(MediaError, match="65536 x 1"):
-        encode(np.zeros((1, 65536, 3), np.uint8), ImageOptions())
+def test_a_picture_can_be_left_as_it_is_stored(clips: Path) -> None:
+    frame = first_frame(clips / "rotated-90.mp4")
+    image, rotation = render(frame, ImageOptions(rotate="none"))
+    assert rotation == 0
+    assert np.array_equal(image, frame.to_ndarray(format="bgr24"))
+
+
+def test_padding_is_around_the_centre_in_its_colour(clips: Path) -> None:
+    frame = first_frame(clips / "h264-odd.mp4")  # 161 x 121
+    image, _ = render(frame, ImageOptions(pad="170x124:#0180ff"))
+    assert image.shape == (124, 170, 3)
+    assert np.array_equal(image[1:122, 4:165], to_bgr(frame)[0])  # the odd pixel is on the right and below
+    image[1:122, 4:165] = (0xFF, 0x80, 0x01)
+    assert (image == (0xFF, 0x80, 0x01)).all()
+
+
+def test_every_picture_gets_the_size_that_is_asked_for(clips: Path) -> None:
+    options = ImageOptions(resize="fit:99x99", pad="99x99", gray=True)
+    for clip in ("h264-closed.mp4", "rotated-90.mp4", "h264-odd.mp4", "h264-10bit.mp4"):
+        image, _ = render(first_frame(clips / clip), options)
+        assert image.shape == (99, 99)
+        assert image.dtype == np.uint8
+        assert image[50].any() or image[:, 50].any()
+
+
+def test_padding_of_16_bits_has_the_same_colour(clips: Path) -> None:
+    options = ImageOptions(format="png", depth=16, pad="200x200:#ff8001")
+    image, _ = render(first_frame(clips / "h264-10bit.mp4"), options)
+    assert image.dtype == np.uint16
+    assert image[0, 0].tolist() == [0x0101, 0x8080, 0xFFFF]
+    gray, _ = render(
+        first_frame(clips / "h264-10bit.mp4"), replace(options, gray=True, pad="200x200:#808080")
+    )
+    assert gray[0, 0] == 0x8080
+
+
+def test_gray_and_deep_pictures_are_turned_too(clips: Path) -> None:
+    for options in (ImageOptions(gray=True), ImageOptions(format="png", depth=16)):
+        frame = first_frame(clips / "rotated-90.mp4")
+        stored, _ = render(frame, replace(options, rotate="none"))
+        assert np.array_equal(render(frame, options)[0], np.rot90(stored))
+
+
+def test_a_part_outside_is_an_error_of_the_video(clips: Path) -> None:
+    frame = first_frame(clips / "rotated-90.mp4")  # 120 x 160 when turned
+    render(frame, ImageOptions(crop="0,100,120,60"))
+    with pytest.raises(
+        MediaError, match="its pictures of 120 x 160 do not hold the --crop of 121 x 60 at 0,0"
+    ):
+        render(frame, ImageOptions(crop="0,0,121,60"))
+
+
+def test_a_picture_that_swscale_cannot_convert_is_an_error_of_the_video() -> None:
+    frame = av.VideoFrame(16, 16, "yuv420p")
+    frame.colorspace = 8  # YCgCo
+    with pytest.raises(MediaError, match="cannot convert its pixel format yuv420p"):
+        render(frame, ImageOptions())
 
 
 def test_writing_gives_the_digest_of_what_lies_there(tmp_path: Path) -> None:
