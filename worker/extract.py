@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-from av.video.frame import VideoFrame
-
-from common.media import FrameRow, UnitResult
+from common.media import UnitResult
 from common.sampling import Pick, Sampling, Selector
 from common.spec import ImageOptions
 from worker import images
@@ -23,6 +20,7 @@ from worker.keyframes import keyframes
 from worker.media import OpenVideo
 from worker.plan import Planner
 from worker.reference import classifier_for
+from worker.writer import Taken, Writer, copied
 
 # A file is said to be cut short when it lacks more than this of what its container claims: the audio
 # of a whole file may well last a little longer than the pictures.
@@ -67,42 +65,11 @@ def extract(
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
-    """A frame on disk. Its row's status is open: damage may show later than the frames that it hits."""
-
-    gop: Gop
-    place: int
-    row: FrameRow
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A displayed frame that may be written, or its picture already (and the angle).
-
-    Neither ``frame`` nor ``picture``: it was not decoded, or too early to be wanted.
-    """
-
-    gop: Gop
-    place: int
-    frame: VideoFrame | None = None
-    keyframe: bool = False
-    pix_fmt: str = ""
-    interlaced: bool = False
-    duration_ticks: int = 0
-    picture: tuple[images.Picture, int] | None = None
-
-    def displayed(self, image: ImageOptions) -> tuple[images.Picture, int] | None:
-        if self.picture is not None or self.frame is None:
-            return self.picture
-        return images.render(self.frame, image)
-
-
-@dataclass(frozen=True, slots=True)
 class _Mark:
     """The state just before the first frame from a keyframe on was taken."""
 
     key_pts: int | None
-    held: Pick[_Taken] | None
+    held: Pick[Taken] | None
     written: int
 
 
@@ -130,17 +97,16 @@ class _Extraction:
         self._sampling = sampling
         self._start = start
         self._image = image
-        self._folder = folder
         self._time_base = video.time_base
         self._range_ticks = sampling.last_tick(start, self._time_base)
         self._before_range = (
             first_pts + sampling.last_tick(start - 1, self._time_base) if start else first_pts - 1
         )
-        self._selector: Selector[_Taken] = Selector(
+        self._selector: Selector[Taken] = Selector(
             sampling, self._time_base, first_pts=first_pts, start=start, stop=stop, rank=rank
         )
         self._planner = self._make_planner()
-        self._written: list[_Written] = []
+        self._writer = Writer(sampling, image, folder, time_base=self._time_base, first_pts=first_pts)
         self._mark: _Mark | None = None
         self._initial = _Mark(None, self._selector.held, 0)
         self._session_mark = self._initial
@@ -172,10 +138,9 @@ class _Extraction:
         if self._sampling.keyframes_only:
             self._take_keyframes(checkpoint)
             return
-        tick = self._first_pts + self._range_ticks if self._range_ticks > 0 else None
-        session = open_session(self._video, tick, planner=self._planner)
+        session = open_session(self._video, self._start_tick(), planner=self._planner)
         while True:
-            self._session_mark = _Mark(session.start_pts, self._selector.held, len(self._written))
+            self._session_mark = _Mark(session.start_pts, self._selector.held, self._writer.count)
             redo = self._take(session, checkpoint)
             self._errors |= session.errors
             self._decoded += session.decoded
@@ -187,9 +152,13 @@ class _Extraction:
             else:
                 session = self._session_behind(session)
 
+    def _start_tick(self) -> int | None:
+        """pts up to which the first frame of the range may lie; None: it may be the file's first."""
+        return self._first_pts + self._range_ticks if self._range_ticks > 0 else None
+
     def result(self, duration_s: float) -> UnitResult:
         return UnitResult(
-            rows=[_final_row(written) for written in self._written],
+            rows=self._writer.rows(),
             decoded=self._decoded,
             roll_in=self._roll_in,
             errors=len(self._errors),
@@ -201,12 +170,17 @@ class _Extraction:
     def _session_behind(self, session: Session) -> Session:
         assert self._planner is not None
         following = continue_session(self._video, session, self._planner)
-        if following is not None:
-            return following
-        if not self._video.can_seek:
+        if following is None and not self._video.can_seek:
             self._start_over()
             return open_session(self._video, None)
-        return open_session(self._video, session.resume_at, planner=self._planner)
+        if following is None:
+            following = open_session(self._video, session.resume_at, planner=self._planner)
+        if not _is_behind(following.start_pts, session.start_pts):
+            # False keyframes, or timestamps that jump: from now on no GOP is left before its end.
+            self._video.has_false_keys = self._planner.goes_on = True
+            self._take_back(self._initial)
+            return open_session(self._video, self._start_tick(), planner=self._planner)
+        return following
 
     def _take(self, session: Session, checkpoint: Checkpoint) -> _Redo | None:
         """Take a session's frames; gives from where to decode again, None if all is well."""
@@ -241,22 +215,22 @@ class _Extraction:
             and shown.pts >= key_pts
             and (self._mark is None or self._mark.key_pts is None or key_pts > self._mark.key_pts)
         ):
-            self._mark = _Mark(key_pts, self._selector.held, len(self._written))
+            self._mark = _Mark(key_pts, self._selector.held, self._writer.count)
         if shown.pts <= self._before_range and shown.frame is not None:
             self._roll_in += 1
-        self._keep(self._selector.feed(self._taken(shown), shown.pts))
+        self._writer.keep(self._selector.feed(self._taken(shown), shown.pts))
 
-    def _taken(self, shown: Shown) -> _Taken:
+    def _taken(self, shown: Shown) -> Taken:
         frame, gop = shown.frame, shown.gop
         if frame is None:
-            return _Taken(gop, shown.place)
+            return Taken(gop, shown.place)
         # A frame held is a buffer that the decoder cannot recycle, and damaged pictures may show what
         # recycled buffers hold: where that counts, nothing is held.
         at_once = self._floor is not None and (
             gop.key_pts == self._floor or gop.needs_own_session or gop.is_leading(shown.pts)
         )
         wanted = shown.pts > self._before_range
-        return _Taken(
+        return Taken(
             gop=gop,
             place=shown.place,
             frame=None if at_once else frame,
@@ -264,7 +238,7 @@ class _Extraction:
             pix_fmt=frame.format.name,
             interlaced=frame.interlaced_frame,
             duration_ticks=frame.duration or 0,
-            picture=_copied(images.render(frame, self._image)) if at_once and wanted else None,
+            picture=copied(images.render(frame, self._image)) if at_once and wanted else None,
         )
 
     def _take_end(self, end_pts: int | None) -> None:
@@ -272,18 +246,17 @@ class _Extraction:
         if held is not None:
             duration_ticks = held.item.duration_ticks
             self._end_pts = max(held.pts + duration_ticks, end_pts or held.pts)
-            self._keep(self._selector.end(duration_ticks))
+            self._writer.keep(self._selector.end(duration_ticks))
 
     def _take_keyframes(self, checkpoint: Checkpoint) -> None:
         selector = self._selector
-        begin_pts = self._first_pts + self._range_ticks if self._range_ticks > 0 else None
-        for place, key in enumerate(keyframes(self._video, begin_pts)):
+        for place, key in enumerate(keyframes(self._video, self._start_tick())):
             if key.refused:
                 self._errors.add((key.pts, 0))
             if key.frame is not None:
                 self._decoded += 1
                 gop = Gop(key.pts, damaged_at=0 if key.damaged else None)
-                self._keep(selector.feed(self._taken(Shown(key.frame, key.pts, gop, 0)), key.pts))
+                self._writer.keep(selector.feed(self._taken(Shown(key.frame, key.pts, gop, 0)), key.pts))
             position = self._sampling.position_of(key.pts - self._first_pts, self._time_base)
             if selector.stop is not None and position >= selector.stop:
                 return
@@ -293,7 +266,7 @@ class _Extraction:
 
     def _ask(self, checkpoint: Checkpoint) -> None:
         selector = self._selector
-        stop = checkpoint(selector.done_to, len(self._written))
+        stop = checkpoint(selector.done_to, self._writer.count)
         if stop is not None and (selector.stop is None or stop < selector.stop):
             selector.stop = max(stop, selector.done_to)
 
@@ -336,6 +309,8 @@ class _Extraction:
             planner.whole_to = max(
                 (gop.key_pts for gop in session.gops if gop.key_pts is not None), default=None
             )
+            if planner.whole_to is None:
+                self._planner = None
         self._take_back(self._session_mark)
         return _Redo(self._session_mark.key_pts)
 
@@ -347,43 +322,8 @@ class _Extraction:
         return _Redo(None)
 
     def _take_back(self, mark: _Mark) -> None:
-        for written in self._written[mark.written :]:
-            (self._folder / written.row.file).unlink()
-        del self._written[mark.written :]
+        self._writer.take_back(mark.written)
         self._selector.back_to(mark.held)
-
-    def _keep(self, pick: Pick[_Taken] | None) -> None:
-        if pick is None:
-            return
-        sampling, time_base = self._sampling, self._time_base
-        taken = pick.item
-        displayed = taken.displayed(self._image)
-        if displayed is None:
-            return  # it has no picture: a packet that gave no frame
-        picture, rotation = displayed
-        data = images.encode(picture, self._image)
-        sample = len(self._written) if sampling.numbered_by_order else pick.position
-        name = f"{sample:08d}.{self._image.suffix}"
-        sha256 = images.write(self._folder / name, data)
-        target = self._first_pts * time_base + sampling.offset_of(pick.position, time_base)
-        row = FrameRow(
-            sample=sample,
-            target_s=float(target),
-            pts=pick.pts,
-            time_base=str(time_base),
-            time_s=float(pick.pts * time_base),
-            keyframe=taken.keyframe,
-            pix_fmt=taken.pix_fmt,
-            width=picture.shape[1],
-            height=picture.shape[0],
-            rotation=rotation,
-            interlaced=taken.interlaced,
-            file=name,
-            bytes=len(data),
-            sha256=sha256,
-            status="ok",
-        )
-        self._written.append(_Written(taken.gop, taken.place, row))
 
     def _notes(self, duration_s: float) -> list[str]:
         if self._end_pts is None or not duration_s:
@@ -396,17 +336,9 @@ class _Extraction:
         ]
 
 
-def _copied(rendered: tuple[images.Picture, int]) -> tuple[images.Picture, int]:
-    """The same in memory of its own: a picture may lie in the decoder's."""
-    picture, rotation = rendered
-    return picture.copy(), rotation
+def _is_behind(key_pts: int | None, other_pts: int | None) -> bool:
+    return key_pts is not None and (other_pts is None or key_pts > other_pts)
 
 
 def _is_damaged(gop: Gop) -> bool:
     return gop.needs_own_session or gop.leading_damaged_at is not None
-
-
-def _final_row(written: _Written) -> FrameRow:
-    if written.gop.is_suspect(written.row.pts, written.place):
-        return msgspec.structs.replace(written.row, status="suspect")
-    return written.row

@@ -47,6 +47,7 @@ class Planner:
     Attributes:
         failed: pts of packets that gave no frame when they were expected to.
         whole_to: up to this pts of their keyframes, GOPs are decoded whole.
+        goes_on: no GOP is left before its end, for the next keyframe may be a false one.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class Planner:
         start: int,
         goes_on: bool = False,
     ) -> None:
-        """``goes_on``: never leave a GOP before its end, for the next keyframe may be a false one."""
+
         self._sampling = sampling
         self._selector = selector
         self._classifier = classifier
         self._time_base = time_base
         self._first_pts = first_pts
         self._start = start
-        self._goes_on = goes_on
+        self.goes_on = goes_on
         self.failed: set[int] = set()
         self.whole_to: int | None = None
 
@@ -88,7 +89,7 @@ class Planner:
         key = chunk[0]
         if self.whole_to is not None:
             if key is None or key.pts is None or not is_key(key) or key.pts <= self.whole_to:
-                return everything
+                return self._whole(chunk, ahead)
             self.whole_to = None
         places: dict[int, int] = {}
         for place, item in enumerate(chunk):
@@ -108,10 +109,25 @@ class Planner:
         if following_key is None:
             return Plan(len(chunk), shortened, None)  # a piece: the GOP goes on
         leading = _leading(ahead)
-        if self._goes_on or not needed.isdisjoint(leading):
+        if self.goes_on or not needed.isdisjoint(leading):
             return Plan(len(chunk), shortened, None)
         resume_at = self._resume_at(known, needed.intersection(places), following_key)
         return Plan(last_place + 1, shortened, resume_at)
+
+    def _whole(self, chunk: Sequence[Item], ahead: Sequence[Item]) -> Plan:
+        """Everything; and if the GOP behind is to be thinned again, that is a session of its own."""
+        key = ahead[0] if ahead else None
+        if (
+            key is not None
+            and is_key(key)
+            and key.pts is not None
+            and self.whole_to is not None
+            and key.pts > self.whole_to
+            and not self.goes_on
+            and not _leading(ahead)
+        ):
+            return Plan(len(chunk), {}, key.pts)
+        return Plan(len(chunk), {}, None)
 
     def _wanted(
         self, known: list[int], *, ended: bool, is_last: bool, durations: Sequence[Item]

@@ -365,3 +365,16 @@ def test_an_mp4_without_its_tail_gives_what_it_has(clips: Path, tmp_path: Path) 
     assert len(result.notes) == 1
     assert "cut short" in result.notes[0]
     assert same(work.cut(FIVE, [1, 4, 5, 7])) == same(result.rows)
+
+
+@pytest.mark.parametrize("rate", ["1/2", "1", "5"])
+def test_timestamps_that_jump_back_end_nothing(clips: Path, tmp_path: Path, rate: str) -> None:
+    # two films in one: behind the first one's fragments, time begins anew
+    data = clip(clips, "h264-fragmented").read_bytes()
+    path = tmp_path / "twice.mp4"
+    path.write_bytes(data + data)
+    sampling = Sampling(Fraction(rate))
+    rows = Extractor(path, tmp_path / "units").unit(sampling)[0].rows
+    assert [(row.sample, row.pts) for row in rows] == [
+        (frame.sample, frame.pts) for frame in reference(path, sampling.rate)
+    ]

@@ -1,0 +1,127 @@
+"""Frames that were picked, as image files and rows; until the end they can be taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+from av.video.frame import VideoFrame
+
+from common.media import FrameRow
+from common.sampling import Pick, Sampling
+from common.spec import ImageOptions
+from worker import images
+from worker.gop import Gop
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A frame on disk. Its row's status is open: damage may show later than the frames that it hits."""
+
+    gop: Gop
+    place: int
+    row: FrameRow
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A displayed frame that may be written, or its picture already (and the angle).
+
+    Neither ``frame`` nor ``picture``: it was not decoded, or too early to be wanted.
+    """
+
+    gop: Gop
+    place: int
+    frame: VideoFrame | None = None
+    keyframe: bool = False
+    pix_fmt: str = ""
+    interlaced: bool = False
+    duration_ticks: int = 0
+    picture: tuple[images.Picture, int] | None = None
+
+    def displayed(self, image: ImageOptions) -> tuple[images.Picture, int] | None:
+        if self.picture is not None or self.frame is None:
+            return self.picture
+        return images.render(self.frame, image)
+
+
+class Writer:
+    """Writes picked frames into ``folder``, and remembers them."""
+
+    def __init__(
+        self, sampling: Sampling, image: ImageOptions, folder: Path, *, time_base: Fraction, first_pts: int
+    ) -> None:
+        self._sampling = sampling
+        self._image = image
+        self._folder = folder
+        self._time_base = time_base
+        self._first_pts = first_pts
+        self._written: list[_Written] = []
+
+    @property
+    def count(self) -> int:
+        """Frames on disk."""
+        return len(self._written)
+
+    def rows(self) -> list[FrameRow]:
+        """A row for each frame on disk, in order."""
+        return [_final_row(written) for written in self._written]
+
+    def take_back(self, count: int) -> None:
+        """Remove all but the first ``count`` frames."""
+        for written in self._written[count:]:
+            (self._folder / written.row.file).unlink()
+        del self._written[count:]
+
+    def keep(self, pick: Pick[Taken] | None) -> None:
+        """Write a picked frame.
+
+        Raises:
+            MediaError: it cannot become such an image.
+            OSError: the folder cannot be written to.
+        """
+        if pick is None:
+            return
+        sampling, time_base = self._sampling, self._time_base
+        taken = pick.item
+        displayed = taken.displayed(self._image)
+        if displayed is None:
+            return  # it has no picture: a packet that gave no frame
+        picture, rotation = displayed
+        data = images.encode(picture, self._image)
+        sample = len(self._written) if sampling.numbered_by_order else pick.position
+        name = f"{sample:08d}.{self._image.suffix}"
+        sha256 = images.write(self._folder / name, data)
+        target = self._first_pts * time_base + sampling.offset_of(pick.position, time_base)
+        row = FrameRow(
+            sample=sample,
+            target_s=float(target),
+            pts=pick.pts,
+            time_base=str(time_base),
+            time_s=float(pick.pts * time_base),
+            keyframe=taken.keyframe,
+            pix_fmt=taken.pix_fmt,
+            width=picture.shape[1],
+            height=picture.shape[0],
+            rotation=rotation,
+            interlaced=taken.interlaced,
+            file=name,
+            bytes=len(data),
+            sha256=sha256,
+            status="ok",
+        )
+        self._written.append(_Written(taken.gop, taken.place, row))
+
+
+def copied(rendered: tuple[images.Picture, int]) -> tuple[images.Picture, int]:
+    """The same in memory of its own: a picture may lie in the decoder's."""
+    picture, rotation = rendered
+    return picture.copy(), rotation
+
+
+def _final_row(written: _Written) -> FrameRow:
+    if written.gop.is_suspect(written.row.pts, written.place):
+        return msgspec.structs.replace(written.row, status="suspect")
+    return written.row
