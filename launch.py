@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
     from targets.job import JobRequest
 
-from targets.sampling_options import NAMES as SAMPLING_NAMES  # noqa: E402 - it needs click, as this does
+from targets.image_options import image_options  # noqa: E402 - it needs click, as this does
 from targets.sampling_options import sampling_options  # noqa: E402
 
 MAX_INSTANCES = 100
@@ -27,10 +28,18 @@ DEFAULT_OUTPUT = "output"
 DEMO_FOLDER = "demo"
 DEMO_MARKER = ".framefleet-demo"
 S3_SCHEME = "s3://"
+
+
+def _names(decorator: Callable[[Any], Any]) -> tuple[str, ...]:
+    """The parameters that a decorator gives a command."""
+    parameters: list[click.Parameter] = decorator(lambda: None).__click_params__
+    return tuple(parameter.name or "" for parameter in parameters)
+
+
 SECTIONS: list[tuple[str, tuple[str, ...] | None]] = [
     ("Where", ("source", "destination", "instances", "slots", "target")),
-    ("Which frames (one of --fps, --every, --keyframes, --timestamps)", SAMPLING_NAMES),
-    ("Images", ("image_format", "quality")),
+    ("Which frames (one of --fps, --every, --keyframes, --timestamps)", _names(sampling_options)),
+    ("Images", _names(image_options)),
     ("Others", None),
 ]
 TARGETS_TO_COME = {"compose": "docker compose", "sagemaker": "SageMaker Processing"}
@@ -95,20 +104,7 @@ def cli() -> None:
     show_default=True,
     help="Parts of videos for whoever is free, or whole videos dealt out beforehand, to compare with.",
 )
-@click.option(
-    "--format",
-    "image_format",
-    type=click.Choice(["jpg", "png"]),
-    default="jpg",
-    show_default=True,
-    help="Kind of image.",
-)
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 100),
-    metavar="N",
-    help="Quality of jpg; 95 if not given.",
-)
+@image_options
 @click.option(
     "--on-error",
     type=click.Choice(["report", "fail"]),
@@ -167,14 +163,12 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     """
     from common.cores import usable_cores
     from common.errors import UserError
-    from common.spec import DEFAULT_QUALITY, ImageOptions
+    from targets.image_options import make_image_options
     from targets.job import JobRequest
     from targets.local import running_job
     from targets.sampling_options import make_sampling
 
-    if options["image_format"] == "png" and options["quality"] is not None:
-        raise UserError("--quality applies to JPEG only: leave it out with --format png")
-    sampling = make_sampling(options)
+    sampling, image = make_sampling(options), make_image_options(options)
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
@@ -207,7 +201,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         slots_per_instance=options["slots"] or max(1, usable_cores() // instances),
         sampling=sampling,
         mode=options["mode"],
-        image=ImageOptions(format=options["image_format"], quality=options["quality"] or DEFAULT_QUALITY),
+        image=image,
         on_error=options["on_error"],
     )
     return request, is_demo

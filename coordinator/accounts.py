@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from common.report import HostStatus, HostSummary, Outcome, Status, Summary
+from common.spec import ImageOptions, SamplingOptions
 from coordinator.core import Core
 from coordinator.state import HELD, Host, UnitState
 
@@ -119,19 +120,20 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         ],
         notes=core.notes + _notes(core),
         options={
-            **_sampling_options(core),
+            **_given(core.spec.sampling, SamplingOptions()),
             "format": core.spec.image.format,
-            "quality": core.spec.image.quality if core.spec.image.format == "jpg" else None,
+            **_given(core.spec.image, ImageOptions()),
             "on_error": core.spec.on_error,
             "slots_per_host": core.spec.slots_per_host,
         },
     )
 
 
-def _sampling_options(core: Core) -> dict[str, str | int | float | None]:
-    """The options on sampling that were given; a flag as "yes"."""
-    given = msgspec.structs.asdict(core.spec.sampling).items()
-    return {name: "yes" if value is True else value for name, value in given if value not in (None, False)}
+def _given(options: msgspec.Struct, defaults: msgspec.Struct) -> dict[str, str | int | float | None]:
+    """The options that differ from the defaults; a flag as "yes"."""
+    usual = msgspec.structs.asdict(defaults)
+    given = {name: value for name, value in msgspec.structs.asdict(options).items() if value != usual[name]}
+    return {name: "yes" if value is True else value for name, value in given.items()}
 
 
 def _notes(core: Core) -> list[str]:

@@ -12,7 +12,6 @@ import click
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
     from common.spec import SamplingOptions
 
-MAX_COUNT = 10**9  # as in common/spec.py
 DEFAULT_FPS = "5"
 TIME = "S"
 
@@ -36,7 +35,7 @@ _OPTIONS = [
     ),
     click.option(
         "--every",
-        type=click.IntRange(1, MAX_COUNT),
+        type=click.IntRange(1),
         metavar="N",
         help="Instead of --fps: every N-th frame, the first one included.",
     ),
@@ -61,7 +60,7 @@ _OPTIONS = [
     ),
     click.option(
         "--max-frames-per-video",
-        type=click.IntRange(1, MAX_COUNT),
+        type=click.IntRange(1),
         metavar="M",
         help="The first M frames of each video, and no more.",
     ),
@@ -83,10 +82,15 @@ def make_sampling(options: Mapping[str, Any]) -> SamplingRequest:
     Raises:
         UserError: two modes were given, or a value, a file or a line of one will not do.
     """
+    from common.errors import UserError
     from common.selection import RANGES_FILE, TIMESTAMPS_FILE, base_sampling
-    from common.spec import SamplingOptions
+    from common.spec import MAX_COUNT, SamplingOptions
     from targets.sampling_files import read_ranges, read_timestamps
 
+    for name in ("every", "max_frames_per_video"):
+        if (options[name] or 0) > MAX_COUNT:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} {options[name]} is above the limit of {MAX_COUNT}: leave it out")
     other_modes = options["every"] is not None or options["keyframes"] or options["timestamps"] is not None
     made = SamplingOptions(
         fps=DEFAULT_FPS if options["fps"] is None and not other_modes else options["fps"],

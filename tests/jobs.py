@@ -39,6 +39,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     sampling: dict[str, Any] = {}  # options as the command line names them; instead of fps
     mode: Mode = "coordinated"
     format: ImageFormat = "jpg"
+    image: dict[str, Any] = {}  # other fields of ImageOptions
     on_error: OnError = "report"
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0
@@ -201,7 +202,7 @@ def main() -> int:
         slots_per_instance=options.slots,
         sampling=make_sampling(dict.fromkeys(NAMES) | (options.sampling or {"fps": options.fps})),
         mode=options.mode,
-        image=ImageOptions(format=options.format),
+        image=ImageOptions(**{"format": options.format, **options.image}),
         on_error=options.on_error,
         scheduling=options.scheduling,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import launch
-from common.spec import DEFAULT_QUALITY
+from common.spec import ImageOptions
 from targets import local
 from targets.job import JobRequest
 
@@ -61,7 +61,7 @@ def test_run_may_be_named_and_has_defaults(
     assert call(monkeypatch, "--input", "videos", "--instances", "8", "--format", "png") == 0
     first, second, third = (request for request, _ in jobs)
     assert (first.output, first.sampling.options.fps, first.mode) == (tmp_path / "output", "5", "coordinated")
-    assert first.image.quality == DEFAULT_QUALITY
+    assert first.image == ImageOptions()
     assert [(job.instances, job.slots_per_instance) for job in (first, second, third)] == [
         (1, 7),
         (3, 2),
@@ -94,7 +94,8 @@ def test_run_may_be_named_and_has_defaults(
         ("--input videos --ranges a-file", "a-file is empty"),
         ("--input videos --format gif", "'gif'"),
         ("--input videos --quality 101", "101 is not in the range"),
-        ("--input videos --quality 90 --format png", "--quality applies to JPEG only"),
+        ("--input videos --quality 90 --format png", "--quality"),
+        ("--input videos --resize big", "--resize big is not a size"),
         ("--input videos --mode fast", "'fast'"),
         ("--input s3://bucket/videos", "cannot run on SageMaker Processing (which s3://bucket/videos"),
         ("--input videos --output s3://bucket/out", "(which s3://bucket/out would need)"),
