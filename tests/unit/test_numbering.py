@@ -199,6 +199,7 @@ def test_frames_beyond_the_limit_are_dropped_at_the_commit() -> None:
     assert said == [(b"a", m.End(failed=None))]
     done = summary(bench.core, bench.now, "completed", "")
     assert (done.frames, done.suspect_frames, done.bytes) == (50, 1, 2600 + 450)
+    assert done.options | {"fps": "native", "max_frames_per_video": 50, "format": "jpg"} == done.options
     committed = [each.entry for each in bench.others if isinstance(each, Record)]
     assert [entry["frames"] for entry in committed if entry["event"] == "committed"] == [26, 24]
 
