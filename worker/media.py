@@ -17,7 +17,7 @@ from typing import Final, Literal, Self
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 MAX_FRAME_PIXELS: Final = 2**28  # 16384 x 16384: more is a damaged header or an attack, not a film
@@ -151,6 +151,9 @@ class OpenVideo:
             raise MediaError(_why_not_media(self.path, error)) from error
         try:
             self.stream = _video_stream(self.container)
+            for other in self.container.streams:
+                if other.index != self.stream.index:
+                    other.discard = Discard.all  # demuxers that can need not even read it
         except BaseException:
             self.container.close()
             raise
