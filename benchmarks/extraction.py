@@ -3,7 +3,7 @@
     python -m benchmarks.extraction --folder /tmp/bench --torchcodec-python /tmp/other/bin/python
 
 The clips are made first (minutes), once. Each cell is a clip and a sampling: all contestants extract it
-once, which shows whether they take the same frames; then they are measured, one after the other, in rounds.
+once, which shows whether they take the same frames; those that are near then take turns in further rounds.
 Results are kept in the folder, cell by cell, so that a part can be measured again; docs/benchmarks.md and its
 picture are written from them.
 """
@@ -28,16 +28,13 @@ from benchmarks import clips, measure, report
 from benchmarks.agreement import Reference, agreement, differing, read_reference
 from benchmarks.contestants import FLOOR, OURS, Contestant, contestants
 from benchmarks.measure import Run, RunError, fresh
-from benchmarks.results import Cell, Measured, Results, TwoSlots, load, save
+from benchmarks.results import FAR, FFMPEGS, Cell, Measured, Results, TwoSlots, load, save
 from benchmarks.task import Task
 
 SAMPLINGS: Final = ("5 fps", "1 fps", "0.1 fps", "keyframes", "1 fps, 256")
 RATES: Final = {"5 fps": "5", "1 fps": "1", "0.1 fps": "1/10", "keyframes": None, "1 fps, 256": "1"}
 SHORT_SIDE: Final = 256
 START_UP_ROUNDS: Final = 3
-# who takes longer than so many times our time is measured in the first rounds only: the ratio is clear
-FAR: Final = 1.5
-ROUNDS_FOR_FAR: Final = 2
 QUICK: Final = "h264:1 fps"
 QUICK_CONTESTANTS: Final = (OURS, FLOOR, "ffmpeg", "opencv-grab", "decord")
 
@@ -86,7 +83,10 @@ def start_up(bench: Bench) -> dict[str, float]:
 def look(
     bench: Bench, sampling: str, task: Task, reference: Reference
 ) -> tuple[bool | None, dict[str, Measured]]:
-    """Whether our pixels are exact (None: not asked, as they are resized), and who takes which frames."""
+    """Who takes which frames, and what that cost: the first round.
+
+    Also whether our pixels are exact; None: not asked, as they are resized.
+    """
     exact = None
     if task.size is None:
         lossless = replace(task, lossless=True)
@@ -97,36 +97,49 @@ def look(
         if not contestant.can(task):
             continue
         try:
-            told = run(bench, contestant, task).told
+            done = run(bench, contestant, task)
         except RunError as error:
             found[name] = Measured(objection=f"fails: {error}")
             continue
-        seen = agreement(reference, sampling, task, told)
+        seen = agreement(reference, sampling, task, done.told)
         found[name] = Measured(
             images=seen.images,
             mean_bytes=seen.mean_bytes,
             min_psnr_db=seen.min_psnr_db,
             objection=seen.objection,
         )
+        note(found[name], done)
     return exact, found
 
 
+def note(measured: Measured, done: Run) -> None:
+    """Add a run to what is known of a contestant."""
+    measured.cpu_s.append(done.cpu_s)
+    measured.wall_s.append(done.wall_s)
+    if "costs" in done.told:
+        measured.costs = done.told["costs"]
+        measured.floor_s.append(measured.costs["floor_s"])
+
+
+def near(measured: Mapping[str, Measured]) -> list[str]:
+    """Who has more rounds: ours, the floor, ffmpeg's better dress, and those that are not far."""
+    known = {name: one.cpu_s[0] for name, one in measured.items() if one.cpu_s}
+    ffmpeg = min((name for name in FFMPEGS if name in known), key=lambda name: known[name], default=None)
+    return [
+        name
+        for name, cpu_s in known.items()
+        if name in (OURS, FLOOR, ffmpeg) or (name not in FFMPEGS and cpu_s <= FAR * known[OURS])
+    ]
+
+
 def measure_rounds(bench: Bench, task: Task, measured: Mapping[str, Measured], progress: Progress) -> None:
-    """Measure those that did not fail, in turn, and add to what is known of them."""
-    names = [name for name, known in measured.items() if known.images]
-    bar = progress.add_task("", total=bench.rounds * len(names))
-    for number in range(bench.rounds):
+    """The rounds behind the first one."""
+    names = near(measured)
+    bar = progress.add_task("", total=(bench.rounds - 1) * len(names))
+    for number in range(1, bench.rounds):
         for name in names:
-            known, ours = measured[name], measured[OURS]
-            progress.update(bar, description=f"round {number + 1}: {name}")
-            far = number >= ROUNDS_FOR_FAR and median(known.cpu_s) > FAR * median(ours.cpu_s)
-            if name in (OURS, FLOOR) or not far:
-                done = run(bench, bench.field[name], task)
-                known.cpu_s.append(done.cpu_s)
-                known.wall_s.append(done.wall_s)
-                if "costs" in done.told:
-                    known.costs = done.told["costs"]
-                    known.floor_s.append(known.costs["floor_s"])
+            progress.update(bar, description=f"  round {number + 1}: {name}")
+            note(measured[name], run(bench, bench.field[name], task))
             progress.advance(bar)
     progress.remove_task(bar)
 

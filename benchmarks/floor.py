@@ -2,8 +2,7 @@
 
 The packets of wanted frames and of reference frames before them are found beforehand and fed from memory.
 What is measured is the time within the decoder, and within the conversion and the encoder with our own
-settings; demuxing, planning, checking, hashing and writing are not in it. Which packets are no references
-is asked of the decoder itself (what it leaves out under ``skip_frame=NONREF``), where it can tell.
+settings; demuxing, planning, checking, hashing and writing are not in it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from time import process_time_ns
-from typing import Final, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import av
 from av.packet import Packet
@@ -30,8 +29,6 @@ from worker.media import OpenVideo
 from worker.reference import classifier_for
 
 Coded: TypeAlias = "Packet[VideoStream]"
-
-NONREF_DECODERS: Final = frozenset(["h264", "hevc"])
 
 
 @dataclass(frozen=True)
@@ -101,12 +98,6 @@ def needed(packets: Sequence[Coded], spare: Mapping[int, int], wanted: Set[int])
 def spare_bytes(video: OpenVideo, packets: Sequence[Coded]) -> dict[int, int]:
     """The argument ``spare`` of ``needed``."""
     codec = video.stream.codec_context
-    if codec.name in NONREF_DECODERS:
-        codec.skip_frame = "NONREF"
-        given = {frame.pts for packet in [*packets, None] for frame in codec.decode(packet)}
-        codec.flush_buffers()
-        codec.skip_frame = "DEFAULT"
-        return {_pts(packet): 0 for packet in packets if packet.pts not in given}
     classifier = classifier_for(codec.name, codec.extradata)
     if classifier is None:
         return {}

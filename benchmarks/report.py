@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks import clips, plot
 from benchmarks.contestants import FLOOR, OURS, contestants
-from benchmarks.results import Bound, Cell, Measured, Results, bounds
+from benchmarks.results import FAR, Bound, Cell, Measured, Results, bounds
 
 PICTURE: Final = "benchmarks-extraction.svg"
 MARKS: Final = {True: "met", False: "**missed**"}
@@ -29,8 +29,9 @@ Written by
 ```
 
 on {machine}, {dates}. The numbers in the tables are **our time divided by theirs** (below 1: we are
-faster), ratios of medians of {rounds} rounds in which all take turns, without the programs' start-up (what
-each takes for a video of one small frame); with start-up in parentheses. JPEG quality is 95, and `-q:v 2` for
+faster), ratios of medians of {rounds} rounds in which all take turns (those that take over {far} times
+our time have one), without the programs' start-up (what each takes for a video of one small frame); with
+start-up in parentheses. JPEG quality is 95, and `-q:v 2` for
 ffmpeg. Before anything is timed, what each takes is compared with the definition of sampling: who takes other
 frames is marked †. Our frames are compared with those of plain decoding, pixel by pixel: {exact}.
 
@@ -117,6 +118,7 @@ def page(results: Results) -> str:
             machine=results.machine,
             dates=" to ".join(dict.fromkeys([dates[0], dates[-1]])),
             rounds=" to ".join(str(number) for number in dict.fromkeys([rounds[0], rounds[-1]])),
+            far=FAR,
             exact=f"**not equal in {'; '.join(wrong)}**" if wrong else "they are equal, all of them",
             clips="; ".join(
                 f"{clip.title}, `{' '.join(clip.encoder)}`, {clip.frames / clips.FPS:.0f} s"

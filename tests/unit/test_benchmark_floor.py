@@ -54,6 +54,19 @@ def test_runs_decode_to_the_wanted_frames_exactly(clips: Path, name: str, every:
         assert fed == FRAMES
 
 
+@pytest.mark.parametrize("name", ["h264-closed", "h264-open-mp4", "hevc-open-mkv"])
+def test_the_decoder_itself_leaves_out_the_same(clips: Path, name: str) -> None:
+    with OpenVideo(clips / f"{name}{CLIPS[name][0]}") as video:
+        packets = [packet for packet in video.container.demux(video.stream) if packet.size]
+        spare = spare_bytes(video, packets)
+        codec = video.stream.codec_context
+        codec.skip_frame = "NONREF"
+        given = {frame.pts for packet in [*packets, None] for frame in codec.decode(packet)}
+        assert {packet.pts for packet in packets if not spare[packet.pts or 0]} == {
+            packet.pts for packet in packets
+        } - given
+
+
 def test_keyframes_need_themselves_alone(clips: Path, tmp_path: Path) -> None:
     path = clips / f"h264-closed{CLIPS['h264-closed'][0]}"
     costs = measure(Task(video=str(path), folder=str(tmp_path), rate=None))
