@@ -65,6 +65,13 @@ def test_times_are_sorted_exactly_and_none_is_there_twice(times: list[Fraction])
         assert times_in(Path(folder), lines) == tuple(sorted({*times, *near}))
 
 
+def test_fractions_without_a_common_denominator_are_sorted_too(tmp_path: Path) -> None:
+    odd = range(10_001, 10_801, 2)  # of their common multiple, over a thousand bits are needed
+    assert times_in(tmp_path, "\n".join(f"1/{number}" for number in odd)) == tuple(
+        Fraction(1, number) for number in reversed(odd)
+    )
+
+
 @pytest.mark.parametrize(
     ("read", "content", "words"),
     [
