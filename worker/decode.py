@@ -26,6 +26,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from worker.gop import Gop, Shown
+from worker.limits import check_memory
 from worker.media import OpenVideo
 from worker.packets import REORDER_PACKETS, Item, Reader, is_key
 from worker.plan import Plan, Planner
@@ -104,6 +105,10 @@ class Session:
         self._frames.close()
         for _ in self._feed(None):
             pass
+
+    def close(self) -> None:
+        """Let go of what is under way; nothing more comes."""
+        self._frames.close()
 
     def missing(self) -> set[int]:
         """pts of packets whose frames have not come; once the session is over they never will."""
@@ -185,7 +190,8 @@ class Session:
         logged = errors_logged()
         try:
             frames = self._codec.decode(packet)
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            check_memory(error)
             if packet is not None:  # else: flushed before, by an empty packet
                 self._note_refusal(gop, place, packet.pts)
             return
@@ -271,7 +277,10 @@ def continue_session(video: OpenVideo, session: Session, planner: Planner) -> Se
         return None
     video.stream.codec_context.flush_buffers()
     following = Session(video, reader, floor=key_pts, planner=planner)
-    return following if following.begins_with(key_pts) else None
+    if following.begins_with(key_pts):
+        return following
+    following.close()
+    return None
 
 
 def open_session(
@@ -294,6 +303,7 @@ def open_session(
         session = Session(video, reader, floor=key_pts, planner=planner)
         if session.begins_with(key_pts):
             return session
+        session.close()
         if planner is not None:
             video.has_false_keys = True
             planner.whole_to = key_pts if planner.whole_to is None else max(planner.whole_to, key_pts)

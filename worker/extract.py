@@ -141,7 +141,10 @@ class _Extraction:
         session = open_session(self._video, self._start_tick(), planner=self._planner)
         while True:
             self._session_mark = _Mark(session.start_pts, self._selector.held, self._writer.count)
-            redo = self._take(session, checkpoint)
+            try:
+                redo = self._take(session, checkpoint)
+            finally:
+                session.close()
             self._errors |= session.errors
             self._decoded += session.decoded
             if redo is not None:

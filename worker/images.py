@@ -14,6 +14,7 @@ from typing import cast
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ from worker.conversion import convert
 from worker.encoding import Picture as Picture
 from worker.encoding import encode as encode
 from worker.geometry import Box, Matrix, Orientation, orientation_of, plan, rotation_of
+from worker.limits import check_memory
 from worker.media import MediaError, check_dimensions
 
 Image = NDArray[np.uint8]
@@ -59,6 +61,7 @@ def render(frame: VideoFrame, options: ImageOptions) -> tuple[Picture, int]:
             depth=options.depth,
         )
     except (av.FFmpegError, ValueError) as error:
+        check_memory(error)
         raise MediaError(f"cannot convert its pixel format {frame.format.name}: {error}") from error
     picture = turned(picture, orientation)
     if options.pad is not None and todo.canvas is not None:
@@ -75,8 +78,9 @@ def to_bgr(frame: VideoFrame) -> tuple[Image, int]:
 def display_matrix(frame: VideoFrame) -> Matrix | None:
     """(a, b, c, d) of x' = a x + c y, y' = b x + d y; None if the frame is shown as it is stored."""
     try:
-        # the stubs take the container of all side data for one item of it
-        data = cast("Mapping[str, bytes]", frame.side_data).get("DISPLAYMATRIX")
+        # not frame.side_data, which makes a cycle: the decoder's buffer would stay until Python collects it
+        side_data = SideDataContainer(frame)  # type: ignore[call-arg]
+        data = cast("Mapping[str, bytes]", side_data).get("DISPLAYMATRIX")
     except ValueError:
         # the frame has side data of a kind that PyAV has no name for (stereo HEVC has): mirroring is
         # then out of reach, but the angle is not
@@ -94,7 +98,8 @@ def turned(picture: Picture, orientation: Orientation) -> Picture:
         picture = cast("Picture", cv2.transpose(picture))
     if orientation.flip_x or orientation.flip_y:
         code = -1 if orientation.flip_x and orientation.flip_y else int(orientation.flip_x)
-        picture = cast("Picture", cv2.flip(picture, code))
+        target = picture if orientation.transposed else None  # what transposing made is ours to overwrite
+        picture = cast("Picture", cv2.flip(picture, code, target))
     return picture
 
 

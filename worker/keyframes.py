@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from worker.decode import NOISY_DECODERS, errors_logged, read_from
+from worker.limits import check_memory
 from worker.media import OpenVideo
 from worker.packets import Reader
 
@@ -104,7 +105,7 @@ def _by_index(video: OpenVideo, reader: Reader) -> Iterator[KeyPacket]:
 
 
 def _decoded(video: OpenVideo, packet: KeyPacket) -> Iterator[Keyframe]:
-    if packet.pts is None or packet.is_discard:
+    if packet.is_discard:
         return
     codec = video.stream.codec_context
     logged = errors_logged()
@@ -113,9 +114,14 @@ def _decoded(video: OpenVideo, packet: KeyPacket) -> Iterator[Keyframe]:
     for item in (packet, None):
         try:
             frames += [frame for frame in codec.decode(item) if isinstance(frame, VideoFrame)]
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            check_memory(error)
             refused |= item is not None
     codec.flush_buffers()
-    frame = next((frame for frame in frames if frame.pts == packet.pts), None)
+    # AVI has no presentation times: the decoder derives them
+    frame = next((frame for frame in frames if packet.pts in (None, frame.pts)), None)
+    pts = frame.pts if frame is not None else packet.pts
+    if pts is None:
+        return
     logs_errors = codec.name not in NOISY_DECODERS and errors_logged() != logged
-    yield Keyframe(packet.pts, frame, refused, frame is not None and (frame.is_corrupt or logs_errors))
+    yield Keyframe(pts, frame, refused, frame is not None and (frame.is_corrupt or logs_errors))

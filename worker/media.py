@@ -20,6 +20,8 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from worker.limits import check_memory
+
 MAX_FRAME_PIXELS: Final = 2**28  # 16384 x 16384: more is a damaged header or an attack, not a film
 ENCRYPTION_SCAN_BYTES: Final = 2**20
 
@@ -146,8 +148,10 @@ class OpenVideo:
         try:
             self.container = open_container(str(self.path))
         except OSError as error:
+            check_memory(error)
             raise MediaError(_why_not_open(self.path, error)) from error
         except (av.FFmpegError, ValueError) as error:
+            check_memory(error)
             raise MediaError(_why_not_media(self.path, error)) from error
         try:
             self.stream = _video_stream(self.container)

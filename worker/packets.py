@@ -11,7 +11,7 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from worker.limits import beat
+from worker.limits import beat, check_memory
 from worker.media import OpenVideo
 
 CHUNK_PACKETS: Final = 1024  # a longer GOP is handled in pieces
@@ -115,7 +115,8 @@ class Reader:
                     beat()
                     yield packet
                 return
-            except av.FFmpegError:
+            except av.FFmpegError as error:
+                check_memory(error)
                 failed += 1
                 yield None
 

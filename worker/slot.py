@@ -22,7 +22,7 @@ from common.messages import Assign, Extract, Failed, FailedKind, Lease, Probe, P
 from common.selection import Selection
 from common.spec import JobSpec
 from worker.extract import extract
-from worker.limits import EXIT_OUT_OF_MEMORY, Limits, enter
+from worker.limits import EXIT_OUT_OF_MEMORY, Limits, beat, enter, give_back_memory
 from worker.media import MediaError, OpenVideo
 from worker.pipe import Cancel, FromSlot, Running, SlotUp, Staged, ToSlot, staging_folder
 from worker.probe import probe
@@ -92,6 +92,8 @@ class Slot:
                 found.append((index, probe(self._root + b"/" + path)))
             except MediaError as error:
                 refused.append((index, clip_text(str(error))))
+            beat()
+        give_back_memory()
         seconds = time.monotonic() - self._running_since
         self._send(Probed(lease=lease, found=found, refused=refused, seconds=seconds))
 
@@ -144,6 +146,7 @@ class Slot:
         if self._open is not None:
             self._open[1].close()
             self._open = None
+            give_back_memory()
 
     def _send(self, message: FromSlot) -> None:
         self._connection.send_bytes(_encoder.encode(message))

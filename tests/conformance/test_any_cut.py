@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
@@ -39,7 +40,7 @@ def samplings(duration_s: float) -> st.SearchStrategy[Sampling]:
         st.just((Fraction(0), None)),
         st.tuples(moments, moments).map(lambda pair: (min(pair), max(pair) + Fraction(1, 7))),
     )
-    modes = st.one_of(
+    modes: st.SearchStrategy[dict[str, Any]] = st.one_of(
         st.fractions(Fraction(1, 10), Fraction(70), max_denominator=1001).map(lambda f: {"rate": f}),
         st.just({}),
         st.integers(2, 40).map(lambda n: {"every": n}),
