@@ -13,7 +13,8 @@ test: $(VENV)/.test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 tests/unit tests/conformance
+	$(BIN)/python -m pytest tests/integration tests/chaos
 
 clean:
 	rm -rf $(VENV) demo output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
