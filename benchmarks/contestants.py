@@ -25,14 +25,15 @@ SEEKING_BELOW_FPS: Final = 0.5
 def ffmpeg_command(task: Task, *, program: Path, threads: bool) -> list[str]:
     """One call of ffmpeg that decodes everything and keeps what is wanted."""
     one = [] if threads else ["-threads", "1"]
-    filters = [] if task.rate is None else [f"fps={task.rate}:round=up"]
+    # some decoders (VP9's) do not heed -skip_frame, so that the filter must do what is left
+    filters = ["select=key"] if task.rate is None else [f"fps={task.rate}:round=up"]
     if task.size is not None:
         filters.append(f"scale={task.size[0]}:{task.size[1]}")
     return [
         *(str(program), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", *one),
         *(["-skip_frame", "nokey"] if task.rate is None else []),
         *("-i", task.video, "-map", "0:v:0"),
-        *(["-vf", ",".join(filters)] if filters else []),
+        *("-vf", ",".join(filters)),
         *(["-fps_mode", "passthrough"] if task.rate is None else []),
         *("-q:v", FFMPEG_QUALITY, *one, "-start_number", "0", str(Path(task.folder) / "%08d.jpg")),
     ]

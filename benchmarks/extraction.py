@@ -116,8 +116,8 @@ def note(measured: Measured, done: Run) -> None:
     """Add a run to what is known of a contestant."""
     measured.cpu_s.append(done.cpu_s)
     measured.wall_s.append(done.wall_s)
-    if "costs" in done.told:
-        measured.costs = done.told["costs"]
+    measured.costs = done.told.get("costs", {})
+    if "floor_s" in measured.costs:
         measured.floor_s.append(measured.costs["floor_s"])
 
 

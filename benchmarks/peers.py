@@ -90,6 +90,8 @@ def pyav(task: Task) -> list[float]:
             stream.codec_context.skip_frame = "NONKEY"
         first_s: float | None = None
         for frame in container.decode(stream):
+            if fps is None and not frame.key_frame:
+                continue  # some decoders (VP9's) do not heed skip_frame
             if first_s is None:
                 first_s = frame.time
             if fps is None or frame.time + HALF_FRAME_S > first_s + len(taken) / fps:

@@ -69,7 +69,7 @@ def draw(results: Results, path: Path) -> None:
 
 
 def _bars(axes: Any, cell: Cell) -> None:
-    names = [OURS, *cell.others]
+    names = [OURS, *(name for name in cell.others if not cell.measured[name].objection)]
     times = [1 / cell.ratio(name, net=True) for name in names]
     colours = [COLOURS["ffmpeg" if name in FFMPEGS else name] for name in names]
     bars = axes.barh(range(len(names)), [min(time, CLIPPED) for time in times], color=colours)

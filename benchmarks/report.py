@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks import clips, plot
 from benchmarks.contestants import FLOOR, OURS, contestants
-from benchmarks.results import FAR, Bound, Cell, Measured, Results, bounds
+from benchmarks.results import FAR, Bound, Cell, Results, bounds
 
 PICTURE: Final = "benchmarks-extraction.svg"
 MARKS: Final = {True: "met", False: "**missed**"}
@@ -162,7 +162,7 @@ def _ratio(cell: Cell, name: str) -> str:
     measured = cell.measured.get(name)
     if measured is None:
         return ""
-    if not measured.cpu_s:
+    if not measured.images:
         return "fails †"
     text = f"{cell.ratio(name, net=True):.2f}"
     if name != FLOOR:
@@ -181,29 +181,32 @@ def _remarks(cells: Sequence[Cell]) -> Iterator[str]:
 def _shares(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Where our time goes, by what the floor's program measured of each step alone."""
     header = ["our CPU time, per cent", *(cell.sampling for cell in cells)]
-    table = []
-    for title, key in (
-        ("decoding", "decode_s"),
-        ("converting", "convert_s"),
-        ("encoding", "encode_s"),
-        ("writing, hashing", "write_s"),
-    ):
-        table.append([title, *(_share(cell, cell.measured.get(FLOOR), [key]) for cell in cells)])
-    steps = ["decode_s", "convert_s", "encode_s", "write_s"]
-    table.append(
-        [
-            "the rest: reading, planning, Python",
-            *(_share(cell, cell.measured.get(FLOOR), steps, rest=True) for cell in cells),
-        ]
-    )
+    steps = [_steps(cell) for cell in cells]
+    table = [
+        [title, *(f"{share[title]:.1f}" if share else "" for share in steps)]
+        for title in next((share for share in steps if share), {})
+    ]
     return header, table
 
 
-def _share(cell: Cell, floor: Measured | None, keys: Sequence[str], *, rest: bool = False) -> str:
+def _steps(cell: Cell) -> dict[str, float]:
+    """Per cent of our CPU time that each step takes; nothing if the floor was not measured."""
+    floor = cell.measured.get(FLOOR)
     if floor is None or not floor.costs:
-        return ""
-    share = sum(floor.costs[key] for key in keys) / cell.cpu_s(OURS, net=True)
-    return f"{100 * (1 - share if rest else share):.1f}"
+        return {}
+    total_s = cell.cpu_s(OURS, net=True)
+    shares = {
+        title: 100 * floor.costs[key] / total_s
+        for title, key in (
+            ("decoding", "decode_s"),
+            ("converting", "convert_s"),
+            ("encoding", "encode_s"),
+            ("hashing and writing", "write_s"),
+        )
+    }
+    shares["probing before"] = 100 * cell.measured[OURS].costs.get("probe_s", 0.0) / total_s
+    shares["the rest: reading, planning, Python"] = 100 - sum(shares.values())
+    return shares
 
 
 def _images(results: Results) -> tuple[list[str], list[list[str]]]:

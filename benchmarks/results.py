@@ -24,7 +24,8 @@ TWO_SLOTS_BOUND: Final = 1.9
 class Measured(msgspec.Struct, kw_only=True):
     """One contestant in one cell; the times are those of each round.
 
-    ``floor_s`` and ``costs`` are what the floor's program told, by its own clock.
+    ``costs`` are the CPU seconds of its steps that it told in the last round (ours and the floor do), and
+    ``floor_s`` the floor's sums of each round.
     """
 
     cpu_s: list[float] = []
@@ -62,7 +63,7 @@ class Cell(msgspec.Struct, kw_only=True):
     @property
     def ffmpeg(self) -> str | None:
         """The better of ffmpeg's two dresses."""
-        found = [name for name in FFMPEGS if name in self.measured and self.measured[name].cpu_s]
+        found = [name for name in FFMPEGS if name in self.measured and self.measured[name].images]
         return min(found, key=lambda name: self.cpu_s(name, net=True), default=None)
 
     @property
@@ -71,7 +72,7 @@ class Cell(msgspec.Struct, kw_only=True):
         return [
             name
             for name, measured in self.measured.items()
-            if name not in (OURS, FLOOR) and measured.cpu_s and (name not in FFMPEGS or name == self.ffmpeg)
+            if name not in (OURS, FLOOR) and measured.images and (name not in FFMPEGS or name == self.ffmpeg)
         ]
 
     @property
