@@ -38,10 +38,12 @@ def encode(image: Picture, options: ImageOptions) -> bytes:
 
     Raises:
         MediaError: the format cannot hold an image of this size.
+        MemoryError: there is too little; that says nothing about the video.
     """
     try:
         done, data = cv2.imencode(f".{options.suffix}", image, parameters(options))
     except cv2.error as error:
+        check_opencv_memory(error)
         done, reason = False, f": {error.err}"
     else:
         reason = ""
@@ -51,6 +53,16 @@ def encode(image: Picture, options: ImageOptions) -> bytes:
             f"its frames of {width} x {height} pixels do not fit a {options.format} file{reason}"
         )
     return data.tobytes()
+
+
+def check_opencv_memory(error: cv2.error) -> None:
+    """To be called when OpenCV has refused something: pass on a lack of memory.
+
+    Raises:
+        MemoryError: it was one.
+    """
+    if error.code == cv2.Error.StsNoMem:
+        raise MemoryError("OpenCV has no memory for a picture") from error
 
 
 @lru_cache(4)

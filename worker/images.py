@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from common.imaging import ImageOptions, parse_pad
 from worker.conversion import convert
 from worker.encoding import Picture as Picture
+from worker.encoding import check_opencv_memory
 from worker.encoding import encode as encode
 from worker.geometry import Box, Matrix, Orientation, orientation_of, plan, rotation_of
 from worker.limits import check_memory
@@ -46,6 +47,7 @@ def render(frame: VideoFrame, options: ImageOptions) -> tuple[Picture, int]:
     Raises:
         MediaError: the frame is too large, of a pixel format that cannot be converted, or does not fit
             the options.
+        MemoryError: there is too little; that says nothing about the video.
     """
     check_dimensions(frame.width, frame.height)
     matrix = display_matrix(frame) if options.rotate == "auto" else None
@@ -60,12 +62,15 @@ def render(frame: VideoFrame, options: ImageOptions) -> tuple[Picture, int]:
             gray=options.gray,
             depth=options.depth,
         )
+        picture = turned(picture, orientation)
+        if options.pad is not None and todo.canvas is not None:
+            picture = padded(picture, *todo.canvas, parse_pad(options.pad).colour)
+    except cv2.error as error:
+        check_opencv_memory(error)
+        raise
     except (av.FFmpegError, ValueError) as error:
         check_memory(error)
         raise MediaError(f"cannot convert its pixel format {frame.format.name}: {error}") from error
-    picture = turned(picture, orientation)
-    if options.pad is not None and todo.canvas is not None:
-        picture = padded(picture, *todo.canvas, parse_pad(options.pad).colour)
     return picture, rotation_of(matrix)
 
 

@@ -177,3 +177,14 @@ def test_another_process_makes_the_same_bytes() -> None:
 def test_a_picture_that_no_file_can_hold_is_an_error_of_the_video(form: Any) -> None:
     with pytest.raises(MediaError, match=f"frames of 65536 x 1 pixels do not fit a {form} file"):
         encode(np.zeros((1, 65536, 3), np.uint8), ImageOptions(format=form))
+
+
+def test_a_lack_of_memory_is_not_blamed_on_the_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        error = cv2.error("Insufficient memory")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    monkeypatch.setattr(cv2, "imencode", fail)
+    with pytest.raises(MemoryError, match="OpenCV has no memory"):
+        encode(picture(), ImageOptions())
