@@ -48,6 +48,7 @@ class Bench:
     rounds: int
     core: int
     console: Console
+    start_up_s: Mapping[str, float]
 
 
 def task_of(clip: clips.Clip, path: Path, sampling: str, folder: Path) -> Task:
@@ -65,19 +66,19 @@ def run(bench: Bench, contestant: Contestant, task: Task) -> Run:
     return measure.run(contestant.command(task), bench.core)
 
 
-def start_up(bench: Bench) -> dict[str, float]:
-    """Median CPU seconds that each contestant takes for one small frame; without those that fail."""
+def started(bench: Bench) -> Bench:
+    """The bench with those contestants that can make an image of a video of one small frame, and what
+    that costs."""
     path = clips.make(clips.START_UP, clips.material(), bench.folder)
     task = Task(video=str(path), folder=str(bench.folder / "images"), rate="1/10")
     found = {}
     for name, contestant in bench.field.items():
-        if name == FLOOR:
-            continue
         try:
             found[name] = median(run(bench, contestant, task).cpu_s for _ in range(START_UP_ROUNDS))
         except RunError as error:
             bench.console.print(f"{name} is left out: {error}")
-    return found
+    field = {name: contestant for name, contestant in bench.field.items() if name in found}
+    return replace(bench, field=field, start_up_s=found)
 
 
 def look(
@@ -108,13 +109,14 @@ def look(
             min_psnr_db=seen.min_psnr_db,
             objection=seen.objection,
         )
-        note(found[name], done)
+        note(found[name], done, bench.start_up_s[name])
     return exact, found
 
 
-def note(measured: Measured, done: Run) -> None:
-    """Add a run to what is known of a contestant."""
+def note(measured: Measured, done: Run, start_up_s: float) -> None:
+    """Add a run to what is known of a contestant; ``start_up_s``: if it does not tell itself."""
     measured.cpu_s.append(done.cpu_s)
+    measured.net_s.append(done.cpu_s - done.told.get("start_s", start_up_s))
     measured.wall_s.append(done.wall_s)
     measured.costs = done.told.get("costs", {})
     if "floor_s" in measured.costs:
@@ -139,7 +141,7 @@ def measure_rounds(bench: Bench, task: Task, measured: Mapping[str, Measured], p
     for number in range(1, bench.rounds):
         for name in names:
             progress.update(bar, description=f"  round {number + 1}: {name}")
-            note(measured[name], run(bench, bench.field[name], task))
+            note(measured[name], run(bench, bench.field[name], task), bench.start_up_s[name])
             progress.advance(bar)
     progress.remove_task(bar)
 
@@ -178,10 +180,7 @@ def measure_all(bench: Bench, cells: Sequence[tuple[str, str]], results: Results
         console=bench.console,
     ) as progress:
         bar = progress.add_task("start-up", total=len(cells))
-        starting_s = start_up(bench)
-        bench = replace(
-            bench, field={name: one for name, one in bench.field.items() if name in {*starting_s, FLOOR}}
-        )
+        bench = started(bench)
         for clip_name in dict.fromkeys(clip for clip, _ in cells):
             clip = clips.CLIPS[clip_name]
             progress.update(bar, description=f"{clip_name}: making, decoding")
@@ -202,7 +201,6 @@ def measure_all(bench: Bench, cells: Sequence[tuple[str, str]], results: Results
                     date=datetime.now(UTC).date().isoformat(),
                     commit=results.versions[OURS],
                     exact=exact,
-                    start_up_s=starting_s,
                     measured=measured,
                 )
                 results.put(cell)
@@ -280,13 +278,14 @@ def main(
     kept = folder / ("quick.json" if quick else "results.json")
     results = Results() if quick else load(kept)
     if not no_measuring:
-        field = contestants(torchcodec_python=torchcodec_python)
+        known = contestants(torchcodec_python=torchcodec_python)
         bench = Bench(
             folder=folder.resolve(),
-            field=chosen_field(wanted or (",".join(QUICK_CONTESTANTS) if quick else None), field),
+            field=chosen_field(wanted or (",".join(QUICK_CONTESTANTS) if quick else None), known),
             rounds=1 if quick else repeats,
             core=max(os.sched_getaffinity(0)) if core is None else core,
             console=console,
+            start_up_s={},
         )
         try:
             measure_all(bench, chosen_cells(cells or (QUICK if quick else None)), results, kept)

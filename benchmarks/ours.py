@@ -62,5 +62,6 @@ def timed(task: Task) -> tuple[list[float], float]:
 
 
 if __name__ == "__main__":
+    start_s = time.process_time()
     taken_s, probe_s = timed(from_json(sys.argv[2]))
-    print(json.dumps({"taken_s": taken_s, "costs": {"probe_s": probe_s}}))
+    print(json.dumps({"taken_s": taken_s, "start_s": start_s, "costs": {"probe_s": probe_s}}))

@@ -24,11 +24,15 @@ TWO_SLOTS_BOUND: Final = 1.9
 class Measured(msgspec.Struct, kw_only=True):
     """One contestant in one cell; the times are those of each round.
 
+    ``net_s`` are CPU seconds without start-up: what it used until its work began, by its own account, or, for
+    programs that give none, what they take for a video of one small frame.
+
     ``costs`` are the CPU seconds of its steps that it told in the last round (ours and the floor do), and
     ``floor_s`` the floor's sums of each round.
     """
 
     cpu_s: list[float] = []
+    net_s: list[float] = []
     wall_s: list[float] = []
     floor_s: list[float] = []
     costs: dict[str, float] = {}
@@ -46,7 +50,6 @@ class Cell(msgspec.Struct, kw_only=True):
     date: str
     commit: str
     exact: bool | None
-    start_up_s: dict[str, float]
     measured: dict[str, Measured]
 
     def cpu_s(self, name: str, *, net: bool) -> float:
@@ -54,7 +57,7 @@ class Cell(msgspec.Struct, kw_only=True):
         measured = self.measured[name]
         if name == FLOOR:
             return median(measured.floor_s)
-        return median(measured.cpu_s) - (self.start_up_s[name] if net else 0.0)
+        return median(measured.net_s if net else measured.cpu_s)
 
     def ratio(self, name: str, *, net: bool) -> float:
         """Our CPU time by that of another."""

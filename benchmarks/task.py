@@ -1,8 +1,9 @@
 """What a contestant is told to do: one video, one way of sampling, one core, images into a folder.
 
 Every contestant is a process of its own: ``python -m benchmarks.<module> <name> <task as JSON>``. It writes
-the images ``00000000.jpg`` and so on, and a line of JSON on standard output. Only the standard library is
-used here, as some contestants live in an environment of their own.
+the images ``00000000.jpg`` and so on, and a line of JSON on standard output: the times of its frames
+(``taken_s``) and the CPU seconds that it had used when the work began, all modules loaded (``start_s``). Only
+the standard library is used here, as some contestants live in an environment of their own.
 """
 
 from __future__ import annotations
