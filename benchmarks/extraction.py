@@ -74,11 +74,17 @@ def started(bench: Bench) -> Bench:
     found = {}
     for name, contestant in bench.field.items():
         try:
-            found[name] = median(run(bench, contestant, task).cpu_s for _ in range(START_UP_ROUNDS))
+            found[name] = median(loaded_s(run(bench, contestant, task)) for _ in range(START_UP_ROUNDS))
         except RunError as error:
             bench.console.print(f"{name} is left out: {error}")
     field = {name: contestant for name, contestant in bench.field.items() if name in found}
     return replace(bench, field=field, start_up_s=found)
+
+
+def loaded_s(done: Run) -> float:
+    """CPU seconds since all modules were loaded, if the program tells when that was."""
+    start_s: float = done.told.get("start_s", 0.0)
+    return done.cpu_s - start_s
 
 
 def look(
@@ -114,9 +120,9 @@ def look(
 
 
 def note(measured: Measured, done: Run, start_up_s: float) -> None:
-    """Add a run to what is known of a contestant; ``start_up_s``: if it does not tell itself."""
+    """Add a run to what is known of a contestant, and what is left without its ``start_up_s``."""
     measured.cpu_s.append(done.cpu_s)
-    measured.net_s.append(done.cpu_s - done.told.get("start_s", start_up_s))
+    measured.net_s.append(loaded_s(done) - start_up_s)
     measured.wall_s.append(done.wall_s)
     measured.costs = done.told.get("costs", {})
     if "floor_s" in measured.costs:

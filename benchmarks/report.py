@@ -30,8 +30,8 @@ Written by
 
 on {machine}, {dates}. The numbers in the tables are **our time divided by theirs** (below 1: we are
 faster), ratios of medians of {rounds} rounds in which all take turns (those that take over {far} times
-our time have one), without the programs' start-up (loading Python and modules; of ffmpeg, a video of one
-small frame); with start-up in parentheses. JPEG quality is 95, and `-q:v 2` for
+our time have one), without the programs' start-up (loading Python and modules, and what is left
+for a video of one small frame); with start-up in parentheses. JPEG quality is 95, and `-q:v 2` for
 ffmpeg. Before anything is timed, what each takes is compared with the definition of sampling: who takes other
 frames is marked †. Our frames are compared with those of plain decoding, pixel by pixel: {exact}.
 

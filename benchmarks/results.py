@@ -24,9 +24,8 @@ TWO_SLOTS_BOUND: Final = 1.9
 class Measured(msgspec.Struct, kw_only=True):
     """One contestant in one cell; the times are those of each round.
 
-    ``net_s`` are CPU seconds without start-up: what it used until its work began, by its own account, or, for
-    programs that give none, what they take for a video of one small frame.
-
+    ``net_s`` are CPU seconds without start-up: less what it used until all modules were loaded, by its own
+    account, and less what the rest takes for a video of one small frame.
     ``costs`` are the CPU seconds of its steps that it told in the last round (ours and the floor do), and
     ``floor_s`` the floor's sums of each round.
     """
