@@ -5,8 +5,9 @@ It knows files and frames, but no messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from worker.writer import Taken, Writer, copied
 MISSING_S: Final = 0.5
 MISSING_SHARE: Final = 0.05
 
+MAX_LISTED: Final = 5  # times in a note
 MAX_REPLANS: Final = 8  # of one GOP whose packets give no frames; then it is decoded whole
 
 # (every sample below this position is staged, frames so far) -> where to stop now
@@ -117,6 +119,7 @@ class _Extraction:
         self._decoded = 0
         self._roll_in = 0
         self._end_pts: int | None = None
+        self._last_pts: int | None = None
         self._saw_end = False
 
     def _make_planner(self) -> Planner | None:
@@ -250,6 +253,7 @@ class _Extraction:
             duration_ticks = held.item.duration_ticks
             self._end_pts = max(held.pts + duration_ticks, end_pts or held.pts)
             self._writer.keep(self._selector.end(duration_ticks))
+        self._last_pts = self._end_pts or end_pts
 
     def _take_keyframes(self, checkpoint: Checkpoint) -> None:
         selector = self._selector
@@ -329,14 +333,27 @@ class _Extraction:
         self._selector.back_to(mark.held)
 
     def _notes(self, duration_s: float) -> list[str]:
-        if self._end_pts is None or not duration_s:
-            return []
-        end_s = float((self._end_pts - self._first_pts) * self._time_base)
-        if duration_s - end_s <= max(MISSING_S, MISSING_SHARE * duration_s):
-            return []
-        return [
-            f"ends after {end_s:.3f} s, although its container says {duration_s:.3f} s: cut short or damaged"
-        ]
+        notes = []
+        if self._end_pts is not None and duration_s:
+            end_s = float((self._end_pts - self._first_pts) * self._time_base)
+            if duration_s - end_s > max(MISSING_S, MISSING_SHARE * duration_s):
+                notes.append(
+                    f"ends after {end_s:.3f} s, although its container says {duration_s:.3f} s: "
+                    "cut short or damaged"
+                )
+        times = self._sampling.times
+        if times is not None and self._last_pts is not None:
+            end = (self._last_pts - self._first_pts) * self._time_base
+            beyond = [time for time in times[self._start : self._selector.stop] if time >= end]
+            if beyond:
+                notes.append(f"ends after {float(end):.3f} s: nothing to give for {_listed(beyond)}")
+        return notes
+
+
+def _listed(times: Sequence[Fraction]) -> str:
+    """The first few of the times wanted, for the user."""
+    few = ", ".join(f"{float(time):g} s" for time in times[:MAX_LISTED])
+    return few if len(times) <= MAX_LISTED else f"{few} and {len(times) - MAX_LISTED} more times"
 
 
 def _is_behind(key_pts: int | None, other_pts: int | None) -> bool:

@@ -378,3 +378,13 @@ def test_timestamps_that_jump_back_end_nothing(clips: Path, tmp_path: Path, rate
     assert [(row.sample, row.pts) for row in rows] == [
         (frame.sample, frame.pts) for frame in reference(path, sampling.rate)
     ]
+
+
+def test_times_beyond_the_end_are_told(clips: Path, tmp_path: Path) -> None:
+    times = tuple(Fraction(value) for value in ("1/2", "1", "7/3", "5/2", "100"))
+    work = Extractor(clip(clips, "h264-closed"), tmp_path)
+    result, _ = work.unit(Sampling(None, times=times), 0, len(times))
+    assert [(row.sample, row.time_s) for row in result.rows] == [(0, 0.48), (1, 1.0), (2, 2.32)]
+    assert result.notes == ["ends after 2.400 s: nothing to give for 2.5 s, 100 s"]
+    rest, _ = work.unit(Sampling(None, times=times), 4, len(times))
+    assert rest.notes == ["ends after 2.400 s: nothing to give for 100 s"]
