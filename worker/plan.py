@@ -20,7 +20,7 @@ from common.sampling import Sampling, Selector
 from worker.packets import Item, is_key
 from worker.reference import Classifier
 
-# A frame at the end of a file is not wanted if its target lies this much beyond its end, by its packet.
+# A last frame whose packet has no duration is taken to last no longer than this.
 END_MARGIN_S: Final = 1
 
 
@@ -179,10 +179,13 @@ class Planner:
         return wanted
 
     def _is_beyond(self, pts: int, position: int, items: Sequence[Item]) -> bool:
-        """Whether the last frame's target lies safely beyond the end of the video."""
-        duration = max((item.duration or 0 for item in items if item is not None), default=0)
-        latest = pts - self._first_pts + 2 * duration + int(END_MARGIN_S / self._time_base)
-        return self._sampling.offset_of(position, self._time_base) > latest * self._time_base
+        """Whether the last frame's target lies beyond the end of the video: its own packet tells that end,
+        unless it has no duration; then only a target far behind it is beyond."""
+        timed = [item for item in items if item is not None and item.pts is not None]
+        end = max((item.pts + (item.duration or 0) for item in timed if item.pts is not None), default=pts)
+        if not any(item.pts == pts and item.duration for item in timed):
+            end = max(end, pts) + int(END_MARGIN_S / self._time_base)
+        return self._sampling.offset_of(position, self._time_base) >= (end - self._first_pts) * self._time_base
 
     def _shortened(self, chunk: Sequence[Item], wanted: Collection[int]) -> dict[int, int]:
         classifier = self._classifier
