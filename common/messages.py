@@ -13,7 +13,7 @@ import msgspec
 
 from common.media import NonNegative, Positive, VideoInfo
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_TEXT = 4096  # characters of a reason that travel; the rest stays in the host's log
 MAX_SLOTS = 4096
@@ -119,10 +119,12 @@ class Probed(Message, frozen=True):
 class Done(Message, frozen=True):
     """Answer to ``Extract``: the frames are staged and wait for ``Commit``.
 
-    ``shown`` counts the displayed frames of the range, written or not.
+    ``shown`` counts the displayed frames of the range, written or not. ``stop`` is where the range ended
+    after all ``Shrink`` that the attempt heeded, whether or not ``Shrunk`` arrived; None: at the video's end.
     """
 
     lease: Lease
+    stop: NonNegative | None
     frames: NonNegative
     suspect: NonNegative
     bytes: NonNegative
@@ -132,6 +134,16 @@ class Done(Message, frozen=True):
     seconds: Seconds
     notes: Annotated[list[Text], msgspec.Meta(max_length=16)]
     shown: NonNegative = 0
+
+
+class Shrunk(Message, frozen=True):
+    """Answer to ``Shrink``: the attempt will end at position ``stop`` (None: at the video's end).
+
+    It may lie behind the one asked for, and is where the attempt was to end anyway if it is beyond that.
+    """
+
+    lease: Lease
+    stop: NonNegative | None
 
 
 class Failed(Message, frozen=True):
@@ -199,6 +211,16 @@ class Assign(Message, frozen=True):
     task: Probe | Extract
 
 
+class Shrink(Message, frozen=True):
+    """End this attempt at position ``stop``, or as soon behind it as may be.
+
+    The answer is ``Shrunk``, or ``Done`` if it is complete.
+    """
+
+    lease: Lease
+    stop: NonNegative
+
+
 class Commit(Message, frozen=True):
     """Publish the staged attempt, or the first ``keep`` of its frames and drop the rest.
 
@@ -222,8 +244,8 @@ class End(Message, frozen=True):
     failed: Text | None
 
 
-FromHost = Hello | Ready | Progress | Probed | Done | Failed | Committed | Bye
-FromCoordinator = Alive | Welcome | Refuse | ReHello | Assign | Commit | Discard | End
+FromHost = Hello | Ready | Progress | Probed | Done | Shrunk | Failed | Committed | Bye
+FromCoordinator = Alive | Welcome | Refuse | ReHello | Assign | Shrink | Commit | Discard | End
 
 T = TypeVar("T")
 

@@ -123,6 +123,7 @@ class Bench:
     ) -> m.Done:
         return m.Done(
             lease=unit.lease,
+            stop=unit.stop,
             frames=frames,
             suspect=0,
             bytes=frames * 100,

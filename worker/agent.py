@@ -13,14 +13,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from common import messages as m
 from common.errors import UserError
 from common.layout import Layout
-from common.media import UnitResult
 from common.spec import JobSpec
 from common.transport import HostLink
+from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.pipe import Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher, warm_up
@@ -34,18 +35,6 @@ LOOP_S = 0.25
 SILENCE_LEASES = 2  # a coordinator silent for so many leases is gone
 MAX_FAILED_STARTS = 3
 GOODBYE_S = 2.0
-
-
-@dataclass(slots=True)
-class Held:
-    """An extraction that is complete and waits for the coordinator's word."""
-
-    task: m.Extract
-    result: UnitResult
-    done: m.Done
-    said_at: float
-    trimmed: m.Trimmed | None = None
-    """What is left of it, where the coordinator does not want all."""
 
 
 class Agent:
@@ -206,6 +195,8 @@ class Agent:
                 raise UserError(f"the coordinator refused host {self._host!r}: {reason}")
             case m.Assign():
                 self._queue.append(message)
+            case m.Shrink():
+                self._shrink(message)
             case m.Commit():
                 self._commit(message)
             case m.Discard(lease=lease):
@@ -217,6 +208,19 @@ class Agent:
 
     def _say_ready(self) -> None:
         self._send(m.Ready(slots=sum(1 for slot in self._slots if slot.up)))
+
+    def _shrink(self, shrink: m.Shrink) -> None:
+        for place, assign in enumerate(self._queue):
+            task = assign.task
+            if assign.lease == shrink.lease and isinstance(task, m.Extract):
+                stop = shrink.stop if task.stop is None else min(task.stop, shrink.stop)
+                task = msgspec.structs.replace(task, stop=max(stop, task.start))
+                self._queue[place] = m.Assign(lease=assign.lease, task=task)
+                self._send(m.Shrunk(lease=shrink.lease, stop=task.stop))
+                return
+        for slot in self._slots:
+            if slot.running is not None and slot.running.lease == shrink.lease:
+                slot.shrink(shrink)
 
     def _commit(self, commit: m.Commit) -> None:
         lease = commit.lease
@@ -293,8 +297,11 @@ class Agent:
                     self._say_ready()
             case Running(progress=progress):
                 self._progress[m.Lease(progress.unit, progress.attempt)] = progress
-            case Staged(lease=lease, result=result):
-                self._on_staged(slot, lease, result)
+            case Staged():
+                self._on_staged(slot, message)
+            case m.Shrunk(lease=lease):
+                if lease not in self._cancelled:
+                    self._send(message)
             case m.Probed(lease=lease) | m.Failed(lease=lease):
                 slot.running = None
                 shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
@@ -303,7 +310,8 @@ class Agent:
             case _:
                 raise AssertionError(message)
 
-    def _on_staged(self, slot: SlotProcess, lease: m.Lease, result: UnitResult) -> None:
+    def _on_staged(self, slot: SlotProcess, staged: Staged) -> None:
+        lease = staged.lease
         assert slot.running is not None
         task = slot.running.task
         assert isinstance(task, m.Extract)
@@ -312,19 +320,8 @@ class Agent:
         if self._was_cancelled(lease):
             shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
             return
-        done = m.Done(
-            lease=lease,
-            frames=len(result.rows),
-            suspect=sum(1 for row in result.rows if row.status == "suspect"),
-            bytes=sum(row.bytes for row in result.rows),
-            decoded=result.decoded,
-            errors=result.errors,
-            saw_end=result.saw_end,
-            seconds=result.seconds,
-            shown=result.shown,
-            notes=[m.clip_text(note) for note in result.notes[:16]],
-        )
-        self._staged[lease] = Held(task, result, done, time.monotonic())
+        done = done_of(staged)
+        self._staged[lease] = Held(task, staged.result, done, time.monotonic())
         self._send(done)
 
     def _was_cancelled(self, lease: m.Lease) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 
 from common.layout import Layout
 from common.media import UnitResult
-from common.messages import Assign, Failed, Lease, Probed, UnitProgress
+from common.messages import Assign, Failed, Lease, Probed, Shrink, Shrunk, UnitProgress
 
 
 class SlotUp(msgspec.Struct, frozen=True, tag="up"):
@@ -28,14 +28,15 @@ class Running(msgspec.Struct, frozen=True, tag="running"):
 
 
 class Staged(msgspec.Struct, frozen=True, tag="staged"):
-    """An extraction is complete, its files lie in its staging folder."""
+    """An extraction is complete up to position ``stop``; its files lie in its staging folder."""
 
     lease: Lease
+    stop: int | None
     result: UnitResult
 
 
-ToSlot = Assign | Cancel
-FromSlot = SlotUp | Running | Staged | Probed | Failed
+ToSlot = Assign | Cancel | Shrink
+FromSlot = SlotUp | Running | Staged | Shrunk | Probed | Failed
 
 
 def staging_folder(layout: Layout, lease: Lease) -> Path:

@@ -185,7 +185,9 @@ class Planner:
         end = max((item.pts + (item.duration or 0) for item in timed if item.pts is not None), default=pts)
         if not any(item.pts == pts and item.duration for item in timed):
             end = max(end, pts) + int(END_MARGIN_S / self._time_base)
-        return self._sampling.offset_of(position, self._time_base) >= (end - self._first_pts) * self._time_base
+        return (
+            self._sampling.offset_of(position, self._time_base) >= (end - self._first_pts) * self._time_base
+        )
 
     def _shortened(self, chunk: Sequence[Item], wanted: Collection[int]) -> dict[int, int]:
         classifier = self._classifier

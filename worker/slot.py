@@ -18,7 +18,19 @@ import msgspec
 
 from common.layout import Layout
 from common.media import VideoInfo
-from common.messages import Assign, Extract, Failed, FailedKind, Lease, Probe, Probed, UnitProgress, clip_text
+from common.messages import (
+    Assign,
+    Extract,
+    Failed,
+    FailedKind,
+    Lease,
+    Probe,
+    Probed,
+    Shrink,
+    Shrunk,
+    UnitProgress,
+    clip_text,
+)
 from common.selection import Selection
 from common.spec import JobSpec
 from worker.extract import extract
@@ -103,8 +115,10 @@ class Slot:
         video = self._video(task.path)
         sampling = self._selection.of(task.video)
         assert sampling is not None  # else the coordinator would not know the video
+        stop = task.stop
 
         def checkpoint(done_to: int, frames: int) -> int | None:
+            nonlocal stop
             now = time.monotonic()
             if now - self._told_at > PROGRESS_S:
                 self._told_at = now
@@ -117,9 +131,13 @@ class Slot:
                 message = _from_agent.decode(self._connection.recv_bytes())
                 if isinstance(message, Cancel):
                     self._cancelled.add(message.lease)
+                elif isinstance(message, Shrink) and message.lease == lease:
+                    asked = max(message.stop, done_to)
+                    stop = asked if stop is None else min(stop, asked)
+                    self._send(Shrunk(lease=lease, stop=stop))
             if lease in self._cancelled:
                 return 0
-            return done_to if task.limit is not None and frames >= task.limit else task.stop
+            return done_to if task.limit is not None and frames >= task.limit else stop
 
         result = extract(
             video,
@@ -134,7 +152,7 @@ class Slot:
             rank=task.rank,
         )
         seconds = time.monotonic() - self._running_since
-        self._send(Staged(lease, msgspec.structs.replace(result, seconds=seconds)))
+        self._send(Staged(lease, stop, msgspec.structs.replace(result, seconds=seconds)))
 
     def _video(self, path: bytes) -> OpenVideo:
         if self._open is None or self._open[0] != path:

@@ -16,7 +16,7 @@ import msgspec
 
 from common.errors import UserError
 from common.layout import Layout
-from common.messages import Assign, Lease
+from common.messages import Assign, Lease, Shrink
 from common.spec import JobSpec
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, Watch, in_gib, resident_bytes
 from worker.pipe import Cancel, FromSlot, Running, ToSlot
@@ -115,6 +115,10 @@ class SlotProcess:
     def cancel(self, lease: Lease) -> None:
         """Ask it to drop a running attempt."""
         self._send(Cancel(lease))
+
+    def shrink(self, shrink: Shrink) -> None:
+        """Ask it to end a running attempt earlier; ``Shrunk`` answers, or ``Staged`` if it is complete."""
+        self._send(shrink)
 
     def messages(self) -> Iterator[FromSlot]:
         """What it has said since; ends with ``EOFError`` when the process is dead."""

@@ -132,8 +132,9 @@ def test_an_answer_from_a_fenced_attempt_is_discarded() -> None:
     said = bench.hello("a", running=(old,))
     assert (b"a", m.Discard(lease=old)) in said
     late = m.Done(
-        lease=old, frames=9, suspect=0, bytes=1, decoded=9, errors=0, saw_end=False, seconds=1.0, notes=[]
-    )
+        lease=old, stop=None, frames=9, suspect=0, bytes=1, decoded=9, errors=0, saw_end=False,
+        seconds=1.0, notes=[],
+    )  # fmt: skip
     assert bench.say("a", late) == [(b"a", m.Discard(lease=old))]
     assert bench.state_of(unit) is UnitState.LEASED
     assert unit.host == "b"
@@ -220,8 +221,9 @@ def test_an_assignment_that_never_arrived_is_given_again() -> None:
     assert unit.attempt == 2
     first = m.Lease(unit.id, 1)
     late = m.Done(
-        lease=first, frames=9, suspect=0, bytes=1, decoded=9, errors=0, saw_end=False, seconds=1.0, notes=[]
-    )
+        lease=first, stop=None, frames=9, suspect=0, bytes=1, decoded=9, errors=0, saw_end=False,
+        seconds=1.0, notes=[],
+    )  # fmt: skip
     assert bench.say("a", late) == [(b"a", m.Discard(lease=first))]
     assert bench.state_of(unit) is UnitState.LEASED
 

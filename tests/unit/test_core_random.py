@@ -248,7 +248,8 @@ class World:
             truncated = picked[-1][1] != shown[-1]
             shown = shown[: shown.index(picked[-1][1]) + 1]
         done = m.Done(
-            lease=lease, frames=len(picked), suspect=0, bytes=len(picked), decoded=len(shown) * 5, errors=0,
+            lease=lease, stop=task.stop, frames=len(picked), suspect=0, bytes=len(picked),
+            decoded=len(shown) * 5, errors=0,
             saw_end=not truncated and self.reaches_end(int(task.video), task.stop),
             seconds=1.0, notes=[], shown=len(shown),
         )  # fmt: skip

@@ -1,0 +1,41 @@
+"""What a host keeps of a unit between its last frame and its publication."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common import messages as m
+from common.media import UnitResult
+from worker.pipe import Staged
+
+MAX_NOTES = 16
+
+
+@dataclass(slots=True)
+class Held:
+    """An extraction that is complete and waits for the coordinator's word."""
+
+    task: m.Extract
+    result: UnitResult
+    done: m.Done
+    said_at: float
+    trimmed: m.Trimmed | None = None
+    """What is left of it, where the coordinator does not want all."""
+
+
+def done_of(staged: Staged) -> m.Done:
+    """What the coordinator is told of a complete extraction."""
+    result = staged.result
+    return m.Done(
+        lease=staged.lease,
+        stop=staged.stop,
+        frames=len(result.rows),
+        suspect=sum(1 for row in result.rows if row.status == "suspect"),
+        bytes=sum(row.bytes for row in result.rows),
+        decoded=result.decoded,
+        errors=result.errors,
+        saw_end=result.saw_end,
+        seconds=result.seconds,
+        shown=result.shown,
+        notes=[m.clip_text(note) for note in result.notes[:MAX_NOTES]],
+    )
