@@ -160,8 +160,9 @@ class Planner:
                 proof.update(
                     [pts for pts, position in zip(known, positions, strict=True) if position >= stop][:1]
                 )
-            if is_last and needed:
-                last = max(needed)
+            held = self._selector.held
+            if is_last and (needed or held is not None):
+                last = max(needed) if needed else held.pts if held is not None else 0
                 proof.update([pts for pts in known if pts > last][:1])
         return wanted, needed | proof, proof
 

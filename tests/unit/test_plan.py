@@ -101,6 +101,23 @@ def test_the_last_frame_of_the_file_is_wanted_unless_its_target_is_far_behind() 
     assert len(fed(chunk, every)) == len(chunk)
 
 
+def test_the_last_frame_is_left_out_when_its_packet_ends_at_the_target() -> None:
+    chunk = gop(900)  # it ends at 9.40 s, where a sample of every 9.40 s would lie
+    assert plan(make(Sampling(1 / Fraction("9.40"))), chunk).feed == 0
+    assert plan(make(Sampling(1 / Fraction("9.39"))), chunk).feed == len(chunk)
+    for item in chunk:
+        item.duration = 0
+    assert plan(make(Sampling(1 / Fraction("9.40"))), chunk).feed == len(chunk)
+
+
+def test_a_frame_held_from_the_gop_before_is_proved_over() -> None:
+    planner = make(Sampling(Fraction(1, 9)))
+    planner._selector.feed(None, 0)
+    planner._selector.feed(None, 899)
+    made = plan(planner, gop(901, count=3))
+    assert fed(gop(901, count=3), made) == [901]
+
+
 @given(
     st.lists(st.integers(1, 30), min_size=2, max_size=40),
     st.fractions(Fraction(1, 4), Fraction(60), max_denominator=50),
