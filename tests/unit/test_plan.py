@@ -104,7 +104,7 @@ def test_the_last_frame_of_the_file_is_wanted_unless_its_target_is_far_behind() 
 def test_the_last_frame_is_left_out_when_its_packet_ends_at_the_target() -> None:
     chunk = gop(900)  # it ends at 9.40 s, where a sample of every 9.40 s would lie
     assert plan(make(Sampling(1 / Fraction("9.40"))), chunk).feed == 0
-    assert plan(make(Sampling(1 / Fraction("9.39"))), chunk).feed == len(chunk)
+    assert 936 in fed(chunk, plan(make(Sampling(1 / Fraction("9.39"))), chunk))
     for item in chunk:
         item.duration = 0
     assert plan(make(Sampling(1 / Fraction("9.40"))), chunk).feed == len(chunk)
