@@ -107,7 +107,7 @@ def test_the_last_frame_is_left_out_when_its_packet_ends_at_the_target() -> None
     assert 936 in fed(chunk, plan(make(Sampling(1 / Fraction("9.39"))), chunk))
     for item in chunk:
         item.duration = 0
-    assert plan(make(Sampling(1 / Fraction("9.40"))), chunk).feed == len(chunk)
+    assert 936 in fed(chunk, plan(make(Sampling(1 / Fraction("9.40"))), chunk))
 
 
 def test_a_frame_held_from_the_gop_before_is_proved_over() -> None:
