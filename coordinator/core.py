@@ -23,6 +23,7 @@ from common.selection import Selection
 from common.spec import JobSpec
 from coordinator.catalogue import ListedVideo
 from coordinator.committing import Committing
+from coordinator.draining import Draining
 from coordinator.ending import Ending
 from coordinator.events import (
     Action,
@@ -37,9 +38,9 @@ from coordinator.events import (
 )
 from coordinator.failing import Failing
 from coordinator.leases import Leases, task_of
-from coordinator.policy import SPEED_BOUNDS, ewma
 from coordinator.pool import Pool
 from coordinator.state import Host, Unit, UnitState
+from coordinator.tail import Tail
 
 RESEND_S = 10.0
 TICK_S = 0.5
@@ -73,12 +74,15 @@ class Core:
         self._leases = Leases(self.pool, self.hosts)
         self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.failing = Failing(self.pool, self._leases, problems, emit=self._out.append)
+        self._draining = Draining(self.hosts, emit=self._out.append)
+        self._tail = Tail(self.pool, self._leases, self.hosts, emit=self._out.append)
+        self.pool.on_split = self._on_split
         self._ending = Ending(spec.scheduling, started_at=now, emit=self._out.append)
 
     @property
     def notes(self) -> list[str]:
         """Remarks on single videos and hosts, for the user."""
-        return self._committing.notes
+        return [*self._committing.notes, *self._draining.notes]
 
     @property
     def outcome(self) -> Outcome | None:
@@ -115,6 +119,9 @@ class Core:
                 self._ending.conclude("completed", "", self._peers.keys(), now)
             else:
                 self._assign_all(now)
+                idle = [host for host in self._peers.values() if host.credit > 0]
+                if idle:
+                    self._tail.relieve(idle, now)
         self._ending.check(self._peers.keys(), now, all_joined=self._expected <= self.hosts.keys())
         return self._flush()
 
@@ -176,8 +183,9 @@ class Core:
         host.state = "lost"
         self._peers.pop(host.peer, None)
         self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
-        self.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
+        self._committing.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
         self._leases.release_all(host)
+        self._draining.last_resort()
 
     def _on_tick(self, now: float) -> None:
         for host in list(self.hosts.values()):
@@ -226,6 +234,8 @@ class Core:
                 self._on_progress(host, message, now)
             case m.Probed():
                 self._if_held(host, message.lease, lambda unit: self._on_probed(host, unit, message))
+            case m.Shrunk(stop=stop):
+                self._if_held(host, message.lease, lambda unit: self._on_shrunk(unit, stop))
             case m.Done():
                 self._if_held(host, message.lease, lambda unit: self._on_done(host, unit, message, now))
             case m.Failed():
@@ -240,6 +250,7 @@ class Core:
                 self._peers.pop(peer, None)
                 self._record("host_left", host=host.name, reason=message.reason)
                 self._leases.release_all(host)
+                self._draining.last_resort()
             case m.Hello():
                 raise AssertionError("handled before")
 
@@ -267,7 +278,7 @@ class Core:
             unit = self.pool.units.get(progress.unit)
             known.add(progress.unit)
             if unit is not None and unit.held_by(host.name, progress.attempt):
-                unit.progress_frames = progress.frames
+                self._on_unit_progress(host, unit, progress, now)
             else:
                 self._reject(host, m.Lease(progress.unit, progress.attempt))
         overdue_s = 2 * self.options.heartbeat_s
@@ -275,6 +286,25 @@ class Core:
             unit = self.pool.units[number]
             if unit.state is UnitState.LEASED and now - unit.changed_at > overdue_s:
                 self._leases.release(unit)  # the assignment never arrived
+
+    def _on_unit_progress(self, host: Host, unit: Unit, progress: m.UnitProgress, now: float) -> None:
+        unit.progress_frames = progress.frames
+        if unit.state is not UnitState.LEASED or unit.is_probe or progress.done_to <= unit.done_to:
+            return
+        unit.done_to, unit.busy_s, unit.progress_at = progress.done_to, progress.busy_s, now
+        if not host.units:
+            host.learn_speed(
+                self.pool.learn_early(
+                    unit, done_to=progress.done_to, busy_s=progress.busy_s, speed=host.speed
+                )
+            )
+
+    def _on_shrunk(self, unit: Unit, stop: int | None) -> None:
+        if unit.state is UnitState.LEASED and not unit.is_probe:
+            self._tail.shrunk(unit, stop)
+
+    def _on_split(self, unit: Unit, rest: Unit) -> None:
+        self._record("split", unit=unit.id, stop=unit.stop, rest=rest.id)
 
     def _on_probed(self, host: Host, unit: Unit, message: m.Probed) -> None:
         answered = [index for index, _ in message.found] + [index for index, _ in message.refused]
@@ -312,6 +342,12 @@ class Core:
             if unit.state is UnitState.COMMITTING:
                 self._committing.send(unit, now)
             return
+        self._tail.first_done(unit)
+        if not self._tail.accepts(unit, done):
+            self._send(host.peer, m.Discard(lease=done.lease))
+            text = f"the answer ends at position {done.stop}, the unit at {unit.stop}"
+            self._on_failed(host, unit, m.Failed(lease=done.lease, kind="error", text=text), now)
+            return
         host.busy_s += done.seconds
         video = self.pool.videos[unit.video]
         contradiction = self.pool.numbering.count(unit, done)
@@ -321,10 +357,7 @@ class Core:
             self._committing.after_giving_up(unit, now)
             return
         self._leases.stage(unit, host, done)
-        ratio = self.pool.learn(unit, decoded=done.decoded, written=done.frames, seconds=done.seconds)
-        if ratio is not None:
-            low, high = SPEED_BOUNDS
-            host.speed = min(high, max(low, ewma(host.speed, ratio)))
+        host.learn_speed(self.pool.learn(unit, done, host.speed))
         if done.saw_end:
             self.pool.stop_cutting(video)
         self._committing.go_on(unit, now)
@@ -332,12 +365,14 @@ class Core:
     def _on_committed(self, host: Host, unit: Unit, now: float) -> None:
         if self._committing.committed(host, unit) is not None:
             self.last_commit_at = now
+            self._draining.committed(host, unit)
 
     def _on_failed(self, host: Host, unit: Unit, failed: m.Failed, now: float) -> None:
         host.busy_s += failed.seconds
         self._record(
             "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind, reason=failed.text
         )
+        self._draining.failed(host, failed)
         if not self.failing.attempt_failed(host, unit, failed):
             return
         if not unit.is_probe:
@@ -380,6 +415,7 @@ class Core:
         self._out.append(Record(entry={"event": what, **fields}))
 
     def _flush(self) -> list[Action]:
+        self._tail.drop_orphans()
         out = self._out.copy()
         self._out.clear()
         return out

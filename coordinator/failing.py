@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 
 from common import messages as m
 from common.report import Failure, FailureKind
+from coordinator import policy
 from coordinator.events import Action, Record
 from coordinator.leases import Leases
 from coordinator.pool import Pool
-from coordinator.state import Host, Unit
+from coordinator.state import Host, Unit, Video
 
 MAX_ERRORS = 2  # one retry elsewhere
+MAX_OUTPUT_ERRORS = 4  # a host that cannot write is the host's fault, and is drained after two
 MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
+MAX_POISONED = 8  # parts of a video that crash what decodes them; then the rest of it is not tried
 
 
 class Failing:
@@ -31,23 +34,52 @@ class Failing:
     def attempt_failed(self, host: Host, unit: Unit, failed: m.Failed) -> bool:
         """Hand the unit out again, or give it up: then the answer is True.
 
-        Crashes are counted apart from exceptions. A batch of probes is tried again file by file.
+        Crashes are counted apart from exceptions: a unit that goes on crashing is divided until the GOP that
+        does it is alone. A batch of probes is tried again file by file.
         """
         unit.avoid.add(host.name)
+        if unit.copy_of is not None:
+            self._pool.units[unit.copy_of].avoid.add(host.name)
+            self._leases.drop(unit)
+            return False
         if unit.is_probe and len(unit.files) > 1:
             for single in self._pool.split_probe(unit):
                 single.avoid.add(host.name)
             self._leases.give_up(unit)
             return False
+        limit = MAX_OUTPUT_ERRORS if failed.kind == "output" else MAX_ERRORS
         if failed.kind == "crash":
             unit.crashes += 1
         else:
             unit.errors += 1
-        if unit.crashes < MAX_CRASHES and unit.errors < MAX_ERRORS:
+        if unit.copy is not None:  # it is tried elsewhere already
+            self._leases.release(unit)
+            return False
+        if unit.crashes < MAX_CRASHES and unit.errors < limit:
             self.retries += 1
             self._leases.release(unit)
             return False
+        if failed.kind == "crash" and self._divide(unit):
+            return False
         self.give_up(unit, kind="input" if failed.kind == "input" else "lost", reason=failed.text)
+        return True
+
+    def _divide(self, unit: Unit) -> bool:
+        """Cut a unit that crashes its slots in halves, each to be tried alone; False if it is one GOP."""
+        if unit.is_probe or not self._pool.can_split(unit):
+            return False
+        video = self._pool.videos[unit.video]
+        assert video.info is not None
+        if video.poisoned >= MAX_POISONED:
+            return False
+        sampling = self._pool.sampling_of(video)
+        middle = policy.middle_position(video.info, sampling, start=unit.start, stop=unit.stop)
+        if middle is None:
+            return False
+        unit.isolating, unit.crashes = True, MAX_CRASHES - 1
+        unit.avoid.clear()
+        self._leases.release(unit)
+        self._pool.split(unit, middle)
         return True
 
     def give_up(self, unit: Unit, *, kind: FailureKind, reason: str) -> None:
@@ -60,6 +92,8 @@ class Failing:
         video = self._pool.videos[unit.video]
         assert video.info is not None
         video.failed = True
+        if unit.isolating:
+            video.poisoned += 1
         offset, time_base = self._pool.sampling_of(video).offset_of, video.info.time_base
         stop_s = None if unit.stop is None else float(offset(unit.stop, time_base))
         if kind == "input":
@@ -77,6 +111,16 @@ class Failing:
             start_s=float(offset(unit.start, time_base)),
             stop_s=stop_s,
         )
+        if video.poisoned >= MAX_POISONED and not video.all_cut:
+            self._quarantine_rest(unit.video, video)
+
+    def _quarantine_rest(self, index: int, video: Video) -> None:
+        """So much of a file crashes its decoder that what nobody has begun is not begun."""
+        assert video.info is not None
+        start_s = float(self._pool.sampling_of(video).offset_of(video.next_start, video.info.time_base))
+        self._pool.stop_cutting(video)
+        reason = f"{video.poisoned} parts of it crashed what decoded them: the rest was not tried"
+        self._add(index, kind="lost", reason=reason, attempts=0, start_s=start_s)
 
     def refuse(self, index: int, *, kind: FailureKind, reason: str, attempts: int = 1) -> None:
         """Nothing will come of this video."""

@@ -18,6 +18,8 @@ class Leases:
         """A PENDING unit, already taken from the pool's queue, goes to a host."""
         unit.move("lease")
         unit.host, unit.changed_at = host.name, now
+        unit.done_to, unit.busy_s, unit.progress_at = unit.start, 0.0, now
+        unit.shrink_at, unit.unsplittable = None, False
         host.held.add(unit.id)
         host.running += 1
         if not unit.is_probe:
@@ -39,7 +41,10 @@ class Leases:
         self._pool.close(unit)
 
     def release(self, unit: Unit) -> None:
-        """Take a unit back from its host; it is the next to be handed out."""
+        """Take a unit back from its host; it is the next to be handed out. A hedged copy is dropped."""
+        if unit.copy_of is not None:
+            self.drop(unit)
+            return
         self._take_back(unit)
         self._pool.requeue(unit)
 

@@ -8,7 +8,9 @@ resolution class, then for each video, and a factor for each host.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from common.media import VideoInfo
@@ -24,6 +26,11 @@ EWMA_WEIGHT = 0.3  # of the newest observation
 UNKNOWN_GOP_S = 2.0  # seconds between keyframes where no index tells
 MIN_OBSERVED_S = 0.02  # shorter units measure start-up, not speed
 SPEED_BOUNDS = (0.1, 4.0)
+PRIOR_S = 2.0  # a unit's own progress outweighs what was expected of it after so many seconds
+OVERDUE_SHARE = 0.25  # a unit beyond its estimate is expected to last this share of its time so far
+SPLIT_COST_S = 0.2  # from one Shrink to the first frame of the rest elsewhere: messages, opening, seeking
+LEAST_GAIN = 0.1  # of a unit's remaining time, below which it is not worth being split
+HEDGE_FACTOR, HEDGE_MIN_S = 3.0, 30.0  # a copy for what lasts longer than this times its estimate
 DEFAULT_FRAME_RATE = 30.0
 DEFAULT_BYTES_PER_VIDEO_S = 250e3  # 2 Mbit/s, for a file that does not tell its duration
 DEFAULT_BYTES_PER_WORK_S = 2e6  # of a file not yet probed: megabytes that make a second of work
@@ -47,7 +54,21 @@ def rate_class(info: VideoInfo) -> RateClass:
 
 
 def work_per_second(info: VideoInfo, sampling: Sampling) -> float:
-    """Work, in pixels, in one second of a video of which no list of times is wanted.
+    """Work, in pixels, in one second of a video of which no list of times is wanted."""
+    decoded, written = frames_per_second(info, sampling)
+    return info.width * info.height * (decoded + ENCODE_WEIGHT * written)
+
+
+def decoding_share(info: VideoInfo, sampling: Sampling) -> float:
+    """The share of the work that is decoding, and so is spent on roll-in too."""
+    if sampling.times is not None:
+        return 1.0
+    decoded, written = frames_per_second(info, sampling)
+    return decoded / (decoded + ENCODE_WEIGHT * written)
+
+
+def frames_per_second(info: VideoInfo, sampling: Sampling) -> tuple[float, float]:
+    """How many frames are expected to be decoded, and written, in a second of a video.
 
     Where samples are rarer than keyframes, about half a GOP is decoded for each.
     """
@@ -62,7 +83,7 @@ def work_per_second(info: VideoInfo, sampling: Sampling) -> float:
         written = min(float(sampling.rate), source_fps)
         if keyframe_fps is not None and written < keyframe_fps:
             decoded = source_fps * written / keyframe_fps / 2
-    return info.width * info.height * (decoded + ENCODE_WEIGHT * written)
+    return decoded, written
 
 
 def work_per_time(info: VideoInfo, times: int) -> float:
@@ -81,6 +102,109 @@ def observed_px(info: VideoInfo, *, decoded: int, written: int) -> float:
 def ewma(old: float | None, new: float) -> float:
     """Exponentially weighted mean; the first observation counts whole."""
     return new if old is None else old + EWMA_WEIGHT * (new - old)
+
+
+def remaining_s(
+    work_px: float, *, rate: float, done_px: float, busy_s: float, since_s: float, elapsed_s: float
+) -> tuple[float, float]:
+    """Estimated seconds until a running unit is complete, and its rate in pixels per second.
+
+    ``rate`` is what is expected of its slot; ``done_px`` and ``busy_s`` are what it last reported,
+    ``since_s`` seconds ago; ``elapsed_s`` is its time so far. Its own speed counts more the longer it has
+    been measured.
+    """
+    if busy_s <= 0:
+        since_s = elapsed_s
+    rate = (rate * PRIOR_S + done_px) / (PRIOR_S + busy_s)
+    left_s = (work_px - done_px) / rate - since_s
+    return (left_s if left_s > 0 else OVERDUE_SHARE * since_s), rate
+
+
+def finish_level_s(remaining: Sequence[float], idle: int) -> float:
+    """When all would be finished if what lies beyond that moment were shared out among ``idle`` slots.
+
+    ``remaining``: seconds of each running unit. It is the ``t`` with ``sum(max(0, r - t)) == idle * t``.
+    """
+    total = level = 0.0
+    longest_first = sorted(remaining, reverse=True)
+    for count, (seconds, following) in enumerate(
+        zip(longest_first, [*longest_first[1:], 0.0], strict=True), start=1
+    ):
+        total += seconds
+        level = total / (idle + count)
+        if level >= following:
+            break
+    return level
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """What is left of a running unit: from where it is now to its end, in seconds of video behind
+    ``t_first``, and how many seconds of time each second of video takes it."""
+
+    now_s: float
+    end_s: float
+    time_per_video_s: float
+
+
+def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep_s: float) -> int | None:
+    """Where to split a running unit, so that it keeps about ``keep_s`` seconds of time and is finished
+    earliest, rest included; None if that gains nothing.
+
+    At a keyframe the rest costs nothing extra; elsewhere everything from the keyframe before is decoded
+    again, which may pay where GOPs are long.
+    """
+    if not info.seekable or not info.keyframes or left.end_s <= left.now_s:
+        return None
+    time_base, pace = info.time_base, left.time_per_video_s
+    tick_s = float(time_base)
+    keys_s = [(key - info.first_pts) * tick_s for key in info.keyframes]
+    total_s = (left.end_s - left.now_s) * pace
+    helpers = max(1.0, total_s / max(keep_s, 1e-6) - 1)
+    share = decoding_share(info, sampling)
+    target_s = left.now_s + keep_s / pace
+    after = bisect_right(keys_s, target_s)
+    begun_s = keys_s[bisect_right(keys_s, left.now_s) - 1] if keys_s[0] <= left.now_s else left.now_s
+    # where the unit and a single rest in the same GOP would be finished at the same time
+    even_s = (share * (left.now_s - begun_s) + left.end_s - left.now_s + SPLIT_COST_S / pace) / (2 - share)
+    candidates = {*keys_s[max(0, after - 1) : after + 1], target_s, left.now_s + even_s}
+    best: tuple[float, float] | None = None
+    for at_s in candidates:
+        if not left.now_s < at_s < left.end_s:
+            continue
+        key_s = max((key for key in keys_s[: bisect_right(keys_s, at_s)]), default=0.0)
+        rest_s = (share * (at_s - key_s) + (left.end_s - at_s) / helpers) * pace + SPLIT_COST_S
+        finish_s = max((at_s - left.now_s) * pace, rest_s)
+        if best is None or finish_s < best[0]:
+            best = finish_s, at_s
+    if best is None or best[0] > (1 - LEAST_GAIN) * total_s:
+        return None
+    place = bisect_left(keys_s, best[1])
+    if place < len(keys_s) and keys_s[place] == best[1]:  # exactly there, not a rounding error behind it
+        return sampling.position_at((info.keyframes[place] - info.first_pts) * time_base, time_base)
+    return sampling.position_at(Fraction(best[1]), time_base)
+
+
+def middle_position(info: VideoInfo, sampling: Sampling, *, start: int, stop: int | None) -> int | None:
+    """The keyframe nearest to the middle of a range and strictly within it, as a position.
+
+    None if the range is one GOP.
+    """
+    if not info.seekable:
+        return None
+    time_base = info.time_base
+    end_s = info.duration_s if stop is None else float(sampling.offset_of(stop, time_base))
+    middle_s = (float(sampling.offset_of(start, time_base)) + end_s) / 2
+    found = [
+        position
+        for position in (
+            sampling.position_at((key - info.first_pts) * time_base, time_base) for key in info.keyframes
+        )
+        if position > start and (stop is None or position < stop)
+    ]
+    return min(
+        found, key=lambda each: abs(float(sampling.offset_of(each, time_base)) - middle_s), default=None
+    )
 
 
 def cut_position(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 from common.media import VideoInfo
-from common.messages import MAX_PROBE_BATCH
+from common.messages import MAX_PROBE_BATCH, Done
 from common.sampling import Sampling
 from common.selection import Selection
 from common.spec import SchedulingOptions
@@ -48,6 +48,10 @@ class Pool:
         self._longest: list[tuple[float, int]] = []
         self._rates: dict[policy.RateClass, float] = {}
         self._remaining_px: dict[policy.RateClass, float] = {}
+        self.on_split: Callable[[Unit, Unit], None] = lambda unit, rest: None
+        """Is told of every unit that was divided, and of its rest."""
+        self.orphans: list[int] = []
+        """Hedged copies of units that need none any more; the core drops them."""
 
     # ---- what is left -------------------------------------------------------------------------------
 
@@ -98,18 +102,22 @@ class Pool:
         that are there, as one of them is to take what this one has failed at.
         """
         unit = self._take_requeued(host, live)
-        if unit is not None:
+        if unit is None:
+            ready_s = self._ready_s()
+            half_the_slots = max(1.0, slots / 2)
+            if self._unprobed and (ready_s < READY_AHEAD_S * slots or self.probes_open < half_the_slots):
+                return self._cut_probe(slots)
+        elif unit.is_probe or not self.can_split(unit):
             return unit
-        ready_s = self._ready_s()
-        half_the_slots = max(1.0, slots / 2)
-        if self._unprobed and (ready_s < READY_AHEAD_S * slots or self.probes_open < half_the_slots):
-            return self._cut_probe(slots)
         size_s = policy.next_size_s(
             self.remaining_s(),
             speed=slots,
             unit_min_s=self.options.unit_min_s,
             unit_cap_s=self.options.unit_cap_s,
         )
+        if unit is not None:
+            self._cut_requeued(unit, size_s * speed)
+            return unit
         video = self._choose_video(last_video, size_s)
         if video is None:
             return self._cut_probe(slots) if self._unprobed else None
@@ -122,6 +130,73 @@ class Pool:
                 del self._requeued[place]
                 return unit
         return None
+
+    def _cut_requeued(self, unit: Unit, size_s: float) -> None:
+        """A unit that comes back may be far more than a slot should have at this stage of the job."""
+        video = self.videos[unit.video]
+        assert video.info is not None
+        if self.options.unit_span_s is not None or unit.work_px <= 1.5 * size_s * self.rate(video):
+            return
+        sampling = self.sampling_of(video)
+        end_s = video.info.duration_s
+        start_s = float(sampling.offset_of(unit.start, video.info.time_base))
+        if unit.stop is not None:
+            end_s = float(sampling.offset_of(unit.stop, video.info.time_base))
+        stop = policy.cut_position(
+            video.info,
+            sampling,
+            start=unit.start,
+            span_s=(end_s - start_s) * size_s * self.rate(video) / unit.work_px,
+            rule=self.options.cut,
+            end=unit.stop,
+        )
+        if stop is not None:
+            self.split(unit, stop)
+
+    def can_split(self, unit: Unit) -> bool:
+        """Whether a part of a unit may become a unit of its own: no other may be numbered by what it gave."""
+        video = self.videos[unit.video]
+        if unit.copy_of is not None or unit.copy is not None or self._is_one_unit(video):
+            return False
+        return not self.selection.in_order or unit.counted is None
+
+    def split(self, unit: Unit, stop: int) -> Unit:
+        """End an extraction at position ``stop``; the rest of its range becomes a unit that waits.
+
+        Raises:
+            ValueError: the position does not lie within the unit.
+        """
+        if stop < unit.start or (unit.stop is not None and stop >= unit.stop):
+            raise ValueError(f"unit {unit.id} [{unit.start}, {unit.stop}) cannot be split at {stop}")
+        video = self.videos[unit.video]
+        kept_px = min(unit.work_px, self.work_px(video, self.sampling_of(video), unit.start, stop))
+        rest = self._new_unit(files=unit.files, start=stop, stop=unit.stop, work_px=unit.work_px - kept_px)
+        rest.isolating, rest.crashes = unit.isolating, unit.crashes
+        unit.stop, unit.work_px, unit.counted = stop, kept_px, None
+        if unit.state is UnitState.PENDING:
+            unit.attempt += 1  # a lost host that comes back may still be at work on the whole of it
+        video.units.insert(video.units.index(unit.id) + 1, rest.id)
+        video.open_units += 1
+        self._requeued.appendleft(rest.id)
+        self.on_split(unit, rest)
+        return rest
+
+    def copy(self, unit: Unit) -> Unit:
+        """A hedged copy of a unit, not queued: the caller leases it at once."""
+        copy = self._new_unit(files=unit.files, start=unit.start, stop=unit.stop, work_px=unit.work_px)
+        copy.copy_of, unit.copy = unit.id, copy.id
+        return copy
+
+    def promote(self, copy: Unit) -> Unit:
+        """A hedged copy takes the place of its unit, which is returned, to be dropped."""
+        assert copy.copy_of is not None
+        unit = self.units[copy.copy_of]
+        video = self.videos[unit.video]
+        video.units[video.units.index(unit.id)] = copy.id
+        video.open_units += 1
+        copy.copy_of = unit.copy = None
+        copy.before, copy.first_sample, copy.counted = unit.before, unit.first_sample, unit.counted
+        return unit
 
     def _ready_s(self) -> float:
         return sum(px / self._rates.get(key, policy.DEFAULT_RATE) for key, px in self._remaining_px.items())
@@ -185,7 +260,7 @@ class Pool:
             stop = end
         work_px = video.remaining_px
         if stop is not None:
-            work_px = min(work_px, self._work_px(video, sampling, start, stop))
+            work_px = min(work_px, self.work_px(video, sampling, start, stop))
         unit = self._new_unit(files=(index,), start=start, stop=stop, work_px=work_px)
         video.units.append(unit.id)
         video.open_units += 1
@@ -207,7 +282,7 @@ class Pool:
         last = min(len(sampling.times) - 1, first + max(1, round(work_px / video.px_per_time)))
         return float(sampling.times[last] - sampling.times[first])
 
-    def _work_px(self, video: Video, sampling: Sampling, start: int, stop: int | None) -> float:
+    def work_px(self, video: Video, sampling: Sampling, start: int, stop: int | None) -> float:
         """Estimated work, in pixels, at positions ``[start, stop)``."""
         info = video.info
         assert info is not None
@@ -288,7 +363,7 @@ class Pool:
         video.horizon = self.numbering.horizon(video, sampling)
         self._subtract(video, video.remaining_px)
         end = _earlier(video.stop, video.horizon)
-        self._subtract(video, -self._work_px(video, sampling, video.next_start, end))
+        self._subtract(video, -self.work_px(video, sampling, video.next_start, end))
         if self._can_cut(video):
             heapq.heappush(self._longest, (-video.remaining_px, index))
 
@@ -298,20 +373,36 @@ class Pool:
         video.refused = video.failed = True
         self.unsettled -= 1
 
-    def learn(self, unit: Unit, *, decoded: int, written: int, seconds: float) -> float | None:
-        """Correct the rates by a finished unit.
+    def learn(self, unit: Unit, done: Done, speed: float) -> float | None:
+        """Correct the rates by a unit finished on a host of this ``speed``.
 
-        Returns: how much faster than predicted it was (1.0 as predicted), None if too short to tell.
+        Returns: the host's speed by this unit (1.0: as predicted), None if too short to tell.
         """
-        if seconds < policy.MIN_OBSERVED_S or decoded == 0:
+        if done.seconds < policy.MIN_OBSERVED_S or done.decoded == 0:
             return None
         video = self.videos[unit.video]
         assert video.info is not None
-        observed = policy.observed_px(video.info, decoded=decoded, written=written) / seconds
-        ratio = observed / self.rate(video)
+        # in the units of the estimates, whatever their error; but the end may have come long before the
+        # range's, and then only the frames tell how much it was
+        px = unit.work_px
+        if done.saw_end or px <= 0:
+            px = policy.observed_px(video.info, decoded=done.decoded, written=done.frames)
+        return self._observe(video, px / done.seconds, speed)
+
+    def learn_early(self, unit: Unit, *, done_to: int, busy_s: float, speed: float) -> float | None:
+        """The same by the progress of a unit of a video of which none is finished yet."""
+        video = self.videos[unit.video]
+        if video.rate is not None or busy_s < policy.PRIOR_S or done_to <= unit.start:
+            return None
+        done_px = self.work_px(video, self.sampling_of(video), unit.start, done_to)
+        return self._observe(video, done_px / busy_s, speed)
+
+    def _observe(self, video: Video, px_per_s: float, speed: float) -> float:
+        assert video.info is not None
+        ratio = px_per_s / self.rate(video)
         key = policy.rate_class(video.info)
-        self._rates[key] = policy.ewma(self._rates.get(key), observed)
-        video.rate = policy.ewma(video.rate, observed)
+        self._rates[key] = policy.ewma(self._rates.get(key), px_per_s / speed)
+        video.rate = policy.ewma(video.rate, px_per_s / speed)
         return ratio
 
     def stop_cutting(self, video: Video) -> None:
@@ -328,6 +419,11 @@ class Pool:
         assert unit.state not in OPEN
         if unit.is_probe:
             self.probes_open -= 1
+            return
+        if unit.copy is not None:
+            self.orphans.append(unit.copy)
+        if unit.copy_of is not None:
+            self.units[unit.copy_of].copy = None
             return
         video = self.videos[unit.video]
         video.open_units -= 1

@@ -15,6 +15,7 @@ from common.media import VideoInfo
 from common.messages import Done, Hello, Lease
 from common.report import HostState
 from coordinator.catalogue import ListedVideo
+from coordinator.policy import SPEED_BOUNDS, ewma
 
 
 class UnitState(Enum):
@@ -89,6 +90,21 @@ class Unit:
     first_sample: int | None = None
     """Its first frame's number, once it is known."""
     progress_frames: int = 0
+    done_to: int = 0
+    """Everything below this position is done, as its host told at ``progress_at``."""
+    busy_s: float = 0.0
+    """The time that this took its slot; 0 before the first report."""
+    progress_at: float = 0.0
+    shrink_at: float | None = None
+    """When it was last asked to end earlier, and has not answered."""
+    unsplittable: bool = False
+    """It was asked to end earlier, and could not."""
+    isolating: bool = False
+    """A part of a unit that crashed its slots: one more crash is enough to divide it again."""
+    copy_of: int | None = None
+    """The unit of which this is a hedged copy, which no video counts until it is the first to finish."""
+    copy: int | None = None
+    """Its hedged copy."""
 
     @property
     def video(self) -> int:
@@ -145,6 +161,8 @@ class Video:
     frames: int = 0
     """Frames published."""
     failed: bool = False
+    poisoned: int = 0
+    """Parts of it that were given up because they crash whatever decodes them."""
 
     @property
     def settled(self) -> bool:
@@ -173,6 +191,10 @@ class Host:
     """The video it worked on last, and so has open."""
     speed: float = 1.0
     """Measured speed over what the rates predict."""
+    faults: int = 0
+    """Units in a row that failed here and succeeded elsewhere, or could not be written."""
+    drained: str | None = None
+    """Why it is given nothing any more."""
     units: int = 0
     frames: int = 0
     busy_s: float = 0.0
@@ -194,7 +216,13 @@ class Host:
             host.joined_at = before.joined_at
         return host
 
+    def learn_speed(self, observed: float | None) -> None:
+        """Take a measured speed into account, if there is one."""
+        if observed is not None:
+            low, high = SPEED_BOUNDS
+            self.speed = min(high, max(low, ewma(self.speed, observed)))
+
     @property
     def credit(self) -> int:
         """How many more units it may be given."""
-        return self.capacity - self.running if self.state == "up" else 0
+        return self.capacity - self.running if self.state == "up" and self.drained is None else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common import messages as m
+from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
 )
@@ -42,13 +43,104 @@ def test_the_only_host_left_retries_by_itself() -> None:
 def test_crashes_are_counted_apart() -> None:
     bench = Bench(hosts=("a",))
     bench.hello("a")
-    bench.probe_all("a", 2.0)
+    bench.probe_all("a", 1.0)
     unit = bench.running("a")[0]
     bench.say("a", failed(unit, "error"))
     for _ in range(MAX_CRASHES):
         assert not bench.core.failing.failures
         bench.say("a", failed(unit, "crash"))
     assert bench.core.failing.failures[0].kind == "lost"
+
+
+def crash_at(bench: Bench, bad: range, limit: int = 1000) -> list[tuple[int, int | None]]:
+    """Host a does all there is; a unit that holds a bad position crashes. Gives the units that were tried."""
+    tried = []
+    while bench.running("a"):
+        unit = bench.running("a")[0]
+        tried.append((unit.start, unit.stop))
+        assert len(tried) < limit
+        stop = unit.stop if unit.stop is not None else 10**9
+        if any(unit.start <= position < stop for position in bad):
+            bench.say("a", failed(unit, "crash", "killed by SIGSEGV"))
+        else:
+            bench.finish("a", unit)
+    return tried
+
+
+def test_the_gop_that_crashes_is_isolated_and_the_rest_of_the_video_is_extracted() -> None:
+    bench = Bench(hosts=("a",), options=SchedulingOptions(unit_span_s=1000))
+    bench.hello("a")
+    bench.probe_all("a", 64.0)
+    tried = crash_at(bench, range(102, 103))  # 5 fps: in the GOP of second 20
+    assert tried[:MAX_CRASHES] == [(0, None)] * MAX_CRASHES
+    assert len(tried) <= MAX_CRASHES + 2 * 6 + 1, "64 GOPs are halved six times"
+    (failure,) = bench.core.failing.failures
+    assert (failure.start_s, failure.stop_s, failure.kind) == (20.0, 21.0, "lost")
+    assert "SIGSEGV" in failure.reason
+    units = bench.core.pool.units.values()
+    assert sorted(u.state.value for u in units if not u.is_probe and u.state is not UnitState.DONE) == [
+        "failed"
+    ]
+
+
+def test_a_file_that_crashes_everywhere_is_quarantined() -> None:
+    bench = Bench(hosts=("a",), options=SchedulingOptions(unit_span_s=40))
+    bench.hello("a")
+    bench.probe_all("a", 4000.0)
+    tried = crash_at(bench, range(10**6))
+    failures = bench.core.failing.failures
+    assert len(tried) < 100
+    assert "parts of it crashed" in failures[-1].reason or any("parts of it" in f.reason for f in failures)
+    assert Conclude(outcome="completed", reason="") in bench.others
+
+
+def test_a_host_that_cannot_write_is_drained_and_costs_no_unit() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=SchedulingOptions(unit_span_s=1))
+    bench.hello("a")
+    bench.probe_all("a", 60.0)
+    bench.hello("b")
+    for _ in range(2):
+        bench.say(
+            "a", failed(bench.running("a")[0], "output", "cannot write frames: No space left on device")
+        )
+    assert bench.running("a") == []
+    bench.work("b")
+    assert not bench.core.failing.failures
+    assert bench.core.outcome == "completed"
+    assert any("host a is given nothing any more" in note and "No space" in note for note in bench.core.notes)
+
+
+def test_a_host_at_which_units_fail_that_succeed_elsewhere_is_drained() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=SchedulingOptions(unit_span_s=1))
+    bench.hello("a")
+    bench.probe_all("a", 60.0)
+    bench.hello("b")
+    for _ in range(3):
+        (unit,) = bench.running("a")
+        bench.say("a", failed(unit, "error", "ImportError: libfoo"))
+        bench.finish("b", bench.running("b")[0])
+        assert bench.running("b") == [unit]
+        bench.finish("b", unit)
+    bench.say("a", failed(bench.running("a")[0], "error", "ImportError: libfoo"))
+    assert bench.running("a") == []
+    bench.work("b")
+    assert bench.core.outcome == "completed"
+    assert not bench.core.failing.failures
+
+
+def test_the_last_host_is_never_drained_and_a_drained_one_is_better_than_none() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=SchedulingOptions(unit_span_s=1))
+    bench.hello("a")
+    bench.probe_all("a", 60.0)
+    bench.hello("b")
+    for _ in range(2):
+        bench.say("a", failed(bench.running("a")[0], "output"))
+    assert bench.running("a") == []
+    bench.say("b", m.Bye(reason=""))
+    assert bench.running("a")
+    bench.say("a", failed(bench.running("a")[0], "output"))
+    bench.say("a", failed(bench.running("a")[0], "output"))
+    assert bench.running("a"), "it is the last one"
 
 
 def test_a_bad_file_in_a_batch_of_probes_blames_no_other() -> None:
@@ -107,12 +199,10 @@ def test_a_full_disk_ends_the_job() -> None:
     bench.hello("a")
     bench.hello("b")
     bench.probe_all("a", 600.0)
-    unit = bench.running("a")[0]
-    bench.say("a", failed(unit, "output", "No space left on device"))
-    host = unit.host or ""
-    if unit.state is UnitState.PENDING:
-        bench.finish("b", bench.running("b")[0])
-        host = unit.host or ""
-    said = bench.say(host, failed(unit, "output", "No space left on device"))
+    said = []
+    while bench.core.outcome is None:
+        for host in ("a", "b"):
+            if bench.core.outcome is None and bench.running(host):
+                said = bench.say(host, failed(bench.running(host)[0], "output", "No space left on device"))
     assert Conclude(outcome="failed", reason="No space left on device") in bench.others
     assert (b"a", m.End(failed="No space left on device")) in said

@@ -1,0 +1,63 @@
+"""Hosts that fail where others succeed: a full disk, a broken mount, a library that does not load.
+
+Such a host takes unit after unit and gives none, faster than sound hosts do theirs. It is *drained*: given
+nothing new, while what it holds may still be finished and published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common import messages as m
+from coordinator.events import Action, Record
+from coordinator.state import Host, Unit
+
+DRAIN_AFTER = 3  # units in a row that failed here and succeeded elsewhere
+DRAIN_AFTER_OUTPUT = 2  # units in a row that could not be written: these blame nobody else
+
+
+class Draining:
+    """Counts the faults of hosts, and drains those that have too many, but never the last one."""
+
+    def __init__(self, hosts: dict[str, Host], *, emit: Callable[[Action], None]) -> None:
+        self._hosts = hosts
+        self._emit = emit
+        self.notes: list[str] = []
+
+    @property
+    def _sound(self) -> list[Host]:
+        return [host for host in self._hosts.values() if host.state == "up" and host.drained is None]
+
+    def failed(self, host: Host, failed: m.Failed) -> None:
+        """An attempt failed; where nothing can be written, there is no need to wait for others' success."""
+        if failed.kind == "output":
+            host.faults += 1
+            if host.faults >= DRAIN_AFTER_OUTPUT:
+                self._drain(host, failed.text)
+
+    def committed(self, host: Host, unit: Unit) -> None:
+        """A unit that others may have failed at was published by ``host``."""
+        host.faults = 0
+        for name in unit.avoid - {host.name}:
+            other = self._hosts.get(name)
+            if other is not None and other.state == "up":
+                other.faults += 1
+                if other.faults >= DRAIN_AFTER:
+                    self._drain(other, f"{other.faults} units in a row failed there and nowhere else")
+
+    def last_resort(self) -> None:
+        """A host was lost: if all that are left are drained, a doubtful host is better than none."""
+        if not self._sound:
+            for host in self._hosts.values():
+                if host.state == "up" and host.drained is not None:
+                    host.drained, host.faults = None, 0
+                    self._tell(host, "is used again, as no other is left")
+
+    def _drain(self, host: Host, reason: str) -> None:
+        if host.drained is None and any(other is not host for other in self._sound):
+            host.drained = reason
+            self._tell(host, f"is given nothing any more: {reason}")
+
+    def _tell(self, host: Host, text: str) -> None:
+        self.notes.append(f"host {host.name} {text}")
+        self._emit(Record(entry={"event": "drained", "host": host.name, "reason": text}))

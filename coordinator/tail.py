@@ -1,0 +1,198 @@
+"""The end of a job: when slots idle and nothing waits, take from those that would finish last.
+
+A running unit is split (``Shrink``): its host ends it earlier, tells where, and only then is the rest handed
+out, so nothing is done twice. What cannot be split and takes far longer than expected is started a
+second time on another host, and whichever copy is complete first counts (Spark and MapReduce call such
+copies speculative; the rule for when is theirs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from common import messages as m
+from coordinator import policy
+from coordinator.events import Action, Record, Send
+from coordinator.leases import Leases, task_of
+from coordinator.pool import Pool
+from coordinator.state import HELD, OPEN, Host, Unit, UnitState
+
+LOOK_S = 0.1  # between two looks at all that runs, with up to LOOK_UNITS units; longer with more
+LOOK_UNITS = 500
+SHRINK_WAIT_S = 10.0  # a slot looks after every GOP; then it is asked again, or a copy is made
+LEAST_PART = 0.5  # of the smallest unit: less is not worth handing out
+
+
+class Tail:
+    """Splits and copies running units for the sake of idle slots."""
+
+    def __init__(
+        self, pool: Pool, leases: Leases, hosts: dict[str, Host], *, emit: Callable[[Action], None]
+    ) -> None:
+        self._pool = pool
+        self._leases = leases
+        self._hosts = hosts
+        self._emit = emit
+        self._look_at = float("-inf")
+        self.hedged = 0
+
+    def relieve(self, idle: Sequence[Host], now: float) -> None:
+        """Find work for ``idle`` hosts, which have credit when nothing waits to be handed out."""
+        if self._pool.probes_open or self._pool.options.cut == "never" or now < self._look_at:
+            return
+        running = [
+            unit
+            for host in self._hosts.values()
+            if host.running
+            for unit in (self._pool.units[number] for number in host.held)
+            if unit.state is UnitState.LEASED and unit.copy_of is None
+        ]
+        self._look_at = now + LOOK_S * max(1.0, len(running) / LOOK_UNITS)
+        if running:
+            left = {unit.id: self._remaining(unit, now) for unit in running}
+            slots = sum(host.credit for host in idle)
+            asked = sum(1 for unit in running if self._is_asked(unit, now))
+            self._split(running, left, slots, asked, now)
+            self._hedge(running, idle, now)
+
+    def _remaining(self, unit: Unit, now: float) -> tuple[float, float]:
+        """Estimated seconds until a LEASED extraction is complete, and its pixels per second."""
+        assert unit.host is not None
+        video = self._pool.videos[unit.video]
+        done_px = 0.0
+        if unit.done_to > unit.start:
+            done_px = self._pool.work_px(video, self._pool.sampling_of(video), unit.start, unit.done_to)
+        return policy.remaining_s(
+            unit.work_px,
+            rate=self._pool.rate(video) * self._hosts[unit.host].speed,
+            done_px=min(unit.work_px, done_px),
+            busy_s=unit.busy_s,
+            since_s=now - unit.progress_at,
+            elapsed_s=now - unit.changed_at,
+        )
+
+    @staticmethod
+    def _is_asked(unit: Unit, now: float) -> bool:
+        return unit.shrink_at is not None and now - unit.shrink_at < SHRINK_WAIT_S
+
+    # ---- splitting ----------------------------------------------------------------------------------
+
+    def _split(
+        self,
+        running: Sequence[Unit],
+        left: dict[int, tuple[float, float]],
+        slots: int,
+        asked: int,
+        now: float,
+    ) -> None:
+        """Ask the units that would finish last for what idle slots can take, so that all end together."""
+        free = slots - asked
+        level_s = policy.finish_level_s([seconds for seconds, _ in left.values()], slots)
+        least_s = LEAST_PART * self._pool.options.unit_min_s
+        for unit in sorted(running, key=lambda unit: left[unit.id], reverse=True):
+            left_s, rate = left[unit.id]
+            if free <= 0 or left_s - level_s < least_s:
+                return
+            if unit.unsplittable or self._is_asked(unit, now) or not self._pool.can_split(unit):
+                continue
+            stop = self._stop_for(unit, left_s, rate, keep_s=level_s)
+            if stop is None:
+                continue
+            assert unit.host is not None
+            unit.shrink_at = now
+            free -= 1
+            self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Shrink(lease=unit.lease, stop=stop)))
+
+    def _stop_for(self, unit: Unit, left_s: float, rate: float, *, keep_s: float) -> int | None:
+        video = self._pool.videos[unit.video]
+        info = video.info
+        assert info is not None
+        sampling = self._pool.sampling_of(video)
+        start_s = float(sampling.offset_of(unit.start, info.time_base))
+        end_s = info.duration_s
+        if unit.stop is not None:
+            end_s = min(end_s, float(sampling.offset_of(unit.stop, info.time_base)))
+        if unit.work_px <= 0 or end_s <= start_s:
+            return None
+        px_per_video_s = unit.work_px / (end_s - start_s)
+        now_s = max(start_s, end_s - left_s * rate / px_per_video_s)
+        left = policy.Remainder(now_s=now_s, end_s=end_s, time_per_video_s=px_per_video_s / rate)
+        stop = policy.split_position(info, sampling, left, keep_s=keep_s)
+        if stop is None or stop <= unit.start or (unit.stop is not None and stop >= unit.stop):
+            return None
+        return stop
+
+    def shrunk(self, unit: Unit, stop: int | None) -> None:
+        """A host will end a unit at ``stop``: the rest waits to be handed out, if there is one."""
+        unit.shrink_at = None
+        if stop is None or stop < unit.start or (unit.stop is not None and stop >= unit.stop):
+            unit.unsplittable = True
+            return
+        self.drop_copy(unit)
+        if self._pool.can_split(unit):
+            self._pool.split(unit, stop)
+
+    def accepts(self, unit: Unit, done: m.Done) -> bool:
+        """Whether an answer ends where its unit ends; an earlier end makes the rest a unit of its own."""
+        if done.stop == unit.stop:
+            return True
+        if done.stop is None or done.stop < unit.start or not self._pool.can_split(unit):
+            return False
+        if unit.stop is not None and done.stop > unit.stop:
+            return False
+        self._pool.split(unit, done.stop)
+        return True
+
+    # ---- copies -------------------------------------------------------------------------------------
+
+    def _hedge(self, running: Sequence[Unit], idle: Sequence[Host], now: float) -> None:
+        """Start a second time what takes far too long, on another host."""
+        for unit in sorted(running, key=lambda unit: unit.changed_at):
+            elapsed_s = now - unit.changed_at
+            if elapsed_s <= policy.HEDGE_MIN_S:
+                return
+            expected_s = self._pool.estimate_s(unit)
+            if (
+                unit.is_probe
+                or unit.copy is not None
+                or self._is_asked(unit, now)
+                or elapsed_s <= policy.HEDGE_FACTOR * expected_s
+            ):
+                continue
+            host = next((host for host in idle if host.credit > 0 and host.name != unit.host), None)
+            if host is None or host.name in unit.avoid:
+                continue
+            copy = self._pool.copy(unit)
+            self.hedged += 1
+            copy.attempt = 1
+            self._leases.grant(copy, host, now)
+            self._emit(Record(entry={"event": "hedged", "unit": unit.id, "copy": copy.id, "host": host.name}))
+            self._emit(
+                Send(peer=host.peer, message=m.Assign(lease=copy.lease, task=task_of(copy, self._pool)))
+            )
+
+    def first_done(self, unit: Unit) -> None:
+        """Of a unit and its copy, ``unit`` is complete first: the other one is dropped."""
+        if unit.copy_of is None:
+            self.drop_copy(unit)
+            return
+        original = self._pool.promote(unit)
+        self._emit(Record(entry={"event": "promoted", "unit": original.id, "copy": unit.id}))
+        self._drop(original)
+
+    def drop_copy(self, unit: Unit) -> None:
+        """A unit needs no copy any more."""
+        if unit.copy is not None:
+            self._drop(self._pool.units[unit.copy])
+
+    def drop_orphans(self) -> None:
+        """End the copies of units that have been given up or dropped."""
+        while self._pool.orphans:
+            self._drop(self._pool.units[self._pool.orphans.pop()])
+
+    def _drop(self, unit: Unit) -> None:
+        if unit.state in HELD:
+            assert unit.host is not None
+            self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Discard(lease=unit.lease)))
+        if unit.state in OPEN:
+            self._leases.drop(unit)
