@@ -293,11 +293,8 @@ class Core:
             return
         unit.done_to, unit.busy_s, unit.progress_at = progress.done_to, progress.busy_s, now
         if not host.units:
-            host.learn_speed(
-                self.pool.learn_early(
-                    unit, done_to=progress.done_to, busy_s=progress.busy_s, speed=host.speed
-                )
-            )
+            video, done_px = self.pool.videos[unit.video], self.pool.done_px(unit)
+            host.learn_speed(self.pool.rates.learn_early(video, done_px, unit.busy_s, host.speed))
 
     def _on_shrunk(self, unit: Unit, stop: int | None) -> None:
         if unit.state is UnitState.LEASED and not unit.is_probe:
@@ -357,7 +354,7 @@ class Core:
             self._committing.after_giving_up(unit, now)
             return
         self._leases.stage(unit, host, done)
-        host.learn_speed(self.pool.learn(unit, done, host.speed))
+        host.learn_speed(self.pool.rates.learn(video, unit, done, host.speed))
         if done.saw_end:
             self.pool.stop_cutting(video)
         self._committing.go_on(unit, now)

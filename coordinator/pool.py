@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Sequence, Set
 
 from common.media import VideoInfo
-from common.messages import MAX_PROBE_BATCH, Done
+from common.messages import MAX_PROBE_BATCH
 from common.sampling import Sampling
 from common.selection import Selection
 from common.spec import SchedulingOptions
 from coordinator import policy
 from coordinator.catalogue import ListedVideo
 from coordinator.numbering import Numbering
+from coordinator.rates import Rates
 from coordinator.state import OPEN, Unit, UnitState, Video
 
 PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
@@ -46,19 +47,13 @@ class Pool:
         self._bytes_per_work_s: float | None = None
         self._requeued: deque[int] = deque()
         self._longest: list[tuple[float, int]] = []
-        self._rates: dict[policy.RateClass, float] = {}
-        self._remaining_px: dict[policy.RateClass, float] = {}
+        self.rates = Rates()
         self.on_split: Callable[[Unit, Unit], None] = lambda unit, rest: None
         """Is told of every unit that was divided, and of its rest."""
         self.orphans: list[int] = []
         """Hedged copies of units that need none any more; the core drops them."""
 
     # ---- what is left -------------------------------------------------------------------------------
-
-    def rate(self, video: Video) -> float:
-        """Pixels per second that one slot of ordinary speed does on this video, as far as is known."""
-        assert video.info is not None
-        return video.rate or self._rates.get(policy.rate_class(video.info), policy.DEFAULT_RATE)
 
     def sampling_of(self, video: Video) -> Sampling:
         """What is wanted of a video; not kept here, as there may be a million of them."""
@@ -68,18 +63,15 @@ class Pool:
 
     def remaining_s(self) -> float:
         """Estimated seconds of work that nobody has yet (R)."""
-        ready = sum(
-            px / self._rates.get(key, policy.DEFAULT_RATE) for key, px in self._remaining_px.items() if px > 0
-        )
         again = sum(self.estimate_s(self.units[unit]) for unit in self._requeued)
         unprobed = self._unprobed_bytes / (self._bytes_per_work_s or policy.DEFAULT_BYTES_PER_WORK_S)
-        return ready + again + unprobed
+        return self.rates.remaining_s() + again + unprobed
 
     def estimate_s(self, unit: Unit) -> float:
         """Estimated seconds of a unit on a slot of ordinary speed."""
         if unit.is_probe:
             return 0.0
-        return unit.work_px / self.rate(self.videos[unit.video])
+        return unit.work_px / self.rates.of(self.videos[unit.video])
 
     @property
     def empty(self) -> bool:
@@ -103,7 +95,7 @@ class Pool:
         """
         unit = self._take_requeued(host, live)
         if unit is None:
-            ready_s = self._ready_s()
+            ready_s = self.rates.remaining_s()
             half_the_slots = max(1.0, slots / 2)
             if self._unprobed and (ready_s < READY_AHEAD_S * slots or self.probes_open < half_the_slots):
                 return self._cut_probe(slots)
@@ -135,7 +127,7 @@ class Pool:
         """A unit that comes back may be far more than a slot should have at this stage of the job."""
         video = self.videos[unit.video]
         assert video.info is not None
-        if self.options.unit_span_s is not None or unit.work_px <= 1.5 * size_s * self.rate(video):
+        if self.options.unit_span_s is not None or unit.work_px <= 1.5 * size_s * self.rates.of(video):
             return
         sampling = self.sampling_of(video)
         end_s = video.info.duration_s
@@ -146,7 +138,7 @@ class Pool:
             video.info,
             sampling,
             start=unit.start,
-            span_s=(end_s - start_s) * size_s * self.rate(video) / unit.work_px,
+            span_s=(end_s - start_s) * size_s * self.rates.of(video) / unit.work_px,
             rule=self.options.cut,
             end=unit.stop,
         )
@@ -198,9 +190,6 @@ class Pool:
         copy.before, copy.first_sample, copy.counted = unit.before, unit.first_sample, unit.counted
         return unit
 
-    def _ready_s(self) -> float:
-        return sum(px / self._rates.get(key, policy.DEFAULT_RATE) for key, px in self._remaining_px.items())
-
     def _cut_probe(self, slots: float) -> Unit:
         share = len(self._unprobed) / (PROBES_PER_SLOT * max(slots, 1.0))
         count = min(len(self._unprobed), max(1, min(PROBE_BATCH_CAP, round(share))))
@@ -218,7 +207,7 @@ class Pool:
             return None
         top = self.videos[longest]
         assert top.info is not None
-        if not top.info.seekable and top.remaining_px / self.rate(top) > size_s:
+        if not top.info.seekable and top.remaining_px / self.rates.of(top) > size_s:
             return longest
         if last_video is not None and self._can_cut(self.videos[last_video]):
             return last_video
@@ -252,7 +241,7 @@ class Pool:
             video.info,
             sampling,
             start=start,
-            span_s=self.options.unit_span_s or self._span_s(video, sampling, size_s * self.rate(video)),
+            span_s=self.options.unit_span_s or self._span_s(video, sampling, size_s * self.rates.of(video)),
             rule=self.options.cut,
             end=end,
         )
@@ -264,7 +253,7 @@ class Pool:
         unit = self._new_unit(files=(index,), start=start, stop=stop, work_px=work_px)
         video.units.append(unit.id)
         video.open_units += 1
-        self._subtract(video, work_px)
+        self.rates.add_remaining(video, -work_px)
         if stop is not None:
             video.next_start = stop
         if stop == video.stop:
@@ -310,12 +299,6 @@ class Pool:
         self.units[unit.id] = unit
         return unit
 
-    def _subtract(self, video: Video, work_px: float) -> None:
-        assert video.info is not None
-        key = policy.rate_class(video.info)
-        video.remaining_px -= work_px
-        self._remaining_px[key] = max(0.0, self._remaining_px.get(key, 0.0) - work_px)
-
     # ---- coming back --------------------------------------------------------------------------------
 
     def requeue(self, unit: Unit) -> None:
@@ -348,7 +331,7 @@ class Pool:
         if sampling.times is not None:
             video.px_per_time = policy.work_per_time(info, len(sampling.times))
         self.look_further(index)
-        work_s = max(video.remaining_px / self.rate(video), 1e-3)
+        work_s = max(video.remaining_px / self.rates.of(video), 1e-3)
         self._bytes_per_work_s = policy.ewma(self._bytes_per_work_s, max(1.0, info.size_bytes) / work_s)
         if video.stop is not None and video.start >= video.stop:
             self.stop_cutting(video)
@@ -361,9 +344,9 @@ class Pool:
         assert video.info is not None
         sampling = self.sampling_of(video)
         video.horizon = self.numbering.horizon(video, sampling)
-        self._subtract(video, video.remaining_px)
+        self.rates.add_remaining(video, -video.remaining_px)
         end = _earlier(video.stop, video.horizon)
-        self._subtract(video, -self.work_px(video, sampling, video.next_start, end))
+        self.rates.add_remaining(video, self.work_px(video, sampling, video.next_start, end))
         if self._can_cut(video):
             heapq.heappush(self._longest, (-video.remaining_px, index))
 
@@ -373,43 +356,19 @@ class Pool:
         video.refused = video.failed = True
         self.unsettled -= 1
 
-    def learn(self, unit: Unit, done: Done, speed: float) -> float | None:
-        """Correct the rates by a unit finished on a host of this ``speed``.
-
-        Returns: the host's speed by this unit (1.0: as predicted), None if too short to tell.
-        """
-        if done.seconds < policy.MIN_OBSERVED_S or done.decoded == 0:
-            return None
+    def done_px(self, unit: Unit) -> float:
+        """Estimated work, in pixels, of what a running unit has done so far."""
+        if unit.done_to <= unit.start:
+            return 0.0
         video = self.videos[unit.video]
-        assert video.info is not None
-        # in the units of the estimates, whatever their error; but the end may have come long before the
-        # range's, and then only the frames tell how much it was
-        px = unit.work_px
-        if done.saw_end or px <= 0:
-            px = policy.observed_px(video.info, decoded=done.decoded, written=done.frames)
-        return self._observe(video, px / done.seconds, speed)
-
-    def learn_early(self, unit: Unit, *, done_to: int, busy_s: float, speed: float) -> float | None:
-        """The same by the progress of a unit of a video of which none is finished yet."""
-        video = self.videos[unit.video]
-        if video.rate is not None or busy_s < policy.PRIOR_S or done_to <= unit.start:
-            return None
-        done_px = self.work_px(video, self.sampling_of(video), unit.start, done_to)
-        return self._observe(video, done_px / busy_s, speed)
-
-    def _observe(self, video: Video, px_per_s: float, speed: float) -> float:
-        assert video.info is not None
-        ratio = px_per_s / self.rate(video)
-        key = policy.rate_class(video.info)
-        self._rates[key] = policy.ewma(self._rates.get(key), px_per_s / speed)
-        video.rate = policy.ewma(video.rate, px_per_s / speed)
-        return ratio
+        done_px = self.work_px(video, self.sampling_of(video), unit.start, unit.done_to)
+        return min(unit.work_px, done_px)
 
     def stop_cutting(self, video: Video) -> None:
         """No unit beyond those that exist: the last one is open-ended, or the file's end was seen."""
         if video.all_cut:
             return
-        self._subtract(video, video.remaining_px)
+        self.rates.add_remaining(video, -video.remaining_px)
         video.all_cut = True
         if video.settled:
             self.unsettled -= 1

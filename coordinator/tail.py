@@ -59,13 +59,10 @@ class Tail:
         """Estimated seconds until a LEASED extraction is complete, and its pixels per second."""
         assert unit.host is not None
         video = self._pool.videos[unit.video]
-        done_px = 0.0
-        if unit.done_to > unit.start:
-            done_px = self._pool.work_px(video, self._pool.sampling_of(video), unit.start, unit.done_to)
         return policy.remaining_s(
             unit.work_px,
-            rate=self._pool.rate(video) * self._hosts[unit.host].speed,
-            done_px=min(unit.work_px, done_px),
+            rate=self._pool.rates.of(video) * self._hosts[unit.host].speed,
+            done_px=self._pool.done_px(unit),
             busy_s=unit.busy_s,
             since_s=now - unit.progress_at,
             elapsed_s=now - unit.changed_at,

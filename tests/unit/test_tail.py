@@ -170,7 +170,7 @@ def test_the_copy_that_is_first_counts_and_the_other_is_dropped() -> None:
     said = bench.say("b", bench.done("b", copy))
     assert (b"a", m.Discard(lease=unit.lease)) in said
     assert any(isinstance(message, m.Commit) and message.lease == copy.lease for _, message in said)
-    assert unit.state is UnitState.DROPPED
+    assert bench.state_of(unit) is UnitState.DROPPED
     bench.say("b", m.Committed(leases=[copy.lease]))
     assert bench.core.outcome == "completed"
     assert bench.core.pool.videos[0].frames == 5
@@ -182,7 +182,7 @@ def test_the_original_that_is_first_counts() -> None:
     bench, unit, copy = hedged()
     said = bench.say("a", bench.done("a", unit))
     assert (b"b", m.Discard(lease=copy.lease)) in said
-    assert copy.state is UnitState.DROPPED
+    assert bench.state_of(copy) is UnitState.DROPPED
     bench.say("a", m.Committed(leases=[unit.lease]))
     assert bench.core.outcome == "completed"
 
@@ -190,7 +190,7 @@ def test_the_original_that_is_first_counts() -> None:
 def test_a_copy_that_fails_blames_nobody() -> None:
     bench, unit, copy = hedged()
     bench.say("b", m.Failed(lease=copy.lease, kind="crash", text="boom"))
-    assert copy.state is UnitState.DROPPED
+    assert bench.state_of(copy) is UnitState.DROPPED
     assert (unit.crashes, unit.errors) == (0, 0)
     bench.finish("a", unit)
     assert bench.core.outcome == "completed"
@@ -199,16 +199,16 @@ def test_a_copy_that_fails_blames_nobody() -> None:
 def test_a_copy_outlives_its_original() -> None:
     bench, unit, copy = hedged()
     bench.say("a", m.Bye(reason=""))
-    assert unit.state is UnitState.PENDING
+    assert bench.state_of(unit) is UnitState.PENDING
     bench.finish("b", copy)
-    assert unit.state is UnitState.DROPPED
+    assert bench.state_of(unit) is UnitState.DROPPED
     assert bench.core.outcome == "completed"
 
 
 def test_a_lost_host_takes_its_copy_along() -> None:
     bench, unit, copy = hedged()
     bench.say("b", m.Bye(reason=""))
-    assert copy.state is UnitState.DROPPED
+    assert bench.state_of(copy) is UnitState.DROPPED
     bench.finish("a", unit)
     assert bench.core.outcome == "completed"
 
