@@ -150,6 +150,7 @@ class _Extraction:
                 session.close()
             self._errors |= session.errors
             self._decoded += session.decoded
+            self._ask(checkpoint)  # a session may be one GOP, and over before it counted a step
             if redo is not None:
                 self._floor = redo.key_pts
                 session = open_session(self._video, redo.key_pts, planner=self._planner, fresh=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.spec import SchedulingOptions
+from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
 
@@ -80,6 +81,17 @@ def test_more_than_nine_hosts(few: Path, tmp_path: Path) -> None:
     # on a busy machine one may join twice
     joined = [entry["host"] for entry in journal if entry["event"] == "host_up"]
     assert set(joined) == {f"algo-{number}" for number in range(1, 12)}
+
+
+def test_what_runs_is_split_for_an_idle_host(tmp_path: Path) -> None:
+    source = make_demo_set(tmp_path / "in", lengths_s=(60,))
+    run_job(source, tmp_path / "one", instances=1, fps="native", scheduling=SchedulingOptions(cut="never"))
+    whole = SchedulingOptions(unit_span_s=1e4, unit_min_s=0.2, heartbeat_s=0.5)
+    run_job(source, tmp_path / "two", instances=2, fps="native", scheduling=whole)
+    journal = (tmp_path / "two" / "job" / "journal.jsonl").read_text()
+    assert '"event":"split"' in journal
+    assert tree(tmp_path / "two") == tree(tmp_path / "one")
+    assert {row["host"] for row in rows(tmp_path / "two")} == {"algo-1", "algo-2"}
 
 
 def test_an_input_without_videos_ends_well(tmp_path: Path) -> None:

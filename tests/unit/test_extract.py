@@ -231,6 +231,17 @@ def test_an_endless_gop_has_checkpoints_too(tmp_path: Path) -> None:
     assert len(asked) >= 2
 
 
+def test_sparse_samples_have_a_checkpoint_for_each_gop(clips: Path, tmp_path: Path) -> None:
+    asked: list[int] = []
+    work = Extractor(clips / "h264-closed.mp4", tmp_path)
+    result, _ = work.unit(FIVE, checkpoint=lambda done_to, frames: asked.append(done_to))
+    gops = len(work.info.keyframes)
+    assert gops > 2
+    assert len(asked) >= gops - 1, "each GOP is a session of its own"
+    assert asked == sorted(asked)
+    assert result.rows
+
+
 def test_whatever_a_checkpoint_raises_ends_the_unit(clips: Path, tmp_path: Path) -> None:
     def cancel(done_to: int, frames: int) -> int | None:
         raise KeyboardInterrupt
