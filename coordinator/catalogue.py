@@ -13,23 +13,7 @@ from common.errors import UserError
 from common.names import output_folders, video_name
 from common.report import Failure
 from common.selection import Selection
-
-
-class ListedVideo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A file of the input; whether it is a video is for a probe to say.
-
-    Attributes:
-        index: its place in the list that it was taken from.
-        path: relative to the input root, as the disk has it.
-        name: the same as text; what users and the manifest call it.
-        folder: where its frames go, below ``frames/``.
-    """
-
-    index: int
-    path: bytes
-    name: str
-    folder: str
-    size_bytes: int
+from coordinator.listing import ListedVideo as ListedVideo
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from common import messages as m
 from common.report import Failure, Outcome
 from common.selection import Selection
 from common.spec import JobSpec
-from coordinator.catalogue import ListedVideo
 from coordinator.committing import Committing
 from coordinator.draining import Draining
 from coordinator.ending import Ending
@@ -38,6 +37,7 @@ from coordinator.events import (
 )
 from coordinator.failing import Failing
 from coordinator.leases import Leases, task_of
+from coordinator.listing import ListedVideo
 from coordinator.pool import Pool
 from coordinator.state import Host, Unit, UnitState
 from coordinator.tail import Tail

@@ -16,7 +16,7 @@ from common.sampling import Sampling
 from common.selection import Selection
 from common.spec import SchedulingOptions
 from coordinator import policy
-from coordinator.catalogue import ListedVideo
+from coordinator.listing import ListedVideo
 from coordinator.numbering import Numbering
 from coordinator.rates import Rates
 from coordinator.state import OPEN, Unit, UnitState, Video

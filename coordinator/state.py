@@ -14,7 +14,7 @@ from enum import Enum
 from common.media import VideoInfo
 from common.messages import Done, Hello, Lease
 from common.report import HostState
-from coordinator.catalogue import ListedVideo
+from coordinator.listing import ListedVideo
 from coordinator.policy import SPEED_BOUNDS, ewma
 
 
