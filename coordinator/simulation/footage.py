@@ -109,14 +109,17 @@ class Footage:
         return ratio.numerator
 
     def shown(self, sampling: Sampling, start: int, stop: int | None) -> Sequence[int]:
-        """The frames at positions ``[start, stop)``, ascending."""
+        """The frames that are taken for positions ``[start, stop)``, ascending.
+
+        Under a rate they begin with the one on screen at the first target: those just before it, which are
+        displayed at no target, have that position too.
+        """
         if sampling.times is not None:
             shown = [int(time * self.fps) for time in sampling.times[start:stop]]
             return [frame for frame in shown if frame < self.frames]
         if sampling.rate is not None:
             ratio = self._ratio(sampling)
-            end = self.frames if stop is None else min(self.frames, (stop - 1) * ratio + 1)
-            return range(max(0, (start - 1) * ratio + 1), end)
+            return range(start * ratio, self.frames if stop is None else min(self.frames, stop * ratio))
         every = self.gop if sampling.keyframes_only else 1
         ticks = self.step * every
         end = self.frames if stop is None else min(self.frames, -(-stop // ticks) * every)
@@ -158,11 +161,11 @@ class Footage:
         """Decoding one frame."""
         return self.width * self.height / self.rate
 
-    def roll_in_s(self, sampling: Sampling, shown: Sequence[int]) -> float:
-        """Decoding what lies before the first frame, from the keyframe on."""
+    def roll_in(self, sampling: Sampling, shown: Sequence[int]) -> int:
+        """Frames that are decoded before the first of these, from the keyframe on."""
         if not shown or sampling.keyframes_only or sampling.times is not None:
-            return 0.0
-        return (shown[0] - self.keyframe_of(shown[0])) * self.decode_s()
+            return 0
+        return shown[0] - self.keyframe_of(shown[0])
 
     def frame_s(self, sampling: Sampling) -> float:
         """Work for each shown frame: decoding, and its share of what is encoded."""
