@@ -314,7 +314,7 @@ class Pool:
         """Each file of a failed batch by itself, so that one bad file blames no other."""
         assert unit.is_probe
         singles = [self._new_unit(files=(index,), is_probe=True) for index in unit.files]
-        self.probes_open += len(singles) - 1
+        self.probes_open += len(singles)  # the batch itself is closed when it is given up
         self._requeued.extendleft(single.id for single in reversed(singles))
         return singles
 
