@@ -238,9 +238,10 @@ class VirtualHost:
                 self._keep_in_touch(self._touch)
             case m.Refuse():
                 self.die()
-            case m.Assign():
-                self.queue.append(message)
-                self._feed_slots()
+            case m.Assign(lease=lease):
+                if not self._holds(lease):
+                    self.queue.append(message)
+                    self._feed_slots()
             case m.Shrink():
                 self._shrink(message)
             case m.Commit():
@@ -251,6 +252,13 @@ class VirtualHost:
                 self._leave()
             case m.Alive():
                 pass
+
+    def _holds(self, lease: m.Lease) -> bool:
+        return (
+            any(lease in place for place in (self.staged, self.committing, self.published))
+            or any(assign.lease == lease for assign in self.queue)
+            or any(work.lease == lease for work in self.running)
+        )
 
     def _shrink(self, shrink: m.Shrink) -> None:
         for place, assign in enumerate(self.queue):
