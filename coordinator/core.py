@@ -381,8 +381,9 @@ class Core:
 
     def _assign_all(self, now: float) -> None:
         up = list(self._peers.values())
-        live = {host.name for host in up}
-        slots = sum(host.capacity * host.speed for host in up)
+        able = [host for host in up if host.capacity > 0 and host.drained is None]
+        live = {host.name for host in able}  # none of them may be waited for in vain
+        slots = sum(host.capacity * host.speed for host in able)
         hungry = sorted((host for host in up if host.credit > 0), key=lambda host: -host.credit)
         while hungry and not self.pool.empty:
             still_hungry = []

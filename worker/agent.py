@@ -143,6 +143,7 @@ class Agent:
         if now - self._beat_at > self._welcome.heartbeat_s:
             self._beat_at = now
             self._beat()
+            self._say_ready()  # the last one may have been lost with its connection
             for held in self._staged.values():
                 if now - held.said_at > RESEND_S:
                     held.said_at = now

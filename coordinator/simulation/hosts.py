@@ -205,6 +205,7 @@ class VirtualHost:
             frames = len(held.picked.frames)
             units.append(m.UnitProgress(lease.unit, lease.attempt, 0, frames, held.done.seconds))
         self._say(self, m.Progress(units=units[: m.MAX_SLOTS]))
+        self._say_ready()
         for held in self.staged.values():
             if now - held.said_at > RESEND_S:
                 held.said_at = now
