@@ -40,6 +40,7 @@ ASSIGN: Final = m.encode(m.Assign(lease=m.Lease(0, 1), task=m.Probe(files=[(0, b
 LEASE_AT: Final = ASSIGN.index(b"\xa5lease") + 6
 TASK: Final = b"\xa4task"
 PROBE: Final = b"\xa5probe"
+STOP, BEHIND_STOP = b"\xa4stop", b"\xa9first_pts"
 
 
 class Host:
@@ -69,7 +70,7 @@ class Simulation:
         self._context.set(zmq.MAX_SOCKETS, fleet.hosts + 16)
         self._poller = zmq.Poller()
         self._hosts: dict[zmq.Socket[bytes], Host] = {}
-        self._due: list[tuple[float, int, Host, bytes]] = []
+        self._due: list[tuple[float, int, Host, bytes, bytes]] = []
         self._random = random.Random(1)
         self._sent = 0
         self._done = 0
@@ -102,8 +103,8 @@ class Simulation:
                 self._hear(self._hosts[socket])
             now = time.monotonic()
             while self._due and self._due[0][0] <= now:
-                _, _, host, lease = heapq.heappop(self._due)
-                self._finish(host, lease, now)
+                _, _, host, lease, stop = heapq.heappop(self._due)
+                self._finish(host, lease, stop, now)
             for host in self._hosts.values():
                 if host.committing and now - host.since > COMMIT_WAIT_S:
                     self._say_committed(host)
@@ -165,18 +166,21 @@ class Simulation:
         lease = data[LEASE_AT:end]
         if data.find(PROBE, end, end + 24) >= 0:
             self._answer_probe(host, data)
-        elif self._fleet.hold_s:
+            return
+        behind = data.rfind(BEHIND_STOP)
+        stop = data[data.rfind(STOP, end, behind) : behind]
+        if self._fleet.hold_s:
             host.held[lease] = lease
             self._sent += 1
             due_at = now + self._fleet.hold_s * self._random.uniform(*HOLD_SPREAD)
-            heapq.heappush(self._due, (due_at, self._sent, host, lease))
+            heapq.heappush(self._due, (due_at, self._sent, host, lease, stop))
         else:
-            self._finish(host, lease, now)
+            self._finish(host, lease, stop, now)
 
-    def _finish(self, host: Host, lease: bytes, now: float) -> None:
+    def _finish(self, host: Host, lease: bytes, stop: bytes, now: float) -> None:
         host.held.pop(lease, None)
         host.asked_at.append(now)
-        host.socket.send(self._before + lease + self._after)
+        host.socket.send(self._before + lease + stop + self._after)
         self._done += 1
         if self._done in self._marks_at:
             self._mark(now)
@@ -247,11 +251,11 @@ def _percentiles(values: Sequence[float]) -> list[float]:
 
 
 def _cut_around_lease(message: m.Done) -> tuple[bytes, bytes]:
-    """The encoded message before and after its lease, which is (0, 1)."""
+    """The encoded message before its lease and behind its stop, which is None."""
     data = m.encode(message)
-    lease = msgspec.msgpack.encode(m.Lease(0, 1))
-    assert data[LEASE_AT - 2 : LEASE_AT - 2 + len(lease)] == lease
-    return data[: LEASE_AT - 2], data[LEASE_AT - 2 + len(lease) :]
+    before, found, after = data.partition(msgspec.msgpack.encode(message.lease) + STOP + b"\xc0")
+    assert found
+    return before, after
 
 
 def main() -> None:

@@ -80,6 +80,8 @@ def run_job(setting: Setting, folder: Path, *, profile: Path | None = None) -> T
             if process.returncode or code:
                 log.seek(0)
                 last = log.read().decode(errors="replace").strip().splitlines()[-1:]
+                with contextlib.suppress(OSError):
+                    last += (layout.output / "job" / "failures.jsonl").read_text().splitlines()[:1]
                 raise JobError(f"fleet {process.returncode}, coordinator {code}: {' '.join(last)}")
         _check(layout, fleet)
         return msgspec.json.decode(said, type=Told)

@@ -24,8 +24,8 @@ TITLES: Final = {
 INTRODUCTION: Final = """\
 # Benchmarks: handing out work
 
-Written by `python -m benchmarks.dispatch --write` on {machine}, {date}: medians of {rounds} rounds in which all
-take turns. All processes share the machine's cores.
+Written by `python -m benchmarks.dispatch --write` on {machine}, {date}: medians of {rounds} rounds in which
+all take turns. All processes share the machine's cores.
 
 Ours is `python -m coordinator` as in a job: TCP sockets, scheduling policy, journal on disk, two-step commit,
 status twice a second; {security}. The hosts are simulated by one process that holds a socket for each
@@ -75,7 +75,7 @@ def _tables(results: Results) -> list[tuple[str, list[str], Rows]]:
              "latency, ms: median", "90 %", "99 %", "99.9 %"],
             [_ours(title, told) for title, told in results.ours.items()],
         ),
-        ("Beside other systems", ["", "version", "tasks/s", "our lower rate at full speed / it"], _peers(results)),
+        ("Beside other systems", ["", "version", "tasks/s", "our lower full speed / it"], _peers(results)),
     ]  # fmt: skip
     if results.listed is not None:
         tables.append((f"A job of {results.listed.videos:,} videos", ["", ""], _listed(results.listed)))
