@@ -1,9 +1,13 @@
-"""What goes into the core and what comes out of it."""
+"""What goes into the core and what comes out of it.
+
+Structs of msgspec, as there are several for each unit, and those are made four times as fast as dataclasses.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from common.messages import FromCoordinator, FromHost
 from common.report import Outcome
@@ -11,36 +15,31 @@ from common.report import Outcome
 # ---- events -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, kw_only=True):
     """A message came from a peer (its routing id)."""
 
     peer: bytes
     message: FromHost
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Garbled:
+class Garbled(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes came from a peer that are no message."""
 
     peer: bytes
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreachable:
+class Unreachable(msgspec.Struct, frozen=True, kw_only=True):
     """A message to this peer could not be sent: it is not connected."""
 
     peer: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """Time has passed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody wants the job to end now."""
 
     reason: str
@@ -51,31 +50,27 @@ Event = Received | Garbled | Unreachable | Tick | Stop
 # ---- actions ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, kw_only=True):
     """Send a message to a peer."""
 
     peer: bytes
     message: FromCoordinator
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Append an entry to the journal."""
 
     entry: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclude:
+class Conclude(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing more will be published: put summary and failures on disk. ``End`` is sent after this."""
 
     outcome: Outcome
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quit:
+class Quit(msgspec.Struct, frozen=True, kw_only=True):
     """Every host has left, or has had its time to: end the process."""
 
 
