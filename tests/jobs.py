@@ -129,6 +129,20 @@ class Job:
         ]
         return [pid for pid, parent, _ in found if parent in servers]
 
+    def coordinators(self) -> list[int]:
+        """Processes of coordinators."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal():
+                try:
+                    environment = (folder / "environ").read_bytes().decode(errors="replace")
+                    command = (folder / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if command[1:3] == [b"-m", b"coordinator"] and str(self.output) in environment:
+                    found.append(int(folder.name))
+        return sorted(found)
+
     def kill_group(self, host: str, number: signal.Signals) -> None:
         """Signal a whole host: its agent and all that it has started."""
         (agent,) = self.pids(host, slots=False)

@@ -106,7 +106,8 @@ def test_only_a_poison_gop_is_lost(seed: int) -> None:
     poisoned = run.plan.footage[0].poison[0]
     failed = [unit for unit in run.core.pool.units.values() if unit.state is UnitState.FAILED]
     assert any(
-        not unit.is_probe and unit.video == 0 and unit.start <= poisoned < (unit.stop or 10**9) for unit in failed
+        not unit.is_probe and unit.video == 0 and unit.start <= poisoned < (unit.stop or 10**9)
+        for unit in failed
     )
 
 

@@ -1,0 +1,241 @@
+"""Random faults in a real job, by a seed: which process, what happens to it, and when.
+
+``python -m tests.monkey --runs 200`` runs one job after the other, each with its own faults, and compares
+what each leaves, files and manifest, with an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from common.spec import SchedulingOptions
+from targets.demo import make_demo_set
+from tests.jobs import Job, check_output, rows, run_job, tree
+
+HOSTS: Final = ("algo-1", "algo-2", "algo-3")
+LEASE_S: Final = 2.0
+OPTIONS: Final[dict[str, Any]] = {
+    "instances": len(HOSTS),
+    "fps": "native",
+    "scheduling": SchedulingOptions(
+        unit_span_s=0.5, cut="anywhere", heartbeat_s=0.3, lease_s=LEASE_S, host_wait_s=60.0
+    ),
+}
+LENGTHS_S: Final = (16, 6, 2)  # of the videos: enough for some seconds, with what is done twice
+MAX_FAULTS: Final = 6
+LATEST_S: Final = 0.8  # between two faults
+# what tells a frame, whoever took it
+KEYS: Final = (
+    "video",
+    "sample",
+    "pts",
+    "time_base",
+    "target_s",
+    "file",
+    "sha256",
+    "status",
+    "bytes",
+    "keyframe",
+)
+
+Row = tuple[object, ...]
+
+
+class Monkey:
+    """Does to a job what its seed says, until the job ends.
+
+    Of the primary host, slots and coordinator may die, but not the agent: the job ends with it.
+    """
+
+    def __init__(self, job: Job, seed: int) -> None:
+        self._job = job
+        self._chance = random.Random(seed)
+        self._stopped: list[tuple[float, int, bool]] = []
+        self._lost: set[str] = set()
+        self.story: list[str] = []
+        self._actions: list[tuple[int, Callable[[], None]]] = [
+            (4, self._kill_slot),
+            (3, self._stop_slot),
+            (2, self._stop_host),
+            (1, self._kill_agent),
+            (1, self._kill_host),
+            (0, self._kill_coordinator),
+            (1, self._stop_coordinator),
+        ]
+
+    def run(self) -> None:
+        """Play; returns when the job's process has ended, or all faults are done and undone."""
+        job, chance = self._job, self._chance
+        job.until(lambda: any(entry["event"] == "leased" for entry in job.journal()))
+        for _ in range(chance.randint(1, MAX_FAULTS)):
+            self._pause(chance.uniform(0, LATEST_S))
+            if job.process.poll() is not None:
+                break
+            (action,) = chance.choices(
+                [action for _, action in self._actions], [weight for weight, _ in self._actions]
+            )
+            action()
+        while self._stopped:
+            self._pause(0.05)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, and let go on what was stopped for long enough."""
+        until = time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            for entry in [entry for entry in self._stopped if entry[0] <= now]:
+                self._stopped.remove(entry)
+                self._signal(entry[1], signal.SIGCONT, group=entry[2])
+            if now >= until:
+                return
+            time.sleep(min(0.02, until - now))
+
+    def _signal(self, pid: int, number: signal.Signals, *, group: bool = False) -> None:
+        try:
+            (os.killpg if group else os.kill)(pid, number)
+        except ProcessLookupError:
+            return
+
+    def _tell(self, text: str) -> None:
+        self.story.append(text)
+
+    def _hold(self, pid: int, name: str, *, group: bool, longest_s: float) -> None:
+        for_s = self._chance.uniform(0.1, longest_s)
+        self._tell(f"stop {name} for {for_s:.1f} s")
+        self._signal(pid, signal.SIGSTOP, group=group)
+        self._stopped.append((time.monotonic() + for_s, pid, group))
+
+    def _others(self) -> list[str]:
+        """Hosts that may be lost; one besides the primary host is spared while restarts are tried."""
+        return [host for host in HOSTS[1:] if host not in self._lost]
+
+    def _a_slot(self) -> tuple[str, int] | None:
+        host = self._chance.choice(HOSTS)
+        pids = self._job.pids(host, slots=True)
+        return (host, self._chance.choice(sorted(pids))) if pids else None
+
+    def _an_agent(self) -> tuple[str, int] | None:
+        others = self._others()
+        if not others:
+            return None
+        host = self._chance.choice(others)
+        pids = self._job.pids(host, slots=False)
+        return (host, pids[0]) if pids else None
+
+    def _kill_slot(self) -> None:
+        if (found := self._a_slot()) is not None:
+            self._tell(f"kill a slot of {found[0]}")
+            self._signal(found[1], signal.SIGKILL)
+
+    def _stop_slot(self) -> None:
+        if (found := self._a_slot()) is not None:
+            self._hold(found[1], f"a slot of {found[0]}", group=False, longest_s=2 * LEASE_S)
+
+    def _stop_host(self) -> None:
+        if (found := self._an_agent()) is not None:
+            self._hold(found[1], found[0], group=True, longest_s=3 * LEASE_S)
+
+    def _kill_agent(self) -> None:
+        if (found := self._an_agent()) is not None:
+            self._lost.add(found[0])
+            self._tell(f"kill the agent of {found[0]}")
+            self._signal(found[1], signal.SIGKILL)
+
+    def _kill_host(self) -> None:
+        if (found := self._an_agent()) is not None:
+            self._lost.add(found[0])
+            self._tell(f"kill {found[0]}")
+            self._signal(found[1], signal.SIGKILL, group=True)
+
+    def _kill_coordinator(self) -> None:
+        for pid in self._job.coordinators():
+            self._tell("kill the coordinator")
+            self._signal(pid, signal.SIGKILL)
+
+    def _stop_coordinator(self) -> None:
+        for pid in self._job.coordinators():
+            self._hold(pid, "the coordinator", group=False, longest_s=1.5 * LEASE_S)
+
+
+def frames_of(output: Path) -> list[Row]:
+    """The manifest without what depends on who did what."""
+    return sorted(tuple(row[key] for key in KEYS) for row in rows(output))
+
+
+class Undisturbed:
+    """What a job without faults leaves, to compare with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source = make_demo_set(folder / "in", lengths_s=LENGTHS_S)
+        run_job(self.source, folder / "expected", **OPTIONS)
+        self.tree = tree(folder / "expected")
+        self.rows = frames_of(folder / "expected")
+
+    def disturbed(self, output: Path, seed: int) -> list[str]:
+        """Run the job with the faults of ``seed``; gives what happened.
+
+        Raises:
+            AssertionError: it did not end well, or left something else.
+        """
+        job = Job(self.source, output, **OPTIONS)
+        monkey = Monkey(job, seed)
+        try:
+            monkey.run()
+            code = job.wait()
+        finally:
+            if job.process.poll() is None:
+                job.process.send_signal(signal.SIGINT)
+        story = "\n".join([f"seed {seed}:", *monkey.story])
+        assert code == 0, f"{story}\nexit code {code}\n{job.text}"
+        try:
+            check_output(output)
+        except AssertionError as error:
+            raise AssertionError(f"{story}\n{error}\n{job.text}") from error
+        assert tree(output) == self.tree, f"{story}\nother files\n{job.text}"
+        assert frames_of(output) == self.rows, f"{story}\nother rows\n{job.text}"
+        assert job.leftovers() == [], f"{story}\nprocesses are left"
+        return monkey.story
+
+
+@click.command()
+@click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first run.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Where the output of failed runs is kept.")
+def main(runs: int, seed: int, keep: Path | None) -> None:
+    """Disturb one job after the other, and compare what they leave."""
+    failed = 0
+    faults = 0
+    with tempfile.TemporaryDirectory(prefix="framefleet-monkey-") as name:
+        undisturbed = Undisturbed(Path(name))
+        for number in range(seed, seed + runs):
+            output = Path(name) / f"out-{number}"
+            begun = time.monotonic()
+            try:
+                story = undisturbed.disturbed(output, number)
+                faults += len(story)
+                print(
+                    f"seed {number}: well, {len(story)} faults, {time.monotonic() - begun:.1f} s", flush=True
+                )
+            except AssertionError as error:
+                failed += 1
+                print(f"seed {number}: FAILED\n{error}", flush=True)
+                if keep is not None:
+                    shutil.copytree(output, keep / str(number), dirs_exist_ok=True)
+            shutil.rmtree(output, ignore_errors=True)
+    print(f"{runs} runs with {faults} faults: {failed} failed")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
