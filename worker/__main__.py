@@ -19,6 +19,7 @@ from types import FrameType
 from common.cluster import Cluster, read_cluster
 from common.cores import usable_cores
 from common.errors import UserError
+from common.imaging import check_image_options
 from common.layout import Layout
 from common.spec import JobSpec, read_spec
 from common.transport import HostLink, resolve
@@ -52,6 +53,7 @@ class Host:
         """Take part in the job of this tree; return the exit code."""
         layout = Layout.from_environment()
         spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
+        check_image_options(spec.image)
         layout.output.mkdir(parents=True, exist_ok=True)
         sockets = tempfile.mkdtemp(prefix="framefleet-")
         try:
