@@ -68,7 +68,9 @@ class Committing:
         kept = self._numbering.kept(unit)
         keep = kept if kept < unit.done.frames else None
         commit = m.Commit(lease=unit.lease, first_sample=unit.first_sample, keep=keep)
-        self._emit(Send(peer=self._hosts[unit.host].peer, message=commit))
+        host = self._hosts[unit.host]
+        if not host.is_awaited:  # else it is told when it says Hello
+            self._emit(Send(peer=host.peer, message=commit))
 
     def trimmed(self, unit: Unit, trimmed: m.Trimmed) -> None:
         """The host has kept a part of the unit."""
@@ -95,7 +97,7 @@ class Committing:
         entry = {
             "unit": unit.id, "attempt": unit.attempt, "host": host.name, "video": name, "start": unit.start,
             "stop": unit.stop, "first_sample": unit.first_sample, "frames": done.frames,
-            "seconds": done.seconds,
+            "suspect": done.suspect, "bytes": done.bytes, "seconds": done.seconds,
         }  # fmt: skip
         self._emit(Record(entry={"event": "committed", **entry}))
         return done
@@ -113,4 +115,6 @@ class Committing:
         """Tell the host that holds a unit, if there is one, to forget it."""
         if unit.state in HELD:
             assert unit.host is not None
-            self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Discard(lease=unit.lease)))
+            host = self._hosts[unit.host]
+            if not host.is_awaited:
+                self._emit(Send(peer=host.peer, message=m.Discard(lease=unit.lease)))
