@@ -68,9 +68,7 @@ class Committing:
         kept = self._numbering.kept(unit)
         keep = kept if kept < unit.done.frames else None
         commit = m.Commit(lease=unit.lease, first_sample=unit.first_sample, keep=keep)
-        host = self._hosts[unit.host]
-        if not host.is_awaited:  # else it is told when it says Hello
-            self._emit(Send(peer=host.peer, message=commit))
+        self._emit(Send(peer=self._hosts[unit.host].peer, message=commit))
 
     def trimmed(self, unit: Unit, trimmed: m.Trimmed) -> None:
         """The host has kept a part of the unit."""
@@ -115,6 +113,4 @@ class Committing:
         """Tell the host that holds a unit, if there is one, to forget it."""
         if unit.state in HELD:
             assert unit.host is not None
-            host = self._hosts[unit.host]
-            if not host.is_awaited:
-                self._emit(Send(peer=host.peer, message=m.Discard(lease=unit.lease)))
+            self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Discard(lease=unit.lease)))

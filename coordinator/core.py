@@ -448,6 +448,7 @@ class Core:
 
     def _flush(self) -> list[Action]:
         self._tail.drop_orphans()
-        out = self._out.copy()
+        # hosts that are awaited are told what concerns them when they say Hello
+        out = [action for action in self._out if not isinstance(action, Send) or action.peer]
         self._out.clear()
         return out

@@ -28,7 +28,7 @@ from coordinator.state import Host, Unit, UnitState
 Entry = dict[str, Any]
 
 # What follows from other entries. A failure may, too: that of an answer that does not fit its unit.
-CONSEQUENCES = frozenset({"given_up", "redone", "promoted"})
+CONSEQUENCES = frozenset({"given_up", "redone", "promoted", "drained"})
 
 
 def first_entry(spec: JobSpec, videos: Sequence[ListedVideo], at: str) -> Entry:
@@ -172,7 +172,11 @@ class _Replay:
         task_of(unit, pool)
 
     def _hedged(self, entry: Entry) -> None:
-        raise NotImplementedError
+        copy = self._pool.copy(self._pool.units[entry["unit"]])
+        _expect(copy.id == entry["copy"], f"the next is {copy.id}")
+        copy.attempt = 1
+        self._core._leases.grant(copy, self._core.hosts[entry["host"]], self._now)
+        task_of(copy, self._pool)
 
     def _resumed(self, entry: Entry) -> None:
         unit = self._pool.units[entry["unit"]]
@@ -204,7 +208,11 @@ class _Replay:
         _expect(unit.state is UnitState.DONE, "the answer is refused")
 
     def _split(self, entry: Entry) -> None:
-        raise NotImplementedError
+        unit = self._pool.units[entry["unit"]]
+        if entry["rest"] not in self._pool.units:  # else it followed from an answer
+            self._core._tail.drop_copy(unit)
+            rest = self._pool.split(unit, entry["stop"])
+            _expect(rest.id == entry["rest"], f"the next is {rest.id}")
 
     def _staged(self, entry: Entry) -> None:
         unit = self._attempt(entry)
@@ -256,11 +264,11 @@ def durable(core: Core) -> Entry:
     pool = core.pool
     unit_fields = (
         "files", "is_probe", "start", "stop", "attempt", "host", "errors", "crashes", "rank", "counted",
-        "before", "first_sample",
+        "before", "first_sample", "isolating", "copy", "copy_of",
     )  # fmt: skip
     video_fields = (
         "info", "refused", "start", "stop", "next_start", "horizon", "all_cut", "units", "open_units",
-        "numbered", "counted", "frames", "failed",
+        "numbered", "counted", "frames", "failed", "poisoned",
     )  # fmt: skip
     return {
         "units": {
@@ -284,7 +292,7 @@ def durable(core: Core) -> Entry:
         "hosts": {
             host.name: (
                 host.incarnation, host.slots, host.state, sorted(host.held), host.running, host.units,
-                host.frames, host.busy_s,
+                host.frames, host.busy_s, host.drained, host.faults,
             )
             for host in core.hosts.values()
         },
