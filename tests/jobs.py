@@ -129,6 +129,18 @@ class Job:
         ]
         return [pid for pid, parent, _ in found if parent in servers]
 
+    def coordinators(self) -> list[int]:
+        """The coordinator's process, while there is one."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            try:
+                if folder.name.isdecimal() and b"-m\0coordinator\0" in (folder / "cmdline").read_bytes():
+                    environment = (folder / "environ").read_bytes().decode(errors="replace")
+                    found += [int(folder.name)] * (f"{self.output}/" in environment)
+            except OSError:
+                continue
+        return found
+
     def kill_group(self, host: str, number: signal.Signals) -> None:
         """Signal a whole host: its agent and all that it has started."""
         (agent,) = self.pids(host, slots=False)
