@@ -18,6 +18,7 @@ MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_TEXT = 4096  # characters of a reason that travel; the rest stays in the host's log
 MAX_SLOTS = 4096
 MAX_PROBE_BATCH = 64
+MAX_RUNNING = 65536  # attempts in a Hello
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
@@ -82,7 +83,7 @@ class Hello(Message, frozen=True):
     host: Name
     incarnation: Name
     slots: Annotated[int, msgspec.Meta(ge=1, le=MAX_SLOTS)]
-    running: Annotated[list[Lease], msgspec.Meta(max_length=65536)]
+    running: Annotated[list[Lease], msgspec.Meta(max_length=MAX_RUNNING)]
 
 
 class Ready(Message, frozen=True):

@@ -74,7 +74,8 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """``summary.json``. Makespan is from the coordinator's start to the last commit, in seconds;
     ``work_s`` (W) sums the busy seconds of committed units, ``speed`` (S) is the number of slots, all
-    taken as equal; no schedule is shorter than W/S, and efficiency is (W/S)/makespan."""
+    taken as equal; no schedule is shorter than W/S, and efficiency is (W/S)/makespan. ``restarts``: how
+    often the coordinator died and was started again."""
 
     job_id: str
     mode: str
@@ -99,3 +100,4 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     hosts: list[HostSummary]
     notes: list[str]
     options: dict[str, str | int | float | None]
+    restarts: int = 0

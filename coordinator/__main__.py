@@ -7,19 +7,22 @@ import os
 import signal
 import sys
 import time
+import traceback
+from datetime import UTC, datetime
 from types import FrameType
 
 import msgspec
 
 from common.cluster import read_cluster
-from common.errors import UserError
+from common.errors import EXIT_CRASHED, UserError
 from common.layout import Layout
 from common.selection import Selection
 from common.spec import read_spec
 from common.transport import CoordinatorLink
 from coordinator.catalogue import list_videos, select, shard
 from coordinator.core import Core
-from coordinator.journal import Journal
+from coordinator.journal import Journal, cut_torn_line, read_journal
+from coordinator.replay import check_first_entry, first_entry, replay
 from coordinator.server import EXIT_LOST, Server
 
 
@@ -47,7 +50,7 @@ def main() -> int:
         started_at = time.monotonic()
         spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
         selection = Selection.load(spec.sampling, layout.job_spec.parent)
-        with CoordinatorLink(bind) as link, Journal(layout.output / "job" / "journal.jsonl") as journal:
+        with CoordinatorLink(bind) as link:
             listing = select(list_videos(layout.videos), selection)
             alone = spec.mode == "sharded"
             videos = shard(listing.videos, cluster.rank, cluster.size) if alone else listing.videos
@@ -55,20 +58,35 @@ def main() -> int:
                 whole = msgspec.structs.replace(spec.scheduling, cut="never")
                 spec = msgspec.structs.replace(spec, scheduling=whole)
             problems = [] if alone and not cluster.is_primary else listing.problems
-            sampling = msgspec.structs.asdict(spec.sampling)
-            journal.append({"event": "start", "job": spec.job_id, "videos": len(videos), **sampling})
+            path, now = layout.output / "job" / "journal.jsonl", datetime.now(UTC)
+            start = first_entry(spec, videos, now.isoformat(timespec="seconds"))
+            cut_torn_line(path)
+            earlier = read_journal(path)
+            first = next(earlier, None)
+            elapsed_s = 0.0
+            if first is not None:
+                check_first_entry(first, start)
+                elapsed_s = max(0.0, (now - datetime.fromisoformat(first["at"])).total_seconds())
             core = Core(
                 spec,
                 selection=selection,
                 videos=videos,
                 problems=problems,
                 expected=[cluster.current] if alone else cluster.hosts,
-                now=started_at,
+                now=started_at - elapsed_s,
             )
-            return Server(core, link, layout, journal, should_stop=should_stop).run()
+            if first is not None:
+                replay(core, earlier, now=time.monotonic())
+                core.restarts += 1
+            with Journal(path, elapsed_s=elapsed_s) as journal:
+                journal.append(start if first is None else {"event": "restarted"})
+                return Server(core, link, layout, journal, should_stop=should_stop).run()
     except (UserError, OSError) as error:
         print(f"framefleet: {error}", file=sys.stderr, flush=True)
         return EXIT_LOST
+    except Exception:  # noqa: BLE001 - a bug, told as such; the agent starts this again, from the journal
+        traceback.print_exc()
+        return EXIT_CRASHED
 
 
 if __name__ == "__main__":

@@ -126,6 +126,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
             "on_error": core.spec.on_error,
             "slots_per_host": core.spec.slots_per_host,
         },
+        restarts=core.restarts,
     )
 
 
@@ -139,6 +140,9 @@ def _given(options: msgspec.Struct, defaults: msgspec.Struct) -> dict[str, str |
 def _notes(core: Core) -> list[str]:
     """What can only be said when all is over."""
     notes = [f"{core.garbled} messages that are none were ignored"] if core.garbled else []
+    if core.restarts:
+        times = "once" if core.restarts == 1 else f"{core.restarts} times"
+        notes.append(f"the coordinator died and was started again from its journal {times}")
     without = [
         video.listed.name
         for video in core.pool.videos

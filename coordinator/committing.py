@@ -95,7 +95,7 @@ class Committing:
         entry = {
             "unit": unit.id, "attempt": unit.attempt, "host": host.name, "video": name, "start": unit.start,
             "stop": unit.stop, "first_sample": unit.first_sample, "frames": done.frames,
-            "seconds": done.seconds,
+            "suspect": done.suspect, "bytes": done.bytes, "seconds": done.seconds,
         }  # fmt: skip
         self._emit(Record(entry={"event": "committed", **entry}))
         return done

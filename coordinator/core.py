@@ -66,6 +66,7 @@ class Core:
         self.started_at = now
         self.last_commit_at = now
         self.garbled = 0
+        self.restarts = 0  # of the process that drives this
         self._expected = frozenset(expected)
         self._peers: dict[bytes, Host] = {}
         self._replaced: set[str] = set()
@@ -122,7 +123,8 @@ class Core:
                 idle = [host for host in self._peers.values() if host.credit > 0]
                 if idle:
                     self._tail.relieve(idle, now)
-        self._ending.check(self._peers.keys(), now, all_joined=self._expected <= self.hosts.keys())
+        somebody = bool(self._peers) or any(host.is_awaited for host in self.hosts.values())
+        self._ending.check(somebody, now, all_joined=self._expected <= self.hosts.keys())
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------
@@ -135,8 +137,9 @@ class Core:
         host = self.hosts.get(hello.host)
         if host is not None and host.incarnation != hello.incarnation:
             self._replaced.add(host.incarnation)
-            self._lose(host, "was started again", now)
+            self._lose(host, "was started again")
             host = None
+        was_awaited = host is not None and host.is_awaited
         if host is None:
             host = Host.joining(hello, peer, self.hosts.get(hello.host), now)
             self.hosts[hello.host] = host
@@ -150,6 +153,8 @@ class Core:
                 job_id=self.spec.job_id, heartbeat_s=self.options.heartbeat_s, lease_s=self.options.lease_s
             ),
         )
+        if was_awaited and len(hello.running) < m.MAX_RUNNING:
+            self._release_unknown(host, hello.running)
         for lease in hello.running:
             self._resume(host, lease, now)
         if self._ending.begun:
@@ -170,14 +175,34 @@ class Core:
     def _resume(self, host: Host, lease: m.Lease, now: float) -> None:
         unit = self.pool.units.get(lease.unit)
         if unit is not None and unit.held_by(host.name, lease.attempt):
+            if unit.state is UnitState.COMMITTING:
+                self._committing.send(unit, now)
             return
-        if unit is not None and unit.state is UnitState.PENDING and unit.attempt == lease.attempt:
+        if (
+            unit is not None
+            and unit.state is UnitState.PENDING
+            and (unit.host, unit.attempt) == (host.name, lease.attempt)
+            and host.running < host.slots
+        ):
             self.pool.unqueue(unit)
             self._leases.grant(unit, host, now)
+            self._record("resumed", unit=unit.id, attempt=unit.attempt, host=host.name)
+            # if it is complete there, this makes the host say so again
+            self._send(host.peer, m.Assign(lease=lease, task=task_of(unit, self.pool, again=True)))
             return
         self._reject(host, lease)
 
-    def _lose(self, host: Host, why: str, now: float) -> None:
+    def _release_unknown(self, host: Host, running: Sequence[m.Lease]) -> None:
+        """What a host does not name in its first ``Hello`` to this process never reached it, or its answer
+        reached only the process before."""
+        for number in sorted(host.held - {lease.unit for lease in running}, reverse=True):
+            self._release(self.pool.units[number])
+
+    def _release(self, unit: Unit) -> None:
+        self._record("released", unit=unit.id, attempt=unit.attempt)
+        self._leases.release(unit)
+
+    def _lose(self, host: Host, why: str) -> None:
         if host.state != "up":
             return
         host.state = "lost"
@@ -194,7 +219,7 @@ class Core:
             silent_s = now - host.last_seen
             cut_off_s = now - host.unreachable_since if host.unreachable_since is not None else 0.0
             if silent_s > self.options.lease_s or cut_off_s > 2 * self.options.heartbeat_s:
-                self._lose(host, f"was not heard for {silent_s:.0f} s", now)
+                self._lose(host, f"was not heard for {silent_s:.0f} s")
         if now - self._alive_at >= self.options.heartbeat_s:
             self._alive_at = now
             for peer in self._peers:
@@ -285,7 +310,7 @@ class Core:
         for number in host.held - known:
             unit = self.pool.units[number]
             if unit.state is UnitState.LEASED and now - unit.changed_at > overdue_s:
-                self._leases.release(unit)  # the assignment never arrived
+                self._release(unit)  # the assignment never arrived
 
     def _on_unit_progress(self, host: Host, unit: Unit, progress: m.UnitProgress, now: float) -> None:
         unit.progress_frames = progress.frames
@@ -313,16 +338,14 @@ class Core:
                 host.last_seen,
             )
             return
+        self._record(
+            "probed", unit=unit.id, attempt=unit.attempt, host=host.name, seconds=message.seconds,
+            found=message.found, refused=message.refused,
+        )  # fmt: skip
         host.busy_s += message.seconds
         self._leases.settle(unit, host, "answered")
         for index, info in message.found:
             self.pool.probed(index, info)
-            self._record(
-                "probed",
-                video=self.pool.videos[index].listed.name,
-                codec=info.codec,
-                duration_s=info.duration_s,
-            )
         for index, reason in message.refused:
             self.failing.refuse(index, kind="input", reason=reason)
 
@@ -339,6 +362,7 @@ class Core:
             if unit.state is UnitState.COMMITTING:
                 self._committing.send(unit, now)
             return
+        self._record_staged(host, unit, done)
         self._tail.first_done(unit)
         if not self._tail.accepts(unit, done):
             self._send(host.peer, m.Discard(lease=done.lease))
@@ -359,6 +383,15 @@ class Core:
             self.pool.stop_cutting(video)
         self._committing.go_on(unit, now)
 
+    def _record_staged(self, host: Host, unit: Unit, done: m.Done) -> None:
+        entry = {
+            "frames": done.frames, "suspect": done.suspect, "bytes": done.bytes, "decoded": done.decoded,
+            "shown": done.shown, "saw_end": done.saw_end, "seconds": done.seconds, "notes": done.notes,
+        }  # fmt: skip
+        said = {name: value for name, value in entry.items() if value}
+        stop = {} if done.stop == unit.stop else {"stop": done.stop}
+        self._record("staged", unit=unit.id, attempt=unit.attempt, host=host.name, **said, **stop)
+
     def _on_committed(self, host: Host, unit: Unit, now: float) -> None:
         if self._committing.committed(host, unit) is not None:
             self.last_commit_at = now
@@ -367,8 +400,9 @@ class Core:
     def _on_failed(self, host: Host, unit: Unit, failed: m.Failed, now: float) -> None:
         host.busy_s += failed.seconds
         self._record(
-            "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind, reason=failed.text
-        )
+            "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind,
+            reason=failed.text, seconds=failed.seconds,
+        )  # fmt: skip
         self._draining.failed(host, failed)
         if not self.failing.attempt_failed(host, unit, failed):
             return
@@ -414,6 +448,7 @@ class Core:
 
     def _flush(self) -> list[Action]:
         self._tail.drop_orphans()
-        out = self._out.copy()
+        # hosts that are awaited are told what concerns them when they say Hello
+        out = [action for action in self._out if not isinstance(action, Send) or action.peer]
         self._out.clear()
         return out

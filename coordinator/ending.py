@@ -55,9 +55,10 @@ class Ending:
         self._conclude(outcome, reason)
         self._begin(reason, peers, now + self._options.bye_wait_s)
 
-    def check(self, peers: Set[bytes], now: float, *, all_joined: bool) -> None:
-        """Quit when nobody is left to wait for, or the time for waiting is over."""
-        if self._deadline is None or self._over or (peers and now < self._deadline):
+    def check(self, somebody: bool, now: float, *, all_joined: bool) -> None:
+        """Quit when nobody (``somebody``: whether there is) is left to wait for, or the time for waiting is
+        over."""
+        if self._deadline is None or self._over or (somebody and now < self._deadline):
             return
         # a host that is still starting must hear the end too, or its exit code will fail the whole job
         if not self.stopping and not all_joined and now < self._started_at + self._options.host_wait_s:

@@ -1,30 +1,39 @@
-"""The journal: one JSON line for each thing that the core decided or learned, in order.
+"""The journal: one JSON line for each fact that changed what the core will do, in order.
 
-Lines are flushed to the system at once and to the disk about every second: what a crash loses is done
-again, never done wrong.
+A line is with the system before anybody hears of what it tells, and on the disk about a second later. So
+a process that is killed has lost nothing (``replay.py`` makes of the lines the state that it had), and a
+machine that loses its power has lost what is done again.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from common.errors import UserError
+
 SYNC_S = 1.0  # HyperQueue too accepts that the last seconds are lost and recomputed
+BLOCK_BYTES = 1 << 16
 
 
 class Journal:
-    """An append-only file of JSON lines, each stamped with seconds since the journal was opened."""
+    """An append-only file of JSON lines, each stamped with the seconds ``t_s`` since the job began.
 
-    def __init__(self, path: Path) -> None:
+    ``elapsed_s``: how long ago that was when the journal was opened.
+    """
+
+    def __init__(self, path: Path, *, elapsed_s: float = 0.0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
         self._encoder = msgspec.json.Encoder()
-        self._start = self._synced_at = time.monotonic()
+        self._synced_at = time.monotonic()
+        self._start = self._synced_at - elapsed_s
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one entry; an ``OSError`` (a full disk) is the caller's to handle."""
@@ -46,3 +55,46 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a journal; none if there is no such file. A last line that was cut off is left out.
+
+    Raises:
+        UserError: another line is damaged, or the file cannot be read.
+    """
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield decoder.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise UserError(
+                        f"line {number} of the journal {path} is damaged ({error}), so the job cannot go on "
+                        "from it: start it again with --resume"
+                    ) from error
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"cannot read the journal {path}: {error.strerror}") from error
+
+
+def cut_torn_line(path: Path) -> None:
+    """Remove a last line that is not whole, so that the next one is not written behind it."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = size = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - BLOCK_BYTES)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)

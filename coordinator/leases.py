@@ -79,8 +79,8 @@ class Leases:
         unit.progress_frames = 0
 
 
-def task_of(unit: Unit, pool: Pool) -> m.Probe | m.Extract:
-    """What a host must know to do a unit."""
+def task_of(unit: Unit, pool: Pool, *, again: bool = False) -> m.Probe | m.Extract:
+    """What a host must know to do a unit; ``again``: it has been told of this attempt before."""
     if unit.is_probe:
         return m.Probe(files=[(index, pool.videos[index].listed.path) for index in unit.files])
     video = pool.videos[unit.video]
@@ -93,6 +93,6 @@ def task_of(unit: Unit, pool: Pool) -> m.Probe | m.Extract:
         stop=unit.stop,
         first_pts=video.info.first_pts,
         duration_s=video.info.duration_s,
-        rank=pool.numbering.tell_rank(video, unit, pool.sampling_of(video)),
+        rank=unit.rank if again else pool.numbering.tell_rank(video, unit, pool.sampling_of(video)),
         limit=pool.numbering.limit_of(video, unit),
     )

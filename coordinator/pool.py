@@ -83,6 +83,11 @@ class Pool:
         """Units that wait to be handed out again, the next one first."""
         return tuple(self._requeued)
 
+    @property
+    def unprobed(self) -> Sequence[int]:
+        """Files that nobody has looked at, the next one first."""
+        return tuple(self._unprobed)
+
     # ---- handing out --------------------------------------------------------------------------------
 
     def take(
@@ -192,7 +197,10 @@ class Pool:
 
     def _cut_probe(self, slots: float) -> Unit:
         share = len(self._unprobed) / (PROBES_PER_SLOT * max(slots, 1.0))
-        count = min(len(self._unprobed), max(1, min(PROBE_BATCH_CAP, round(share))))
+        return self.probe_next(min(len(self._unprobed), max(1, min(PROBE_BATCH_CAP, round(share)))))
+
+    def probe_next(self, count: int) -> Unit:
+        """A probe of the ``count`` largest files that nobody has looked at."""
         files = tuple(self._unprobed.popleft() for _ in range(count))
         for index in files:
             self._unprobed_bytes -= self.videos[index].listed.size_bytes
@@ -245,8 +253,12 @@ class Pool:
             rule=self.options.cut,
             end=end,
         )
-        if stop is None:
-            stop = end
+        return self.cut_at(index, end if stop is None else stop)
+
+    def cut_at(self, index: int, stop: int | None) -> Unit:
+        """The next unit of a video, which ends at ``stop``; None: at the video's end."""
+        video = self.videos[index]
+        sampling, start = self.sampling_of(video), video.next_start
         work_px = video.remaining_px
         if stop is not None:
             work_px = min(work_px, self.work_px(video, sampling, start, stop))

@@ -223,6 +223,11 @@ class Host:
             self.speed = min(high, max(low, ewma(self.speed, observed)))
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether it was there when the coordinator was started again, and has not been heard since."""
+        return self.state == "up" and not self.peer
+
+    @property
     def credit(self) -> int:
         """How many more units it may be given."""
         return self.capacity - self.running if self.state == "up" and self.drained is None else 0

@@ -43,7 +43,7 @@ class Tail:
         running = [
             unit
             for host in self._hosts.values()
-            if host.running
+            if host.running and not host.is_awaited
             for unit in (self._pool.units[number] for number in host.held)
             if unit.state is UnitState.LEASED and unit.copy_of is None
         ]

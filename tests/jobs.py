@@ -130,18 +130,16 @@ class Job:
         return [pid for pid, parent, _ in found if parent in servers]
 
     def coordinators(self) -> list[int]:
-        """Processes of coordinators."""
+        """The coordinator's process, while there is one."""
         found = []
         for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal():
-                try:
+            try:
+                if folder.name.isdecimal() and b"-m\0coordinator\0" in (folder / "cmdline").read_bytes():
                     environment = (folder / "environ").read_bytes().decode(errors="replace")
-                    command = (folder / "cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if command[1:3] == [b"-m", b"coordinator"] and str(self.output) in environment:
-                    found.append(int(folder.name))
-        return sorted(found)
+                    found += [int(folder.name)] * (f"{self.output}/" in environment)
+            except OSError:
+                continue
+        return found
 
     def kill_group(self, host: str, number: signal.Signals) -> None:
         """Signal a whole host: its agent and all that it has started."""

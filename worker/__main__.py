@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from pathlib import Path
 from types import FrameType
 
 from common.cluster import Cluster, read_cluster
@@ -24,11 +21,11 @@ from common.layout import Layout
 from common.spec import JobSpec, read_spec
 from common.transport import HostLink, resolve
 from worker.agent import Agent
+from worker.supervisor import Supervisor
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 COORDINATOR_EXIT_S = 30.0  # beyond the byes, which it bounds itself
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 class Host:
@@ -36,7 +33,7 @@ class Host:
 
     def __init__(self) -> None:
         self.stop_reason: str | None = None
-        self.coordinator: subprocess.Popen[bytes] | None = None
+        self.coordinator: Supervisor | None = None
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.stop_reason = f"stopped by {signal.Signals(number).name}"
@@ -45,9 +42,7 @@ class Host:
         """Why this host should leave now, if it should."""
         if self.stop_reason is not None:
             return self.stop_reason
-        if self.coordinator is not None and self.coordinator.poll() is not None:
-            return f"the coordinator ended with exit code {self.coordinator.returncode}"
-        return None
+        return self.coordinator.look() if self.coordinator is not None else None
 
     def run(self) -> int:
         """Take part in the job of this tree; return the exit code."""
@@ -60,7 +55,7 @@ class Host:
             endpoint, bind = _endpoints(spec, cluster, sockets)
             if spec.mode == "sharded" or cluster.is_primary:
                 command = [sys.executable, "-m", "coordinator", "--bind", bind]
-                self.coordinator = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=PROJECT)
+                self.coordinator = Supervisor(command, layout.output / "job" / "journal.jsonl")
             if endpoint.startswith("tcp:"):
                 endpoint = resolve(
                     endpoint,
@@ -69,7 +64,8 @@ class Host:
                 )
             return self._take_part(layout, spec, cluster, endpoint)
         finally:
-            self._end_coordinator(0.0)
+            if self.coordinator is not None:
+                self.coordinator.kill()
             shutil.rmtree(sockets, ignore_errors=True)
 
     def _take_part(self, layout: Layout, spec: JobSpec, cluster: Cluster, endpoint: str) -> int:
@@ -85,27 +81,15 @@ class Host:
                 should_stop=self.should_stop,
             )
             end = agent.run()
-        if self.coordinator is not None:
-            if self.stop_reason is not None:
-                self.coordinator.send_signal(signal.SIGTERM)
-            return self._end_coordinator(spec.scheduling.host_wait_s + COORDINATOR_EXIT_S)
-        return 0 if end is not None else EXIT_INTERRUPTED
-
-    def _end_coordinator(self, patience_s: float) -> int:
-        """Wait for the coordinator to end, then make it; return its exit code."""
         if self.coordinator is None:
-            return 0
-        deadline = time.monotonic() + patience_s
-        told = False
-        while self.coordinator.poll() is None:
-            if self.stop_reason is not None and not told:
-                self.coordinator.send_signal(signal.SIGTERM)
-                told = True
-            if time.monotonic() > deadline:
-                self.coordinator.kill()
-                self.coordinator.wait()
-            time.sleep(0.02)
-        return self.coordinator.returncode
+            return 0 if end is not None else EXIT_INTERRUPTED
+        patience_s = spec.scheduling.host_wait_s + COORDINATOR_EXIT_S
+        code, died = self.coordinator.end(patience_s, is_stopping=lambda: self.stop_reason is not None)
+        if died is not None:
+            raise UserError(died)
+        if code < 0:  # killed while it was to stop, or here for being late
+            return EXIT_FAILED if self.stop_reason is None else EXIT_INTERRUPTED
+        return code
 
 
 def _endpoints(spec: JobSpec, cluster: Cluster, sockets: str) -> tuple[str, str]:

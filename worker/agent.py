@@ -150,18 +150,21 @@ class Agent:
                     self._send(held.done)
 
     def _say_hello(self) -> None:
-        running = [assign.lease for assign in self._queue]
-        running += [slot.running.lease for slot in self._slots if slot.running is not None]
-        running += [*self._staged, *self._committing, *self._published]
+        running = [*self._unfinished(), *self._staged, *self._committing, *reversed(self._published)]
         self._send(
             m.Hello(
                 version=m.PROTOCOL_VERSION,
                 host=self._host,
                 incarnation=self._incarnation,
                 slots=len(self._slots),
-                running=[lease for lease in running if lease not in self._cancelled][-65536:],
+                running=[lease for lease in running if lease not in self._cancelled][: m.MAX_RUNNING],
             )
         )
+
+    def _unfinished(self) -> list[m.Lease]:
+        """What waits for a slot or is in one."""
+        running = [slot.running.lease for slot in self._slots if slot.running is not None]
+        return [*running, *(assign.lease for assign in self._queue)]
 
     def _beat(self) -> None:
         units = [m.UnitProgress(assign.lease.unit, assign.lease.attempt, 0, 0, 0.0) for assign in self._queue]
@@ -188,14 +191,14 @@ class Agent:
             case m.Welcome():
                 self._welcome = message
                 self._say_ready()
-                for held in (*self._staged.values(), *self._published.values()):
+                for held in (*self._staged.values(), *self._committing.values()):
                     self._send(held.done)
             case m.ReHello():
                 self._welcome, self._hello_at = None, float("-inf")
             case m.Refuse(reason=reason):
                 raise UserError(f"the coordinator refused host {self._host!r}: {reason}")
             case m.Assign():
-                self._queue.append(message)
+                self._assigned(message)
             case m.Shrink():
                 self._shrink(message)
             case m.Commit():
@@ -209,6 +212,14 @@ class Agent:
 
     def _say_ready(self) -> None:
         self._send(m.Ready(slots=sum(1 for slot in self._slots if slot.up)))
+
+    def _assigned(self, assign: m.Assign) -> None:
+        lease = assign.lease
+        held = self._staged.get(lease) or self._committing.get(lease) or self._published.get(lease)
+        if held is not None:
+            self._send(held.done)  # the coordinator was started again, or had lost this host
+        elif lease not in self._unfinished():
+            self._queue.append(assign)
 
     def _shrink(self, shrink: m.Shrink) -> None:
         for place, assign in enumerate(self._queue):
@@ -225,12 +236,21 @@ class Agent:
 
     def _commit(self, commit: m.Commit) -> None:
         lease = commit.lease
+        held = self._published.get(lease) or self._committing.get(lease)
+        if held is not None and held.commit != commit:
+            # never, or frames would lie under wrong names: they are taken back and made again
+            text = f"told to publish it as {commit}, and before as {held.commit}"
+            print(f"framefleet: unit {lease.unit} was {text}", file=sys.stderr, flush=True)
+            self._discard(lease)
+            self._send(m.Failed(lease=lease, kind="error", text=m.clip_text(text)))
+            return
         if lease in self._published:
             self._say_committed([lease])
             return
         held = self._staged.pop(lease, None)
         if held is None:
             return  # already queued for publishing, or gone: a heartbeat without it tells so
+        held.commit = commit
         self._committing[lease] = held
         rows = held.result.rows[: commit.keep]
         if len(rows) < len(held.result.rows):

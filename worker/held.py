@@ -19,6 +19,8 @@ class Held:
     result: UnitResult
     done: m.Done
     said_at: float
+    commit: m.Commit | None = None
+    """The word to publish it, once that has come."""
     trimmed: m.Trimmed | None = None
     """What is left of it, where the coordinator does not want all."""
 

@@ -1,0 +1,61 @@
+"""What is written to a journal can be read, whatever became of its last line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from coordinator.journal import BLOCK_BYTES, Journal, cut_torn_line, read_journal
+
+ENTRIES = [{"event": "start", "name": "Ünï"}, {"event": "end", "text": "x" * BLOCK_BYTES}]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "job" / "journal.jsonl"
+    with Journal(path, elapsed_s=1000.0) as journal:
+        for entry in ENTRIES:
+            journal.append(dict(entry))
+    return path
+
+
+def without_time(path: Path) -> list[dict[str, object]]:
+    return [{name: value for name, value in entry.items() if name != "t_s"} for entry in read_journal(path)]
+
+
+def test_entries_come_back_in_order_with_the_jobs_time(path: Path) -> None:
+    assert without_time(path) == ENTRIES
+    assert all(1000.0 <= entry["t_s"] < 1060.0 for entry in read_journal(path))
+
+
+def test_no_file_is_no_entries(tmp_path: Path) -> None:
+    assert list(read_journal(tmp_path / "none")) == []
+    cut_torn_line(tmp_path / "none")
+
+
+@pytest.mark.parametrize("tail", [b'{"event":"lea', b"x" * (3 * BLOCK_BYTES), b'{"event":"whole"}'])
+def test_a_torn_last_line_is_cut_off(path: Path, tail: bytes) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    assert without_time(path) == ENTRIES
+    cut_torn_line(path)
+    assert path.read_bytes() == whole
+    with Journal(path) as journal:
+        journal.append({"event": "more"})
+    assert without_time(path) == [*ENTRIES, {"event": "more"}]
+
+
+def test_nothing_but_a_torn_line_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"event"')
+    cut_torn_line(path)
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0\0\0", b"[1]", b"\xff", b'{"event":'])
+def test_any_other_damage_is_told_with_its_line(path: Path, damage: bytes) -> None:
+    path.write_bytes(path.read_bytes() + damage + b'\n{"event":"more"}\n')
+    with pytest.raises(UserError, match="line 3 of the journal"):
+        list(read_journal(path))
