@@ -81,7 +81,12 @@ class Hosts(CoordinatorLink):
             for name in self.names:
                 self._say(name.encode(), m.Progress(units=[]))
 
-    def send(self, peer: bytes, data: bytes) -> bool:
+    def send(self, peer: bytes, *messages: bytes) -> bool:
+        for data in messages:
+            self._answer(peer, data)
+        return True
+
+    def _answer(self, peer: bytes, data: bytes) -> None:
         match m.decode_from_coordinator(data):
             case m.Welcome():
                 self._say(peer, m.Ready(slots=SLOTS))
@@ -110,7 +115,6 @@ class Hosts(CoordinatorLink):
                     self._publish(peer)
             case m.End():
                 self._say(peer, m.Bye(reason=""))
-        return True
 
     def _publish(self, peer: bytes) -> None:
         leases = self._committing[peer]

@@ -102,10 +102,10 @@ class CoordinatorLink(_Link):
             # a peer that is no DEALER of ours may send any number of frames
             yield frames[0], b"".join(frames[1:])
 
-    def send(self, peer: bytes, data: bytes) -> bool:
-        """Queue a message for a peer; False when it is not connected or does not read."""
+    def send(self, peer: bytes, *messages: bytes) -> bool:
+        """Queue messages for a peer, to travel together; False when it is not connected or does not read."""
         try:
-            self._socket.send_multipart((peer, data), zmq.NOBLOCK)
+            self._socket.send_multipart((peer, *messages), zmq.NOBLOCK)
         except (zmq.Again, zmq.ZMQError):
             return False
         return True
@@ -124,13 +124,12 @@ class HostLink(_Link):
         self._outbox: deque[bytes] = deque()
 
     def receive(self) -> Iterable[bytes]:
-        """Up to ``MESSAGES_PER_WAKE`` messages that have arrived."""
+        """Messages that have arrived, of up to ``MESSAGES_PER_WAKE`` sendings."""
         for _ in range(MESSAGES_PER_WAKE):
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                yield from self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            yield b"".join(frames)
 
     def send(self, data: bytes) -> None:
         """Send a message, or keep it for ``flush``."""

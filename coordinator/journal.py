@@ -35,11 +35,13 @@ class Journal:
         self._synced_at = time.monotonic()
         self._start = self._synced_at - elapsed_s
 
-    def append(self, entry: dict[str, Any]) -> None:
-        """Write one entry; an ``OSError`` (a full disk) is the caller's to handle."""
+    def append(self, *entries: dict[str, Any]) -> None:
+        """Write entries, all at once; an ``OSError`` (a full disk) is the caller's to handle."""
         now = time.monotonic()
-        line = self._encoder.encode({"t_s": round(now - self._start, 4), **entry})
-        self._file.write(line + b"\n")
+        t_s = round(now - self._start, 4)
+        lines = memoryview(self._encoder.encode_lines([{"t_s": t_s, **entry} for entry in entries]))
+        while lines:
+            lines = lines[self._file.write(lines) :]
         if now - self._synced_at > SYNC_S:
             self.sync(now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -41,8 +42,6 @@ class Bench:
     def _serve(self) -> None:
         journal_path = self.layout.output / "job" / "journal.jsonl"
         with CoordinatorLink(self.endpoint) as link, Journal(journal_path) as journal:
-            import time
-
             core = Core(
                 JobSpec(job_id="j", status_interval_s=0.05, scheduling=SchedulingOptions(bye_wait_s=1.0)),
                 selection=Selection(JobSpec(job_id="j").sampling),
@@ -148,3 +147,56 @@ def test_a_journal_that_cannot_be_written_stops_the_job(
         assert "No space left on device" in end.failed
         bench.say(m.Bye(reason=""))
     assert bench.code in (EXIT_INTERRUPTED, EXIT_LOST)
+
+
+class _Link(CoordinatorLink):
+    """A host in the place of the socket: it does one unit, and looks at the journal when it hears."""
+
+    def __init__(self, journal: Path) -> None:
+        self.journal = journal
+        self.heard: list[tuple[list[m.FromCoordinator], list[str]]] = []
+        self.answers: list[m.FromHost] = [HELLO, m.Ready(slots=1)]
+
+    def wait(self, timeout_s: float) -> set[int]:
+        return set()
+
+    def receive(self) -> list[tuple[bytes, bytes]]:
+        said = [(b"a", m.encode(answer)) for answer in self.answers]
+        self.answers = []
+        return said
+
+    def send(self, peer: bytes, *messages: bytes) -> bool:
+        events = [json.loads(line)["event"] for line in self.journal.read_bytes().splitlines()]
+        heard = [m.decode_from_coordinator(message) for message in messages]
+        self.heard.append((heard, events))
+        for message in heard:
+            if isinstance(message, m.Assign):
+                self.answers.append(
+                    m.Probed(lease=message.lease, found=[], refused=[(0, "not a video")], seconds=0.0)
+                )
+            if isinstance(message, m.End):
+                self.answers.append(m.Bye(reason=""))
+        return True
+
+
+def test_what_a_host_is_told_is_on_record_and_comes_at_once(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    path = layout.output / "job" / "journal.jsonl"
+    link = _Link(path)
+    with Journal(path) as journal:
+        spec = JobSpec(job_id="j")
+        video = ListedVideo(index=0, path=b"v", name="v", folder="v", size_bytes=1)
+        core = Core(
+            spec,
+            selection=Selection(spec.sampling),
+            videos=[video],
+            problems=[],
+            expected=["a"],
+            now=time.monotonic(),
+        )
+        assert Server(core, link, layout, journal, should_stop=lambda: None).run() == 0
+    (first, at_first), (second, at_second) = link.heard
+    assert [type(message) for message in first] == [m.Welcome, m.Assign], "both of one wake, in their order"
+    assert at_first == ["host_up", "leased"], "of all that they tell"
+    assert second == [m.End(failed=None)]
+    assert at_second == ["host_up", "leased", "given_up", "end"]

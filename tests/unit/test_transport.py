@@ -38,8 +38,8 @@ def test_messages_go_both_ways_and_wake_the_other_side(endpoint: str) -> None:
                 break
             host.wait(0.05)
         assert wait_for(coordinator, lambda: list(coordinator.receive())) == [(b"a/1", b"hello")]
-        assert coordinator.send(b"a/1", b"welcome")
-        assert wait_for(host, lambda: list(host.receive())) == [b"welcome"]
+        assert coordinator.send(b"a/1", b"welcome", b"to work")
+        assert wait_for(host, lambda: list(host.receive())) == [b"welcome", b"to work"]
 
 
 def test_a_host_may_be_there_before_the_coordinator(endpoint: str) -> None:
