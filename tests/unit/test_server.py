@@ -19,6 +19,7 @@ from coordinator.catalogue import ListedVideo
 from coordinator.core import Core
 from coordinator.journal import Journal
 from coordinator.server import EXIT_INTERRUPTED, EXIT_LOST, Server
+from tests.keys import KEYS
 
 
 class Bench:
@@ -40,7 +41,7 @@ class Bench:
 
     def _serve(self) -> None:
         journal_path = self.layout.output / "job" / "journal.jsonl"
-        with CoordinatorLink(self.endpoint) as link, Journal(journal_path) as journal:
+        with CoordinatorLink(self.endpoint, keys=KEYS, hosts=1) as link, Journal(journal_path) as journal:
             import time
 
             core = Core(
@@ -57,7 +58,7 @@ class Bench:
     def __enter__(self) -> HostLink:
         self.thread.start()
         assert self.ready.wait(10)
-        self.link = HostLink(self.endpoint, identity="a/1")
+        self.link = HostLink(self.endpoint, keys=KEYS)
         return self.link
 
     def __exit__(self, *_: object) -> None:
