@@ -10,8 +10,25 @@ import msgspec
 MAX_HINTS = 4096  # keyframe times kept per video: one in 2 s for over two hours, thinned evenly beyond
 
 FrameStatus = Literal["ok", "suspect"]
+
+# Bounds of what comes over the wire: an honest host is far below, and no sum of them leaves 64 bits.
+MAX_COUNT = 10**12
+MAX_BYTES = 10**15
+MAX_TICK = 2**63 - 1  # FFmpeg's timestamps, and the manifest's
+MAX_FRAME_RATE = 1e6
+MAX_INT32 = 2**31 - 1  # FFmpeg's sizes and time bases
+MAX_DURATION_S = 1e9  # thirty years; a time base of 1/MAX_INT32 takes such a time within 63 bits
+
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+Ordinal = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
+Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_TICK)]
+Tick = Annotated[int, msgspec.Meta(ge=-MAX_TICK - 1, le=MAX_TICK)]
+Int32 = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT32)]
+Word = Annotated[str, msgspec.Meta(max_length=255)]
+Duration = Annotated[float, msgspec.Meta(ge=0, le=MAX_DURATION_S)]
 
 
 class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,18 +43,18 @@ class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
             if not, the video is one unit.
     """
 
-    container: str
-    codec: str
-    width: Positive
-    height: Positive
-    time_base_num: Positive
-    time_base_den: Positive
-    first_pts: int
-    duration_s: Annotated[float, msgspec.Meta(ge=0)]
-    frame_rate: Annotated[float, msgspec.Meta(ge=0)]
-    keyframes: Annotated[list[int], msgspec.Meta(max_length=MAX_HINTS)]
+    container: Word
+    codec: Word
+    width: Int32
+    height: Int32
+    time_base_num: Int32
+    time_base_den: Int32
+    first_pts: Tick
+    duration_s: Duration
+    frame_rate: Annotated[float, msgspec.Meta(ge=0, le=MAX_FRAME_RATE)]
+    keyframes: Annotated[list[Tick], msgspec.Meta(max_length=MAX_HINTS)]
     seekable: bool
-    size_bytes: NonNegative
+    size_bytes: Bytes
 
     @property
     def time_base(self) -> Fraction:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from common.media import NonNegative, Positive, VideoInfo
+from common.media import Bytes, Count, Duration, Ordinal, Position, Tick, VideoInfo, Word
 
 PROTOCOL_VERSION = 3
 MAX_MESSAGE_BYTES = 4 * 2**20
@@ -23,6 +23,7 @@ MAX_RUNNING = 65536  # attempts in a Hello
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 PathBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=8192)]
+LongName = Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 # Why an attempt failed. "input": the file cannot be read as a video, here or anywhere; "error": an
@@ -43,16 +44,14 @@ class Message(
 class Lease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A unit and the number of one leasing of it: what fences late answers."""
 
-    unit: NonNegative
-    attempt: Positive
+    unit: Count
+    attempt: Ordinal
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="probe"):
     """Find out what these files are: (video index, path relative to the input root)."""
 
-    files: Annotated[
-        list[tuple[NonNegative, PathBytes]], msgspec.Meta(min_length=1, max_length=MAX_PROBE_BATCH)
-    ]
+    files: Annotated[list[tuple[Count, PathBytes]], msgspec.Meta(min_length=1, max_length=MAX_PROBE_BATCH)]
 
 
 class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="extract"):
@@ -63,14 +62,14 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     path: PathBytes
-    video: Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
-    folder: Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
-    start: NonNegative
-    stop: NonNegative | None
-    first_pts: int
-    duration_s: Annotated[float, msgspec.Meta(ge=0)]
-    rank: NonNegative = 0
-    limit: Positive | None = None
+    video: LongName
+    folder: LongName
+    start: Position
+    stop: Position | None
+    first_pts: Tick
+    duration_s: Duration
+    rank: Position = 0
+    limit: Ordinal | None = None
 
 
 # ---- from a host ------------------------------------------------------------------------------------
@@ -79,7 +78,7 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Hello(Message, frozen=True):
     """A host introduces itself, or does so again after ``ReHello``, with what it still runs or holds."""
 
-    version: int
+    version: Count
     host: Name
     incarnation: Name
     slots: Annotated[int, msgspec.Meta(ge=1, le=MAX_SLOTS)]
@@ -95,10 +94,10 @@ class Ready(Message, frozen=True):
 class UnitProgress(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """How far a running attempt is: every sample below ``done_to`` is staged."""
 
-    unit: NonNegative
-    attempt: Positive
-    done_to: NonNegative
-    frames: NonNegative
+    unit: Count
+    attempt: Ordinal
+    done_to: Position
+    frames: Count
     busy_s: Seconds
 
 
@@ -112,8 +111,8 @@ class Probed(Message, frozen=True):
     """Answer to ``Probe``: for each file what it is, or why it is no video."""
 
     lease: Lease
-    found: Annotated[list[tuple[NonNegative, VideoInfo]], msgspec.Meta(max_length=MAX_PROBE_BATCH)]
-    refused: Annotated[list[tuple[NonNegative, Text]], msgspec.Meta(max_length=MAX_PROBE_BATCH)]
+    found: Annotated[list[tuple[Count, VideoInfo]], msgspec.Meta(max_length=MAX_PROBE_BATCH)]
+    refused: Annotated[list[tuple[Count, Text]], msgspec.Meta(max_length=MAX_PROBE_BATCH)]
     seconds: Seconds
 
 
@@ -125,16 +124,16 @@ class Done(Message, frozen=True):
     """
 
     lease: Lease
-    stop: NonNegative | None
-    frames: NonNegative
-    suspect: NonNegative
-    bytes: NonNegative
-    decoded: NonNegative
-    errors: NonNegative
+    stop: Position | None
+    frames: Count
+    suspect: Count
+    bytes: Bytes
+    decoded: Count
+    errors: Count
     saw_end: bool
     seconds: Seconds
     notes: Annotated[list[Text], msgspec.Meta(max_length=16)]
-    shown: NonNegative = 0
+    shown: Count = 0
 
 
 class Shrunk(Message, frozen=True):
@@ -144,7 +143,7 @@ class Shrunk(Message, frozen=True):
     """
 
     lease: Lease
-    stop: NonNegative | None
+    stop: Position | None
 
 
 class Failed(Message, frozen=True):
@@ -160,8 +159,8 @@ class Trimmed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """What is left of an attempt of which ``Commit`` kept a part."""
 
     lease: Lease
-    suspect: NonNegative
-    bytes: NonNegative
+    suspect: Count
+    bytes: Bytes
 
 
 class Committed(Message, frozen=True):
@@ -186,7 +185,7 @@ class Bye(Message, frozen=True):
 class Welcome(Message, frozen=True):
     """The host is part of the job."""
 
-    job_id: str
+    job_id: Word
     heartbeat_s: Seconds
     lease_s: Seconds
 
@@ -219,7 +218,7 @@ class Shrink(Message, frozen=True):
     """
 
     lease: Lease
-    stop: NonNegative
+    stop: Position
 
 
 class Commit(Message, frozen=True):
@@ -229,8 +228,8 @@ class Commit(Message, frozen=True):
     """
 
     lease: Lease
-    first_sample: NonNegative
-    keep: NonNegative | None = None
+    first_sample: Position
+    keep: Count | None = None
 
 
 class Discard(Message, frozen=True):

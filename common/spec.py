@@ -6,6 +6,7 @@ them to anyone who may describe the job.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,10 +16,12 @@ from common.errors import UserError
 from common.imaging import DEFAULT_QUALITY as DEFAULT_QUALITY
 from common.imaging import ImageFormat as ImageFormat
 from common.imaging import ImageOptions as ImageOptions
+from common.keys import JobKeys
 
-SPEC_VERSION = 2
+SPEC_VERSION = 3
 DEFAULT_PORT = 5757  # unprivileged, and none of those that AWS's own containers use between hosts
 
+MAX_JOB_ID = 255
 MAX_COUNT = 10**9  # of --every and --max-frames-per-video: more than any video has frames
 
 Mode = Literal["coordinated", "sharded"]
@@ -77,9 +80,10 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """All that a host must know of a job.
 
     ``endpoint`` (a ZeroMQ address) overrides ``tcp://<primary>:<port>``, for hosts that share one machine.
+    ``keys`` is None where nothing is connected; a file without keys is no job's.
     """
 
-    job_id: str
+    job_id: Annotated[str, msgspec.Meta(max_length=MAX_JOB_ID)]
     version: int = SPEC_VERSION
     sampling: SamplingOptions = SamplingOptions(fps="5")
     mode: Mode = "coordinated"
@@ -91,6 +95,20 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     status_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     scheduling: SchedulingOptions = SchedulingOptions()
     limits: LimitOptions = LimitOptions()
+    keys: JobKeys | None = None
+
+    def link_keys(self) -> JobKeys:
+        """The keys, without which nothing is connected, not even over a socket of this machine.
+
+        Raises:
+            UserError: there are none.
+        """
+        if self.keys is None:
+            raise UserError(
+                "the job specification holds no keys, and hosts do not talk without: "
+                "let the launcher write it, which makes them"
+            )
+        return self.keys
 
 
 def read_spec(path: Path) -> JobSpec:
@@ -114,6 +132,8 @@ def read_spec(path: Path) -> JobSpec:
 
 
 def write_spec(path: Path, spec: JobSpec) -> None:
-    """Write ``spec`` as indented JSON, making the folders above it."""
+    """Write ``spec`` as indented JSON, making the folders above it; nobody else may read it, for its keys."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(spec), indent=2))
+    path.unlink(missing_ok=True)  # an older file might be open to others, and a mode is for new files only
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(spec), indent=2))

@@ -50,7 +50,8 @@ def main() -> int:
         started_at = time.monotonic()
         spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
         selection = Selection.load(spec.sampling, layout.job_spec.parent)
-        with CoordinatorLink(bind) as link:
+        keys, hosts = spec.link_keys(), 1 if spec.mode == "sharded" else cluster.size
+        with CoordinatorLink(bind, keys=keys, hosts=hosts) as link:
             listing = select(list_videos(layout.videos), selection)
             alone = spec.mode == "sharded"
             videos = shard(listing.videos, cluster.rank, cluster.size) if alone else listing.videos

@@ -104,9 +104,7 @@ class Core:
                 if peer not in self._peers:
                     self._send(peer, m.ReHello())
             case Unreachable(peer=peer):
-                host = self._peers.get(peer)
-                if host is not None and host.unreachable_since is None:
-                    host.unreachable_since = now
+                self._on_unreachable(peer, now)
             case Stop(reason=reason):
                 self._ending.stop(reason, self._peers.keys(), now)
             case Tick():
@@ -130,11 +128,16 @@ class Core:
     # ---- hosts --------------------------------------------------------------------------------------
 
     def _on_hello(self, peer: bytes, hello: m.Hello, now: float) -> None:
-        refusal = self._refusal(hello)
+        refusal = self._refusal(peer, hello)
         if refusal:
             self._send(peer, m.Refuse(reason=refusal))
             return
         host = self.hosts.get(hello.host)
+        if host is not None and host.peer != peer and host.peer in self._peers:
+            # a name is its connection's as long as there is one: if this message cannot be sent, it is over
+            host.challenger = peer, hello
+            self._send(host.peer, m.Alive())
+            return
         if host is not None and host.incarnation != hello.incarnation:
             self._replaced.add(host.incarnation)
             self._lose(host, "was started again")
@@ -146,6 +149,7 @@ class Core:
         self._peers.pop(host.peer, None)
         self._peers[peer] = host
         host.peer, host.state, host.last_seen, host.unreachable_since = peer, "up", now, None
+        host.challenger = None
         self._record("host_up", host=host.name, incarnation=host.incarnation, slots=host.slots)
         self._send(
             peer,
@@ -160,7 +164,17 @@ class Core:
         if self._ending.begun:
             self._send(peer, self._ending.message)
 
-    def _refusal(self, hello: m.Hello) -> str | None:
+    def _on_unreachable(self, peer: bytes, now: float) -> None:
+        host = self._peers.get(peer)
+        if host is None:
+            return
+        if host.unreachable_since is None:
+            host.unreachable_since = now
+        if host.challenger is not None:  # it is the same host, connected anew, or started again
+            del self._peers[peer]
+            self._on_hello(*host.challenger, now)
+
+    def _refusal(self, peer: bytes, hello: m.Hello) -> str | None:
         if hello.version != m.PROTOCOL_VERSION:
             return (
                 f"protocol version {hello.version}, the coordinator speaks {m.PROTOCOL_VERSION}: "
@@ -168,6 +182,9 @@ class Core:
             )
         if hello.host not in self._expected:
             return f"host {hello.host!r} is not in this cluster"
+        known = self._peers.get(peer)
+        if known is not None and known.name != hello.host:
+            return f"this connection is host {known.name!r}'s, not {hello.host!r}'s"
         if hello.incarnation in self._replaced:
             return f"host {hello.host!r} has been started again since; this process is out of date"
         return None

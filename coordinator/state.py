@@ -183,6 +183,8 @@ class Host:
     last_seen: float
     state: HostState = "up"
     unreachable_since: float | None = None
+    challenger: tuple[bytes, Hello] | None = None
+    """The latest ``Hello`` in its name from another peer, which waits for this one's end."""
     held: set[int] = field(default_factory=set)
     """Units in a ``HELD`` state here."""
     running: int = 0

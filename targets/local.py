@@ -22,6 +22,7 @@ from types import FrameType
 import msgspec
 
 from common.errors import UserError
+from common.keys import make_keys
 from common.report import Failure, Status
 from common.spec import JobSpec
 from targets.hosts import WORKER_COMMAND, LocalHost
@@ -125,6 +126,7 @@ class _LocalCluster:
             endpoint=endpoint,
             status_interval_s=STATUS_INTERVAL_S,
             scheduling=request.scheduling,
+            keys=make_keys(),
         )
         names = sorted(host.name for host in self.hosts)
         try:

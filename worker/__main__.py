@@ -13,6 +13,8 @@ import tempfile
 import uuid
 from types import FrameType
 
+import msgspec
+
 from common.cluster import Cluster, read_cluster
 from common.cores import usable_cores
 from common.errors import UserError
@@ -69,13 +71,12 @@ class Host:
             shutil.rmtree(sockets, ignore_errors=True)
 
     def _take_part(self, layout: Layout, spec: JobSpec, cluster: Cluster, endpoint: str) -> int:
-        incarnation = uuid.uuid4().hex
-        with HostLink(endpoint, identity=f"{cluster.current}/{incarnation}") as link:
+        with HostLink(endpoint, keys=spec.link_keys()) as link:
             agent = Agent(
                 host=cluster.current,
-                incarnation=incarnation,
+                incarnation=uuid.uuid4().hex,
                 layout=layout,
-                spec=spec,
+                spec=msgspec.structs.replace(spec, keys=None),  # slots have no need of them
                 slots=spec.slots_per_host or usable_cores(),
                 link=link,
                 should_stop=self.should_stop,

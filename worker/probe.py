@@ -9,7 +9,7 @@ from typing import Final
 
 import av
 
-from common.media import MAX_HINTS, VideoInfo
+from common.media import MAX_DURATION_S, MAX_HINTS, VideoInfo
 from worker.decode import open_session
 from worker.media import MediaError, OpenVideo, check_dimensions, open_container
 
@@ -123,7 +123,7 @@ def _later_delay(video: OpenVideo, keys: list[int], first_delay: int) -> int:
 def _duration_s(video: OpenVideo, index: list[tuple[int, bool]]) -> float:
     """Seconds of the video stream, from the most trustworthy source whose answer is possible; or 0."""
     stream, container = video.stream, video.container
-    most_s = max(1.0, video.size_bytes / MIN_BYTES_PER_S)
+    most_s = min(MAX_DURATION_S, max(1.0, video.size_bytes / MIN_BYTES_PER_S))
     claims_s = []
     times = [timestamp for timestamp, _ in index]
     if video.is_mov and len(times) > 1 and len(times) == stream.frames:

@@ -124,7 +124,10 @@ class SlotProcess:
         """What it has said since; ends with ``EOFError`` when the process is dead."""
         while self._connection.poll():
             self._heard += 1
-            message = _decoder.decode(self._connection.recv_bytes())
+            try:
+                message = _decoder.decode(self._connection.recv_bytes())
+            except msgspec.DecodeError as error:  # numbers that no sane file leads to
+                raise EOFError(f"the slot said what is no message: {error}") from error
             if isinstance(message, Running):
                 told = message.progress
                 self._reached = Lease(told.unit, told.attempt), told.done_to, told.frames

@@ -15,6 +15,7 @@ from common.report import Failure
 from common.spec import JobSpec, LimitOptions, SchedulingOptions
 from targets.hosts import LocalHost
 from tests.jobs import PATIENCE_S
+from tests.keys import KEYS
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="memory is read in /proc, and bounded by RLIMIT_DATA"
@@ -49,6 +50,7 @@ def hosts(tmp_path: Path, clips: Path) -> Iterator[list[LocalHost]]:
         endpoint=f"ipc://{tmp_path}/coordinator",
         limits=LimitOptions(memory_mib=300, no_progress_s=3.0),
         scheduling=SchedulingOptions(cut="never", heartbeat_s=0.5, host_wait_s=60.0),
+        keys=KEYS,
     )
     found = [LocalHost(name=name, root=tmp_path / name) for name in ("algo-1", "algo-2")]
     for host in found:

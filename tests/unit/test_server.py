@@ -20,6 +20,7 @@ from coordinator.catalogue import ListedVideo
 from coordinator.core import Core
 from coordinator.journal import Journal
 from coordinator.server import EXIT_INTERRUPTED, EXIT_LOST, Server
+from tests.keys import KEYS
 
 
 class Bench:
@@ -41,7 +42,7 @@ class Bench:
 
     def _serve(self) -> None:
         journal_path = self.layout.output / "job" / "journal.jsonl"
-        with CoordinatorLink(self.endpoint) as link, Journal(journal_path) as journal:
+        with CoordinatorLink(self.endpoint, keys=KEYS, hosts=1) as link, Journal(journal_path) as journal:
             core = Core(
                 JobSpec(job_id="j", status_interval_s=0.05, scheduling=SchedulingOptions(bye_wait_s=1.0)),
                 selection=Selection(JobSpec(job_id="j").sampling),
@@ -56,7 +57,7 @@ class Bench:
     def __enter__(self) -> HostLink:
         self.thread.start()
         assert self.ready.wait(10)
-        self.link = HostLink(self.endpoint, identity="a/1")
+        self.link = HostLink(self.endpoint, keys=KEYS)
         return self.link
 
     def __exit__(self, *_: object) -> None:

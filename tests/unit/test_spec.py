@@ -18,6 +18,7 @@ from common.spec import (
     read_spec,
     write_spec,
 )
+from tests.keys import KEYS
 
 
 def write(folder: Path, content: dict[str, Any] | bytes) -> Path:
@@ -41,6 +42,7 @@ def write(folder: Path, content: dict[str, Any] | bytes) -> Path:
             endpoint="tcp://127.0.0.1:6001",
             status_interval_s=0.5,
             scheduling=SchedulingOptions(unit_min_s=0.01, cut="anywhere", lease_s=2.0),
+            keys=KEYS,
         ),
     ],
 )
@@ -65,6 +67,8 @@ def test_the_file_can_be_read_by_people(tmp_path: Path) -> None:
     [
         ({"fpss": 5}, "unknown field `fpss`"),
         ({"fps": "5"}, "unknown field `fps`"),
+        ({"job_id": "x" * 256}, r"\$.job_id"),
+        ({"keys": {"server_public": "x"}}, r"\$.keys"),
         ({"sampling": {"fps": 5}}, r"\$.sampling.fps"),
         ({"sampling": {"every": 0}}, r"\$.sampling.every"),
         ({"sampling": {"max_frames_per_video": 0}}, r"\$.sampling.max_frames_per_video"),
