@@ -70,7 +70,7 @@ class Monkey:
             (2, self._stop_host),
             (1, self._kill_agent),
             (1, self._kill_host),
-            (0, self._kill_coordinator),
+            (2, self._kill_coordinator),
             (1, self._stop_coordinator),
         ]
 

@@ -32,7 +32,8 @@ RESEND_S = 10.0
 FLUSH_S = 3.0  # the longest that a committed unit waits for its rows on disk, while slots are busy
 IDLE_FLUSH_S = 0.05
 LOOP_S = 0.25
-SILENCE_LEASES = 2  # a coordinator silent for so many leases is gone
+SILENCE_LEASES = 2  # a coordinator silent for so many leases is gone,
+SILENCE_MIN_S = 20.0  # but it may die, be started again, and read its journal
 MAX_FAILED_STARTS = 3
 GOODBYE_S = 2.0
 
@@ -138,7 +139,7 @@ class Agent:
                 self._say_hello()
             return
         silence_s = now - self._heard_at
-        if silence_s > SILENCE_LEASES * self._welcome.lease_s:
+        if silence_s > max(SILENCE_MIN_S, SILENCE_LEASES * self._welcome.lease_s):
             raise UserError(f"the coordinator has been silent for {silence_s:.0f} s and is taken for dead")
         if now - self._beat_at > self._welcome.heartbeat_s:
             self._beat_at = now
