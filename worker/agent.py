@@ -195,7 +195,8 @@ class Agent:
                 for held in (*self._staged.values(), *self._committing.values()):
                     self._send(held.done)
             case m.ReHello():
-                self._welcome, self._hello_at = None, float("-inf")
+                if self._welcome is not None:  # else Hello has been said, and this answers what was before
+                    self._welcome, self._hello_at = None, float("-inf")
             case m.Refuse(reason=reason):
                 raise UserError(f"the coordinator refused host {self._host!r}: {reason}")
             case m.Assign():

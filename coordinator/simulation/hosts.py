@@ -182,9 +182,9 @@ class VirtualHost:
             self._timeline.after(HELLO_S, self._keep_in_touch, version)
 
     def _say_hello(self) -> None:
-        running = [assign.lease for assign in self.queue]
-        running += [work.lease for work in self.running if not work.cancelled]
-        running += [*self.staged, *self.committing, *self.published]
+        running = [work.lease for work in self.running if not work.cancelled]
+        running += [assign.lease for assign in self.queue]
+        running += [*self.staged, *self.committing, *reversed(self.published)]
         self._say(
             self,
             m.Hello(
@@ -192,7 +192,7 @@ class VirtualHost:
                 host=self.name,
                 incarnation=self.peer.decode(),
                 slots=len(self.slots),
-                running=running[-65536:],
+                running=running[: m.MAX_RUNNING],
             ),
         )
 
@@ -231,16 +231,20 @@ class VirtualHost:
                 self._touch += 1
                 self._timeline.after(self._options.heartbeat_s, self._keep_in_touch, self._touch)
                 self._say_ready()
-                for held in (*self.staged.values(), *self.published.values()):
+                for held in (*self.staged.values(), *self.committing.values()):
                     self._say(self, held.done)
             case m.ReHello():
-                self.welcome = False
-                self._touch += 1
-                self._keep_in_touch(self._touch)
+                if self.welcome:
+                    self.welcome = False
+                    self._touch += 1
+                    self._keep_in_touch(self._touch)
             case m.Refuse():
                 self.die()
             case m.Assign(lease=lease):
-                if not self._holds(lease):
+                known = self.staged.get(lease) or self.committing.get(lease) or self.published.get(lease)
+                if known is not None:
+                    self._say(self, known.done)
+                elif not self._holds(lease):
                     self.queue.append(message)
                     self._feed_slots()
             case m.Shrink():

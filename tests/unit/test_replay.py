@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import random
 from typing import Any
 
@@ -14,46 +13,48 @@ from common.errors import UserError
 from common.spec import JobSpec, SamplingOptions
 from coordinator.core import Core
 from coordinator.events import Action, Conclude, Quit, Record, Tick
-from coordinator.invariants import check_invariants
+from coordinator.invariants import Watch, check_invariants
 from coordinator.replay import check_first_entry, durable, first_entry, replay
+from coordinator.simulation.judge import judge
+from coordinator.simulation.world import World
 from tests.bench import Bench
-from tests.unit.test_core_random import MODES, World, check_end
+from tests.unit.test_core_random import CALM_S, MODES, world
 
 
-class MortalWorld(World):
-    """A world whose coordinator is killed now and then, in the middle of what it is doing, too."""
+class MortalServer:
+    """Kills a coordinator now and then, in the middle of what it is doing, too, and starts it again."""
 
-    def __init__(self, seed: int, sampling: SamplingOptions) -> None:
-        super().__init__(seed, sampling)
+    def __init__(self, run: World, seed: int) -> None:
+        self.run = run
         self.fate = random.Random(-seed)
         self.journal: list[bytes] = []
         self.compared = 0
+        self.execute, run.server._execute = run.server._execute, self.die_or_execute  # type: ignore[method-assign]
 
-    def act(self, actions: list[Action]) -> None:
-        dies = bool(actions) and self.now < self.calm_after_s and self.fate.random() < 0.06
+    def die_or_execute(self, actions: list[Action]) -> None:
+        dies = bool(actions) and self.run.timeline.now < CALM_S and self.fate.random() < 0.04
         done = actions[: self.fate.randrange(len(actions) + 1)] if dies else actions
         for action in done:
             if isinstance(action, Record):
                 self.write(action.entry)
-        super().act(done)
-        if dies and not self.over:
+        self.execute(done)
+        if dies and not self.run.server.over:
             self.start_again(is_whole=len(done) == len(actions))
 
     def write(self, entry: dict[str, object]) -> None:
-        self.journal.append(msgspec.json.encode({"t_s": self.now, **entry}))
+        self.journal.append(msgspec.json.encode({"t_s": self.run.timeline.now, **entry}))
 
     def start_again(self, *, is_whole: bool) -> None:
-        before = self.core
-        self.core = same_job(before)
-        replay(self.core, map(msgspec.json.decode, self.journal), now=self.now)
-        check_invariants(self.core)
+        before, server = self.run.core, self.run.server
+        core = self.run.core = server.core = same_job(before)
+        replay(core, map(msgspec.json.decode, self.journal), now=self.run.timeline.now)
+        server._watch = Watch(core)
+        server._watch.look()
         if is_whole:
-            assert durable(self.core) == durable(before)
+            assert durable(core) == durable(before)
             self.compared += 1
         self.write({"event": "restarted"})
-        # what was on its way to the one that died is mostly lost
-        self.queue = [each for each in self.queue if each[2] != "to core" or self.fate.random() < 0.2]
-        heapq.heapify(self.queue)
+        server._inbox.clear()
 
 
 def same_job(core: Core) -> Core:
@@ -72,10 +73,11 @@ def same_job(core: Core) -> Core:
 def test_a_job_survives_its_coordinator(mode: str) -> None:
     compared = 0
     for seed in range(4):
-        world = MortalWorld(seed, MODES[mode])
-        world.run()
-        check_end(world)
-        compared += world.compared
+        run = world(seed, MODES[mode], poison=seed % 2 == 1)
+        mortal = MortalServer(run, seed)
+        run.run()
+        judge(run)
+        compared += mortal.compared
     assert compared > 5
 
 

@@ -1,0 +1,131 @@
+"""What an agent answers when its coordinator comes back, without slots or sockets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from common import messages as m
+from common.layout import Layout
+from common.media import FrameRow, UnitResult
+from common.spec import JobSpec
+from worker.agent import Agent
+from worker.held import Held, done_of
+from worker.pipe import Staged, staging_folder
+
+LEASE = m.Lease(3, 1)
+TASK = m.Extract(path=b"a.mp4", video="a.mp4", folder="a", start=0, stop=None, first_pts=0, duration_s=1.0)
+ROWS = [
+    FrameRow(
+        sample=sample, target_s=0.0, pts=sample, time_base="1/1", time_s=float(sample), keyframe=True,
+        pix_fmt="yuv420p", width=1, height=1, rotation=0, interlaced=False, file=f"{sample:08d}.jpg", bytes=1,
+        sha256="00", status="ok",
+    )
+    for sample in range(3)
+]  # fmt: skip
+
+
+class Bench:
+    """An agent, and what it has said."""
+
+    def __init__(self, root: Path) -> None:
+        self.layout = Layout(root)
+        self.said: list[m.FromHost] = []
+        link = mock.Mock()
+        link.send = lambda data: self.said.append(m.decode_from_host(data))
+        with mock.patch("worker.agent.SlotProcess"), mock.patch("worker.agent.start_fork_server"):
+            self.agent = Agent(
+                host="a",
+                incarnation="1",
+                layout=self.layout,
+                spec=JobSpec(job_id="j"),
+                slots=1,
+                link=link,
+                should_stop=lambda: None,
+            )
+        self.agent._slots[0].running = None
+        self.agent._slots[0].up = True
+
+    def hear(self, *messages: m.FromCoordinator) -> list[m.FromHost]:
+        self.said.clear()
+        for message in messages:
+            self.agent._hear(message)
+        return self.said.copy()
+
+    def stage(self) -> m.Done:
+        folder = staging_folder(self.layout, LEASE)
+        folder.mkdir(parents=True)
+        for row in ROWS:
+            (folder / row.file).write_bytes(b"x")
+        result = UnitResult(rows=list(ROWS), decoded=3, roll_in=0, errors=0, saw_end=True)
+        done = done_of(Staged(lease=LEASE, result=result, stop=None))
+        self.agent._staged[LEASE] = Held(TASK, result, done, 0.0)
+        return done
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in (self.layout.output / "frames").rglob("*.jpg"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+WELCOME = m.Welcome(job_id="j", heartbeat_s=5.0, lease_s=30.0)
+COMMIT = m.Commit(lease=LEASE, first_sample=7)
+
+
+def test_what_is_staged_or_being_published_is_said_again(bench: Bench) -> None:
+    done = bench.stage()
+    assert bench.hear(WELCOME) == [m.Ready(slots=1), done]
+    bench.hear(COMMIT)
+    assert bench.hear(WELCOME) == [m.Ready(slots=1), done]
+    bench.agent._flush()
+    assert bench.hear(WELCOME) == [m.Ready(slots=1)], "a Commit will ask, or an Assign"
+    assert bench.hear(COMMIT) == [m.Committed(leases=[LEASE])]
+    assert bench.hear(m.Assign(lease=LEASE, task=TASK)) == [done]
+
+
+def test_an_assignment_that_is_told_twice_is_taken_once(bench: Bench) -> None:
+    assign = m.Assign(lease=LEASE, task=TASK)
+    bench.hear(assign, assign)
+    assert bench.agent._unfinished() == [LEASE]
+
+
+def test_all_that_is_held_is_named_and_what_runs_comes_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.stage()
+    bench.hear(COMMIT)
+    bench.agent._flush()
+    bench.hear(m.Assign(lease=m.Lease(9, 2), task=TASK))
+    bench.said.clear()
+    bench.agent._say_hello()
+    (hello,) = bench.said
+    assert isinstance(hello, m.Hello)
+    assert hello.running == [m.Lease(9, 2), LEASE]
+    monkeypatch.setattr(m, "MAX_RUNNING", 1)
+    bench.agent._say_hello()
+    assert bench.said[-1] == m.Hello(
+        version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=1, running=[m.Lease(9, 2)]
+    )
+
+
+@pytest.mark.parametrize("is_published", [False, True])
+def test_another_number_than_before_is_an_error_and_leaves_nothing_behind(
+    bench: Bench, is_published: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.stage()
+    bench.hear(COMMIT)
+    if is_published:
+        bench.agent._flush()
+        assert bench.files() == ["00000007.jpg", "00000008.jpg", "00000009.jpg"]
+    (answer,) = bench.hear(m.Commit(lease=LEASE, first_sample=8))
+    assert isinstance(answer, m.Failed)
+    assert "first_sample=8" in answer.text
+    assert "first_sample=7" in answer.text
+    assert "told to publish" in capsys.readouterr().err
+    bench.agent._flush()
+    assert bench.files() == []
