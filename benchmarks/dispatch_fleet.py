@@ -16,6 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -24,6 +25,7 @@ import zmq
 from benchmarks.dispatch_task import Fleet, Told
 from common import messages as m
 from common.media import VideoInfo
+from common.spec import read_spec
 
 COMMIT_BATCH: Final = (
     16  # attempts that a host publishes at once: what 16 slots have done after 3 s of units of 3 s
@@ -66,6 +68,7 @@ class Simulation:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._keys = read_spec(Path(fleet.spec)).link_keys()
         self._context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, fleet.hosts + 16)
         self._poller = zmq.Poller()
@@ -124,7 +127,9 @@ class Simulation:
 
     def _join(self, name: str) -> None:
         socket = self._context.socket(zmq.DEALER)
-        socket.setsockopt(zmq.IDENTITY, name.encode())
+        socket.setsockopt(zmq.CURVE_SERVERKEY, self._keys.server_public.encode())
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.client_public.encode())
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.client_secret.encode())
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.LINGER, 2000)

@@ -17,6 +17,7 @@ import msgspec
 
 from benchmarks.contestants import REPOSITORY
 from benchmarks.dispatch_task import Fleet, Told
+from common.keys import make_keys
 from common.layout import ROOT_VARIABLE, Layout
 from common.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
 
@@ -63,7 +64,7 @@ def run_job(setting: Setting, folder: Path, *, profile: Path | None = None) -> T
             )  # fmt: skip
             stack.callback(_end, coordinator)
             fleet = Fleet(
-                endpoint=endpoint, hosts=setting.hosts, slots=setting.slots,
+                endpoint=endpoint, spec=str(layout.job_spec), hosts=setting.hosts, slots=setting.slots,
                 units=videos * UNITS_PER_VIDEO, units_per_video=UNITS_PER_VIDEO, hold_s=setting.hold_s,
                 coordinator=coordinator.pid, parent=os.getpid(),
             )  # fmt: skip
@@ -105,6 +106,7 @@ def _lay_out(layout: Layout, setting: Setting, videos: int) -> None:
             sampling=SamplingOptions(fps="5"),
             scheduling=scheduling,
             status_interval_s=STATUS_S,
+            keys=make_keys(),
         ),
     )
 

@@ -27,9 +27,9 @@ INTRODUCTION: Final = """\
 Written by `python -m benchmarks.dispatch --write` on {machine}, {date}: medians of {rounds} rounds in which
 all take turns. All processes share the machine's cores.
 
-Ours is `python -m coordinator` as in a job: TCP sockets, scheduling policy, journal on disk, two-step commit,
-status twice a second; {security}. The hosts are simulated by one process that holds a socket for each
-of them and does nothing with a unit. Units are cut one by one from videos of 250 s at their keyframes.
+Ours is `python -m coordinator` as in a job: TCP sockets, CURVE, scheduling policy, journal on disk, two-step
+commit, status twice a second. The hosts are simulated by one process that holds a socket for each of them
+and does nothing with a unit. Units are cut one by one from videos of 250 s at their keyframes.
 At full speed each slot asks again at once, so the latency there is the number of slots by the rate.
 The others are given {tasks} no-op tasks on two workers of this machine, and are timed from the first
 submission to the last result.
@@ -54,7 +54,6 @@ def page(results: Results) -> str:
         date=results.date,
         rounds=results.rounds,
         tasks=f"{results.tasks:,}",
-        security="connections are not encrypted",
     )
     parts = [introduction]
     for title, header, rows in _tables(results):

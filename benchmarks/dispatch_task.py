@@ -6,9 +6,13 @@ import msgspec
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """Simulated hosts. ``coordinator``, ``parent``: process ids; ``hold_s``: how long a unit takes."""
+    """Simulated hosts. ``coordinator``, ``parent``: process ids; ``hold_s``: how long a unit takes.
+
+    ``spec``: the path of the job specification, which holds the keys.
+    """
 
     endpoint: str
+    spec: str
     hosts: int
     slots: int
     units: int
