@@ -42,13 +42,13 @@ SAMPLINGS = {
 HARSH = LinkOptions(latency_s=0.0, jitter_s=0.005, loss=0.03, duplication=0.03, late=0.03, calm_after_s=CALM_S)
 TCP = LinkOptions()
 FAULTS = Faults(
-    slot_crashes=15.0,
-    deaths=14.0,
-    pauses=10.0,
-    breaks=20.0,
-    cut_offs=10.0,
-    slowings=6.0,
-    broken_disks=3.0,
+    slot_crashes=40.0,
+    deaths=30.0,
+    pauses=25.0,
+    breaks=60.0,
+    cut_offs=20.0,
+    slowings=10.0,
+    broken_disks=8.0,
     calm_after_s=CALM_S,
 )
 
