@@ -156,9 +156,10 @@ class Tail:
                 or elapsed_s <= policy.HEDGE_FACTOR * expected_s
             ):
                 continue
-            host = next((host for host in idle if host.credit > 0 and host.name != unit.host), None)
-            if host is None or host.name in unit.avoid:
+            others = [host for host in idle if host.credit > 0 and host.name not in {unit.host, *unit.avoid}]
+            if not others:
                 continue
+            host = max(others, key=lambda host: host.speed)
             copy = self._pool.copy(unit)
             self.hedged += 1
             copy.attempt = 1

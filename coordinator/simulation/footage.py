@@ -18,7 +18,7 @@ from coordinator.listing import ListedVideo
 from coordinator.policy import ENCODE_WEIGHT
 
 TICKS = 1000  # a second
-LOOK_FRAMES = 256  # a slot looks at its bound after every GOP, and so often within a long one
+LOOK_FRAMES = 32  # as worker/decode.py: a slot looks at its bound after every GOP, and so often within a long one
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ class Footage:
 
     def info(self) -> VideoInfo:
         """What a probe finds."""
-        keyframes = range(0, self.frames * self.step, self.gop * self.step)
+        # what lies behind the claimed end is in no index
+        end = min(self.frames, max(1, round(self.claimed_s * self.fps))) if self.claimed_s else self.frames
+        keyframes = range(0, end * self.step, self.gop * self.step)
         thinning = -(-len(keyframes) // MAX_HINTS)
         return VideoInfo(
             container="mp4",

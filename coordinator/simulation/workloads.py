@@ -26,7 +26,7 @@ class Workload:
         seconds: work of the next video, in seconds of a slot of speed 1.
         rate_error: sigma of the lognormal factor by which a video's rate differs from that of its class.
         wild: factor, up to which (or down to its inverse) the rate differs instead, evenly in its logarithm.
-        claim_error: the same sigma for the duration that a container claims.
+        claim_error: the same sigma for the duration that a container claims; it is a second off anyhow.
         endless_gops: share of videos that are one GOP.
     """
 
@@ -34,7 +34,7 @@ class Workload:
     seconds: Callable[[random.Random], float]
     rate_error: float = 0.3
     wild: float = 0.0
-    claim_error: float = 0.01
+    claim_error: float = 0.0
     endless_gops: float = 0.0
     one_of: float = 0.0
     """Share of all work that is one video."""
@@ -72,7 +72,7 @@ class Workload:
             height=height,
             codec=codec,
             rate=rate,
-            claimed_s=frames / FPS * math.exp(fate.gauss(0.0, self.claim_error)),
+            claimed_s=max(0.0, frames / FPS * math.exp(fate.gauss(0.0, self.claim_error)) + fate.uniform(-1, 1)),
             claimed_fps=float(FPS),
         )
 
@@ -92,6 +92,9 @@ WORKLOADS = {
     "tiny": Workload(about="files of half a second to two", seconds=lambda fate: fate.uniform(0.5, 2.0)),
     "gops": Workload(
         about="a tenth of the videos are one single GOP", seconds=lognormal(40, 1.6), endless_gops=0.1
+    ),
+    "claims": Workload(
+        about="containers claim durations that are wrong by 30 %", seconds=lognormal(40, 1.6), claim_error=0.3
     ),
     "wrong": Workload(
         about="each video's cost is off by a factor up to 5", seconds=lognormal(40, 1.6), wild=5.0

@@ -16,7 +16,7 @@ from coordinator.simulation.plan import Plan
 from coordinator.simulation.server import VirtualServer
 from coordinator.simulation.slots import Spent
 from coordinator.simulation.timeline import Timeline
-from coordinator.simulation.transcript import Job, MakeCore, Transcript
+from coordinator.simulation.transcript import Job, MakeCore, Transcript, replay
 from coordinator.state import UnitState
 
 PATIENCE_S = 3600.0  # after the last fault, beyond ten times what the work can take: then it hangs
@@ -192,3 +192,18 @@ class World:
             failures=len(self.core.failing.failures),
             happened=kinds,
         )
+
+
+def fails_alike(transcript: Transcript, error: Exception, make: MakeCore = Core) -> bool:
+    """Whether a core that is told this fails with an error of the kind that ended a run with ``error``."""
+    cause = error.__cause__ or error
+    try:
+        replay(transcript, make)
+    except Exception as again:  # noqa: BLE001 - whatever it is, it is compared
+        return type(again) is type(cause) and _kind(again) == _kind(cause)
+    return False
+
+
+def _kind(error: Exception) -> str:
+    """An error's text without its numbers."""
+    return "".join(letter for letter in str(error) if not letter.isdigit())[:60]
