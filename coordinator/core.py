@@ -43,6 +43,7 @@ from coordinator.state import Host, Unit, UnitState
 from coordinator.tail import Tail
 
 RESEND_S = 10.0
+CHALLENGE_S = 1.0  # a flood of claims must not fill the queue of the host that they are about
 TICK_S = 0.5
 
 
@@ -136,7 +137,9 @@ class Core:
         if host is not None and host.peer != peer and host.peer in self._peers:
             # a name is its connection's as long as there is one: if this message cannot be sent, it is over
             host.challenger = peer, hello
-            self._send(host.peer, m.Alive())
+            if now - host.challenged_at >= CHALLENGE_S:
+                host.challenged_at = now
+                self._send(host.peer, m.Alive())
             return
         if host is not None and host.incarnation != hello.incarnation:
             self._replaced.add(host.incarnation)

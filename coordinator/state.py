@@ -185,6 +185,7 @@ class Host:
     unreachable_since: float | None = None
     challenger: tuple[bytes, Hello] | None = None
     """The latest ``Hello`` in its name from another peer, which waits for this one's end."""
+    challenged_at: float = float("-inf")
     held: set[int] = field(default_factory=set)
     """Units in a ``HELD`` state here."""
     running: int = 0
