@@ -163,9 +163,7 @@ class Watch:
                 continue
             before = self._open.get(number)
             if before is not None:
-                assert before.attempt <= unit.attempt, (
-                    f"attempt {before.attempt} before: {story(unit)}"
-                )
+                assert before.attempt <= unit.attempt, f"attempt {before.attempt} before: {story(unit)}"
             seen = _Seen(unit.state, unit.attempt, _result(unit))
             if unit.state in FINAL:
                 self._open.pop(number, None)

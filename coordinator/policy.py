@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from common.media import VideoInfo
 from common.sampling import Sampling
@@ -92,6 +93,16 @@ def work_per_time(info: VideoInfo, times: int) -> float:
     gop_s = info.duration_s / len(info.keyframes) if info.keyframes else UNKNOWN_GOP_S
     decoded = min(source_fps * gop_s / 2 + 1, max(1.0, source_fps * info.duration_s / max(1, times)))
     return info.width * info.height * (decoded + ENCODE_WEIGHT)
+
+
+def piece_s(info: VideoInfo) -> float:
+    """Seconds of video in the largest piece that no cut can divide: the longest GOP; infinity for what cannot
+    be entered in the middle."""
+    if not info.seekable or not info.keyframes:
+        return math.inf
+    end = info.first_pts + round(info.duration_s / info.time_base)
+    gaps = (after - before for before, after in pairwise([*info.keyframes, end]))
+    return max(0.0, float(max(gaps) * info.time_base))
 
 
 def observed_px(info: VideoInfo, *, decoded: int, written: int) -> float:

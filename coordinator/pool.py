@@ -6,7 +6,7 @@ what has been learned by then.
 
 from __future__ import annotations
 
-import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Sequence, Set
 
@@ -18,6 +18,7 @@ from common.spec import SchedulingOptions
 from coordinator import policy
 from coordinator.listing import ListedVideo
 from coordinator.numbering import Numbering
+from coordinator.order import Order
 from coordinator.rates import Rates
 from coordinator.state import OPEN, Unit, UnitState, Video
 
@@ -46,8 +47,8 @@ class Pool:
         self._unprobed_bytes = sum(listed.size_bytes for listed in videos)
         self._bytes_per_work_s: float | None = None
         self._requeued: deque[int] = deque()
-        self._longest: list[tuple[float, int]] = []
         self.rates = Rates()
+        self._order = Order(self.videos, self.rates)
         self.on_split: Callable[[Unit, Unit], None] = lambda unit, rest: None
         """Is told of every unit that was divided, and of its rest."""
         self.orphans: list[int] = []
@@ -76,7 +77,7 @@ class Pool:
     @property
     def empty(self) -> bool:
         """Nothing can be handed out at this moment."""
-        return not (self._requeued or self._unprobed or self._longest)
+        return not (self._requeued or self._unprobed or self._order)
 
     @property
     def queued(self) -> Sequence[int]:
@@ -115,7 +116,7 @@ class Pool:
         if unit is not None:
             self._cut_requeued(unit, size_s * speed)
             return unit
-        video = self._choose_video(last_video, size_s)
+        video = self._order.choose(last_video, size_s)
         if video is None:
             return self._cut_probe(slots) if self._unprobed else None
         return self._cut_extraction(video, size_s * speed)
@@ -206,38 +207,6 @@ class Pool:
             self._unprobed_bytes -= self.videos[index].listed.size_bytes
         self.probes_open += 1
         return self._new_unit(files=files, is_probe=True)
-
-    def _choose_video(self, last_video: int | None, size_s: float) -> int | None:
-        """Longest first; but the range after the one just done, in the file that is open there, before
-        anything that can still be cut."""
-        longest = self._peek_longest()
-        if longest is None:
-            return None
-        top = self.videos[longest]
-        assert top.info is not None
-        if not top.info.seekable and top.remaining_px / self.rates.of(top) > size_s:
-            return longest
-        if last_video is not None and self._can_cut(self.videos[last_video]):
-            return last_video
-        return longest
-
-    @staticmethod
-    def _can_cut(video: Video) -> bool:
-        if video.info is None or video.all_cut:
-            return False
-        return video.horizon is None or video.next_start < video.horizon
-
-    def _peek_longest(self) -> int | None:
-        while self._longest:
-            negative_px, index = self._longest[0]
-            video = self.videos[index]
-            if self._can_cut(video):
-                if -negative_px <= video.remaining_px:
-                    return index
-                heapq.heapreplace(self._longest, (-video.remaining_px, index))
-            else:
-                heapq.heappop(self._longest)
-        return None
 
     def _cut_extraction(self, index: int, size_s: float) -> Unit:
         video = self.videos[index]
@@ -342,6 +311,8 @@ class Pool:
         video.px_per_s = policy.work_per_second(info, sampling)
         if sampling.times is not None:
             video.px_per_time = policy.work_per_time(info, len(sampling.times))
+        piece_s = math.inf if self._is_one_unit(video) else policy.piece_s(info)
+        video.piece_px = piece_s * video.px_per_s if sampling.times is None else 0.0
         self.look_further(index)
         work_s = max(video.remaining_px / self.rates.of(video), 1e-3)
         self._bytes_per_work_s = policy.ewma(self._bytes_per_work_s, max(1.0, info.size_bytes) / work_s)
@@ -359,8 +330,8 @@ class Pool:
         self.rates.add_remaining(video, -video.remaining_px)
         end = _earlier(video.stop, video.horizon)
         self.rates.add_remaining(video, self.work_px(video, sampling, video.next_start, end))
-        if self._can_cut(video):
-            heapq.heappush(self._longest, (-video.remaining_px, index))
+        if video.can_cut:
+            self._order.add(index)
 
     def refuse(self, index: int) -> None:
         """A video that cannot be read: nothing will come of it."""

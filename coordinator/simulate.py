@@ -46,7 +46,9 @@ SCENARIO_HELP = "; ".join(f"{name}: {scenario.about}" for name, scenario in SCEN
     help="Slots of the cluster, 16 to a host; may be repeated.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The first seed.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many, from there on.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many, from there on."
+)
 @click.option(
     "--work",
     type=click.FloatRange(min=0, min_open=True),
@@ -65,7 +67,9 @@ SCENARIO_HELP = "; ".join(f"{name}: {scenario.about}" for name, scenario in SCEN
     metavar="N",
     help="Instead: N small worlds with faults of all kinds, checked; the exit code is 1 if any fails.",
 )
-@click.option("--replay", type=int, metavar="SEED", help="Instead: one world of --faults again, and all that it did.")
+@click.option(
+    "--replay", type=int, metavar="SEED", help="Instead: one world of --faults again, and all that it did."
+)
 @click.option(
     "--transcript",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -106,7 +110,9 @@ def _compare(options: dict[str, Any]) -> None:
                     ratios.setdefault(OURS, {}).setdefault(slots, []).append(result.ratio)
                     others = [] if options["ours"] else list(baselines(plan))
                     for policy, makespan_s in others:
-                        ratios.setdefault(policy, {}).setdefault(slots, []).append(makespan_s / result.ideal_s)
+                        ratios.setdefault(policy, {}).setdefault(slots, []).append(
+                            makespan_s / result.ideal_s
+                        )
                     if options["as_json"]:
                         _print_json(name, slots, seed, result, dict(others))
                     progress.advance(task)
@@ -199,7 +205,9 @@ def _show_transcript(world: World, error: Exception, options: dict[str, Any]) ->
         click.echo(source)
     else:
         short = replace(transcript, steps=transcript.steps[-20:])
-        click.echo(f"the last of {len(transcript.steps)} steps (--transcript FILE has all):\n{short.source()}")
+        click.echo(
+            f"the last of {len(transcript.steps)} steps (--transcript FILE has all):\n{short.source()}"
+        )
 
 
 def _progress(options: dict[str, Any]) -> Progress:

@@ -151,6 +151,8 @@ class Video:
     rate: float | None = None
     """Pixels per second measured on this video; None until a unit is done."""
     remaining_px: float = 0.0
+    piece_px: float = 0.0
+    """Work of the largest piece that cannot be cut: a GOP, or the whole video."""
     units: list[int] = field(default_factory=list)
     """Extraction units by start."""
     open_units: int = 0
@@ -163,6 +165,13 @@ class Video:
     failed: bool = False
     poisoned: int = 0
     """Parts of it that were given up because they crash whatever decodes them."""
+
+    @property
+    def can_cut(self) -> bool:
+        """Whether another unit may be cut of it at this moment."""
+        if self.info is None or self.all_cut:
+            return False
+        return self.horizon is None or self.next_start < self.horizon
 
     @property
     def settled(self) -> bool:

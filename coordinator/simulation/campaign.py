@@ -39,7 +39,9 @@ SAMPLINGS = {
     "keyframes, 3 frames": SamplingOptions(keyframes=True, max_frames_per_video=3),
 }
 
-HARSH = LinkOptions(latency_s=0.0, jitter_s=0.005, loss=0.03, duplication=0.03, late=0.03, calm_after_s=CALM_S)
+HARSH = LinkOptions(
+    latency_s=0.0, jitter_s=0.005, loss=0.03, duplication=0.03, late=0.03, calm_after_s=CALM_S
+)
 TCP = LinkOptions()
 FAULTS = Faults(
     slot_crashes=40.0,
@@ -86,7 +88,8 @@ def small_plan(
     return Plan(
         seed=seed,
         hosts=[
-            HostPlan(name=f"h{number}", speeds=(1.0, 1.0), starts_at=fate.random() * 20) for number in range(hosts)
+            HostPlan(name=f"h{number}", speeds=(1.0, 1.0), starts_at=fate.random() * 20)
+            for number in range(hosts)
         ],
         footage=footage,
         sampling=sampling,

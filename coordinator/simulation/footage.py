@@ -18,7 +18,9 @@ from coordinator.listing import ListedVideo
 from coordinator.policy import ENCODE_WEIGHT
 
 TICKS = 1000  # a second
-LOOK_FRAMES = 32  # as worker/decode.py: a slot looks at its bound after every GOP, and so often within a long one
+LOOK_FRAMES = (
+    32  # as worker/decode.py: a slot looks at its bound after every GOP, and so often within a long one
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ class Plan:
         It is W/S, S being the sum of all slots' speeds, if all hosts start at 0; if some start later it is
         the time T at which the sum of speed x (T - start) reaches W. Nobody is charged for late hosts.
         """
-        starts = sorted((host.starts_at, sum(host.speeds)) for host in self.hosts if host.starts_at is not None)
+        starts = sorted(
+            (host.starts_at, sum(host.speeds)) for host in self.hosts if host.starts_at is not None
+        )
         work_s, speed, weighted = self.work_s(), 0.0, 0.0
         ideal = 0.0
         for place, (start, added) in enumerate(starts):

@@ -64,7 +64,10 @@ SCENARIOS = {name: Scenario(workload=workload) for name, workload in WORKLOADS.i
     "slow": Scenario(workload=WORKLOADS["lognormal"], slow=0.01),
     "skew": Scenario(workload=WORKLOADS["lognormal"], skew_s=60.0, never=0.02),
     "all": Scenario(
-        workload=replace(WORKLOADS["wrong"], endless_gops=0.02, one_of=0.1), slow=0.01, skew_s=60.0, never=0.02
+        workload=replace(WORKLOADS["wrong"], endless_gops=0.02, one_of=0.1),
+        slow=0.01,
+        skew_s=60.0,
+        never=0.02,
     ),
 }
 

@@ -72,7 +72,9 @@ class Workload:
             height=height,
             codec=codec,
             rate=rate,
-            claimed_s=max(0.0, frames / FPS * math.exp(fate.gauss(0.0, self.claim_error)) + fate.uniform(-1, 1)),
+            claimed_s=max(
+                0.0, frames / FPS * math.exp(fate.gauss(0.0, self.claim_error)) + fate.uniform(-1, 1)
+            ),
             claimed_fps=float(FPS),
         )
 
@@ -86,7 +88,9 @@ def pareto(least_s: float, alpha: float) -> Callable[[random.Random], float]:
 
 
 WORKLOADS = {
-    "lognormal": Workload(about="lognormal lengths, median 40 s of work, sigma 1.6", seconds=lognormal(40, 1.6)),
+    "lognormal": Workload(
+        about="lognormal lengths, median 40 s of work, sigma 1.6", seconds=lognormal(40, 1.6)
+    ),
     "pareto": Workload(about="Pareto lengths, alpha 1.1, from 5 s on", seconds=pareto(5, 1.1)),
     "endless": Workload(about="one video is a third of all work", seconds=lognormal(40, 1.0), one_of=1 / 3),
     "tiny": Workload(about="files of half a second to two", seconds=lambda fate: fate.uniform(0.5, 2.0)),

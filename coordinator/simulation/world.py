@@ -135,7 +135,9 @@ class World:
         """
         if self.plan.error_rate:
             self.timeline.at(self._faults.calm_after_s, self._calm_down)
-        until = self._faults.calm_after_s + PATIENCE_S + 10 * self.plan.ideal_s() + self.plan.scheduling.lease_s
+        until = (
+            self._faults.calm_after_s + PATIENCE_S + 10 * self.plan.ideal_s() + self.plan.scheduling.lease_s
+        )
         try:
             while not self.server.over:
                 if not self.timeline.step() or self.timeline.now > until:

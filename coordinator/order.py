@@ -1,0 +1,82 @@
+"""Which video is cut next.
+
+Theory of operation. The longest remaining video comes first, so that no long one is left to the end, and a
+host goes on in the file that it has open. But before a slot is given a piece smaller than the smallest that
+some video can be cut into (one GOP; all of it, if it cannot be entered in the middle), that video comes
+first: begun last, its pieces would outlast all others (Graham's longest processing time first).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from coordinator import policy
+from coordinator.rates import Rates
+from coordinator.state import Video
+
+Key = Callable[[Video], float]
+
+
+class Order:
+    """The videos that can be cut, by length and by the size of their smallest pieces."""
+
+    def __init__(self, videos: Sequence[Video], rates: Rates) -> None:
+        self._videos = videos
+        self._rates = rates
+        self._longest: list[tuple[float, int]] = []
+        # by class, as what is learned changes the rates of a whole class at once
+        self._coarsest: dict[policy.RateClass, list[tuple[float, int]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._longest)
+
+    def add(self, index: int) -> None:
+        """A video can be cut from now on, or again."""
+        video = self._videos[index]
+        assert video.info is not None
+        heapq.heappush(self._longest, (-video.remaining_px, index))
+        coarsest = self._coarsest.setdefault(policy.rate_class(video.info), [])
+        heapq.heappush(coarsest, (-_piece_px(video), index))
+
+    def choose(self, last: int | None, size_s: float) -> int | None:
+        """The video from which a piece of about ``size_s`` seconds is to be cut; None if there is none.
+
+        ``last`` is the video that the host has open.
+        """
+        coarse = self._peek_coarsest(size_s)
+        goes_on = last is not None and self._videos[last].can_cut
+        if coarse is not None:
+            return last if goes_on and last is not None and self._piece_s(last) > size_s else coarse
+        return last if goes_on else self._peek(self._longest, lambda video: video.remaining_px)
+
+    def _peek_coarsest(self, size_s: float) -> int | None:
+        best: tuple[float, int] | None = None
+        for heap in self._coarsest.values():
+            index = self._peek(heap, _piece_px)
+            if index is not None:
+                piece_s = self._piece_s(index)
+                if piece_s > size_s and (best is None or piece_s > best[0]):
+                    best = piece_s, index
+        return None if best is None else best[1]
+
+    def _piece_s(self, index: int) -> float:
+        video = self._videos[index]
+        return _piece_px(video) / self._rates.of(video)
+
+    def _peek(self, heap: list[tuple[float, int]], key: Key) -> int | None:
+        """The video with the largest key; keys only shrink, and are put right when they come up."""
+        while heap:
+            negative, index = heap[0]
+            video = self._videos[index]
+            if not video.can_cut:
+                heapq.heappop(heap)
+            elif key(video) < -negative:
+                heapq.heapreplace(heap, (-key(video), index))
+            else:
+                return index
+        return None
+
+
+def _piece_px(video: Video) -> float:
+    return min(video.piece_px, video.remaining_px)
