@@ -32,6 +32,12 @@ OVERDUE_SHARE = 0.25  # a unit beyond its estimate is expected to last this shar
 SPLIT_COST_S = 0.2  # from one Shrink to the first frame of the rest elsewhere: messages, opening, seeking
 LEAST_GAIN = 0.1  # of a unit's remaining time, below which it is not worth being split
 HEDGE_FACTOR, HEDGE_MIN_S = 3.0, 30.0  # a copy for what lasts longer than this times its estimate
+OVERRUN_SHARE = (
+    0.25  # of what was seen, that a video which outlasts its claimed duration is expected to go on
+)
+CLAIM_MARGIN_S = (
+    1.0  # claimed durations are those of the longest stream, often a little longer than the pictures
+)
 DEFAULT_FRAME_RATE = 30.0
 DEFAULT_BYTES_PER_VIDEO_S = 250e3  # 2 Mbit/s, for a file that does not tell its duration
 DEFAULT_BYTES_PER_WORK_S = 2e6  # of a file not yet probed: megabytes that make a second of work
@@ -148,14 +154,37 @@ def finish_level_s(remaining: Sequence[float], idle: int) -> float:
     return level
 
 
+def roll_in_s(info: VideoInfo, start_s: float) -> float:
+    """Seconds of video that are decoded before ``start_s`` behind ``t_first`` is reached."""
+    keys_s = _keys_s(info)
+    place = bisect_right(keys_s, start_s + float(info.time_base) / 2)
+    return max(0.0, start_s - keys_s[place - 1]) if place else 0.0
+
+
+def believed_end_s(info: VideoInfo, seen_s: float) -> float:
+    """Where a video ends, in seconds behind ``t_first``, of which ``seen_s`` seconds have been seen.
+
+    Beyond what its container claims, it may last a share of what it has lasted so far.
+    """
+    if seen_s < info.duration_s - CLAIM_MARGIN_S:
+        return info.duration_s
+    return max(info.duration_s, seen_s + OVERRUN_SHARE * seen_s)
+
+
+def _keys_s(info: VideoInfo) -> list[float]:
+    tick_s = float(info.time_base)
+    return [(key - info.first_pts) * tick_s for key in info.keyframes]
+
+
 @dataclass(frozen=True, slots=True)
 class Remainder:
     """What is left of a running unit: from where it is now to its end, in seconds of video behind
-    ``t_first``, and how many seconds of time each second of video takes it."""
+    ``t_first``, how many seconds of time each second of video takes it, and its time until then."""
 
     now_s: float
     end_s: float
     time_per_video_s: float
+    lead_s: float = 0.0
 
 
 def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep_s: float) -> int | None:
@@ -167,33 +196,39 @@ def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep
     """
     if not info.seekable or not info.keyframes or left.end_s <= left.now_s:
         return None
-    time_base, pace = info.time_base, left.time_per_video_s
-    tick_s = float(time_base)
-    keys_s = [(key - info.first_pts) * tick_s for key in info.keyframes]
-    total_s = (left.end_s - left.now_s) * pace
+    keys_s, pace = _keys_s(info), left.time_per_video_s
+    if keys_s[-1] < left.end_s - CLAIM_MARGIN_S and left.end_s > info.duration_s:
+        # beyond what the container told: keyframes as far apart as before
+        gap_s = max(CLAIM_MARGIN_S, keys_s[-1] / max(1, len(keys_s) - 1))
+        keys_s += [
+            keys_s[-1] + gap_s * count for count in range(1, int((left.end_s - keys_s[-1]) / gap_s) + 1)
+        ]
+    total_s = left.lead_s + (left.end_s - left.now_s) * pace
     helpers = max(1.0, total_s / max(keep_s, 1e-6) - 1)
     share = decoding_share(info, sampling)
-    target_s = left.now_s + keep_s / pace
+    target_s = left.now_s + max(0.0, keep_s - left.lead_s) / pace
     after = bisect_right(keys_s, target_s)
-    begun_s = keys_s[bisect_right(keys_s, left.now_s) - 1] if keys_s[0] <= left.now_s else left.now_s
+    begun = bisect_right(keys_s, left.now_s)
+    begun_s = keys_s[begun - 1] if begun else left.now_s
     # where the unit and a single rest in the same GOP would be finished at the same time
-    even_s = (share * (left.now_s - begun_s) + left.end_s - left.now_s + SPLIT_COST_S / pace) / (2 - share)
-    candidates = {*keys_s[max(0, after - 1) : after + 1], target_s, left.now_s + even_s}
+    even_s = share * (left.now_s - begun_s) + left.end_s - left.now_s + (SPLIT_COST_S - left.lead_s) / pace
+    candidates = {*keys_s[max(0, after - 1) : after + 1], target_s, left.now_s + even_s / (2 - share)}
     best: tuple[float, float] | None = None
     for at_s in candidates:
         if not left.now_s < at_s < left.end_s:
             continue
-        key_s = max((key for key in keys_s[: bisect_right(keys_s, at_s)]), default=0.0)
+        place = bisect_right(keys_s, at_s)
+        key_s = keys_s[place - 1] if place else 0.0
         rest_s = (share * (at_s - key_s) + (left.end_s - at_s) / helpers) * pace + SPLIT_COST_S
-        finish_s = max((at_s - left.now_s) * pace, rest_s)
+        finish_s = max(left.lead_s + (at_s - left.now_s) * pace, rest_s)
         if best is None or finish_s < best[0]:
             best = finish_s, at_s
     if best is None or best[0] > (1 - LEAST_GAIN) * total_s:
         return None
     place = bisect_left(keys_s, best[1])
-    if place < len(keys_s) and keys_s[place] == best[1]:  # exactly there, not a rounding error behind it
-        return sampling.position_at((info.keyframes[place] - info.first_pts) * time_base, time_base)
-    return sampling.position_at(Fraction(best[1]), time_base)
+    if place < len(info.keyframes) and keys_s[place] == best[1]:  # exactly there, not a rounding error off
+        return sampling.position_at((info.keyframes[place] - info.first_pts) * info.time_base, info.time_base)
+    return sampling.position_at(Fraction(best[1]), info.time_base)
 
 
 def middle_position(info: VideoInfo, sampling: Sampling, *, start: int, stop: int | None) -> int | None:

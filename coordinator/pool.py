@@ -72,7 +72,7 @@ class Pool:
         """Estimated seconds of a unit on a slot of ordinary speed."""
         if unit.is_probe:
             return 0.0
-        return unit.work_px / self.rates.of(self.videos[unit.video])
+        return (unit.lead_px + unit.work_px) / self.rates.of(self.videos[unit.video])
 
     @property
     def empty(self) -> bool:
@@ -169,6 +169,7 @@ class Pool:
         video = self.videos[unit.video]
         kept_px = min(unit.work_px, self.work_px(video, self.sampling_of(video), unit.start, stop))
         rest = self._new_unit(files=unit.files, start=stop, stop=unit.stop, work_px=unit.work_px - kept_px)
+        rest.lead_px = self._lead_px(video, stop)
         rest.isolating, rest.crashes = unit.isolating, unit.crashes
         unit.stop, unit.work_px, unit.counted = stop, kept_px, None
         if unit.state is UnitState.PENDING:
@@ -179,9 +180,19 @@ class Pool:
         self.on_split(unit, rest)
         return rest
 
+    def _lead_px(self, video: Video, start: int) -> float:
+        """Work of the roll-in of a unit that begins at ``start``."""
+        info, sampling = video.info, self.sampling_of(video)
+        assert info is not None
+        if not video.px_per_s or sampling.keyframes_only:
+            return 0.0
+        seconds = policy.roll_in_s(info, float(sampling.offset_of(start, info.time_base)))
+        return seconds * video.px_per_s * policy.decoding_share(info, sampling)
+
     def copy(self, unit: Unit) -> Unit:
         """A hedged copy of a unit, not queued: the caller leases it at once."""
         copy = self._new_unit(files=unit.files, start=unit.start, stop=unit.stop, work_px=unit.work_px)
+        copy.lead_px = unit.lead_px
         copy.copy_of, unit.copy = unit.id, copy.id
         return copy
 
@@ -344,8 +355,8 @@ class Pool:
         if unit.done_to <= unit.start:
             return 0.0
         video = self.videos[unit.video]
-        done_px = self.work_px(video, self.sampling_of(video), unit.start, unit.done_to)
-        return min(unit.work_px, done_px)
+        sampling = self.sampling_of(video)
+        return unit.lead_px + self.work_px(video, sampling, unit.start, unit.done_to)
 
     def stop_cutting(self, video: Video) -> None:
         """No unit beyond those that exist: the last one is open-ended, or the file's end was seen."""

@@ -45,7 +45,7 @@ class Rates:
         assert video.info is not None
         # in the units of the estimates, whatever their error; but the end may have come long before the
         # range's, and then only the frames tell how much it was
-        px = unit.work_px
+        px = unit.lead_px + unit.work_px
         if done.saw_end or px <= 0:
             px = policy.observed_px(video.info, decoded=done.decoded, written=done.frames)
         return self._observe(video, px / done.seconds, speed)

@@ -71,6 +71,8 @@ class Unit:
     stop: int | None = None
     work_px: float = 0.0
     """Estimated work, in pixels (see ``policy``)."""
+    lead_px: float = 0.0
+    """The same of its roll-in: it begins within a GOP."""
     state: UnitState = UnitState.PENDING
     attempt: int = 0
     host: str | None = None

@@ -59,14 +59,34 @@ class Tail:
         """Estimated seconds until a LEASED extraction is complete, and its pixels per second."""
         assert unit.host is not None
         video = self._pool.videos[unit.video]
+        done_px = self._pool.done_px(unit)
         return policy.remaining_s(
-            unit.work_px,
+            max(unit.lead_px + self._work_px(unit), done_px),
             rate=self._pool.rates.of(video) * self._hosts[unit.host].speed,
-            done_px=self._pool.done_px(unit),
+            done_px=done_px,
             busy_s=unit.busy_s,
             since_s=now - unit.progress_at,
             elapsed_s=now - unit.changed_at,
         )
+
+    def _work_px(self, unit: Unit) -> float:
+        """Its work; more than was thought, if it goes on behind the end that the container claims."""
+        if unit.stop is not None:
+            return unit.work_px
+        start_s, end_s = self._range_s(unit)
+        video = self._pool.videos[unit.video]
+        return max(unit.work_px, (end_s - start_s) * video.px_per_s)
+
+    def _range_s(self, unit: Unit) -> tuple[float, float]:
+        """Where a unit begins and ends, in seconds of video."""
+        video = self._pool.videos[unit.video]
+        info, sampling = video.info, self._pool.sampling_of(video)
+        assert info is not None
+        start_s = float(sampling.offset_of(unit.start, info.time_base))
+        if unit.stop is not None:
+            return start_s, float(sampling.offset_of(unit.stop, info.time_base))
+        done_s = float(sampling.offset_of(unit.done_to, info.time_base))
+        return start_s, policy.believed_end_s(info, max(start_s, done_s))
 
     @staticmethod
     def _is_asked(unit: Unit, now: float) -> bool:
@@ -102,19 +122,19 @@ class Tail:
 
     def _stop_for(self, unit: Unit, left_s: float, rate: float, *, keep_s: float) -> int | None:
         video = self._pool.videos[unit.video]
-        info = video.info
-        assert info is not None
-        sampling = self._pool.sampling_of(video)
-        start_s = float(sampling.offset_of(unit.start, info.time_base))
-        end_s = info.duration_s
-        if unit.stop is not None:
-            end_s = min(end_s, float(sampling.offset_of(unit.stop, info.time_base)))
-        if unit.work_px <= 0 or end_s <= start_s:
+        assert video.info is not None
+        start_s, end_s = self._range_s(unit)
+        work_px = self._work_px(unit)
+        if work_px <= 0 or end_s <= start_s:
             return None
-        px_per_video_s = unit.work_px / (end_s - start_s)
-        now_s = max(start_s, end_s - left_s * rate / px_per_video_s)
-        left = policy.Remainder(now_s=now_s, end_s=end_s, time_per_video_s=px_per_video_s / rate)
-        stop = policy.split_position(info, sampling, left, keep_s=keep_s)
+        px_per_video_s, left_px = work_px / (end_s - start_s), left_s * rate
+        left = policy.Remainder(
+            now_s=max(start_s, end_s - left_px / px_per_video_s),
+            end_s=end_s,
+            time_per_video_s=px_per_video_s / rate,
+            lead_s=max(0.0, left_px - work_px) / rate,
+        )
+        stop = policy.split_position(video.info, self._pool.sampling_of(video), left, keep_s=keep_s)
         if stop is None or stop <= unit.start or (unit.stop is not None and stop >= unit.stop):
             return None
         return stop
