@@ -137,19 +137,20 @@ def remaining_s(
     return (left_s if left_s > 0 else OVERDUE_SHARE * since_s), rate
 
 
-def finish_level_s(remaining: Sequence[float], idle: int) -> float:
-    """When all would be finished if what lies beyond that moment were shared out among ``idle`` slots.
+def finish_level_s(remaining: Sequence[tuple[float, float]], idle_speed: float) -> float:
+    """When all would be finished if what lies beyond that moment were shared out among idle slots.
 
-    ``remaining``: seconds of each running unit. It is the ``t`` with ``sum(max(0, r - t)) == idle * t``.
+    ``remaining``: seconds and speed of each running unit; ``idle_speed``: of all idle slots together. It is
+    the ``t`` with ``sum(max(0, r - t) * speed) == idle_speed * t``.
     """
-    total = level = 0.0
+    work, speed, level = 0.0, idle_speed, 0.0
     longest_first = sorted(remaining, reverse=True)
-    for count, (seconds, following) in enumerate(
-        zip(longest_first, [*longest_first[1:], 0.0], strict=True), start=1
-    ):
-        total += seconds
-        level = total / (idle + count)
-        if level >= following:
+    following = [seconds for seconds, _ in longest_first[1:]]
+    for (seconds, its_speed), next_s in zip(longest_first, [*following, 0.0], strict=True):
+        work += seconds * its_speed
+        speed += its_speed
+        level = work / speed
+        if level >= next_s:
             break
     return level
 
@@ -178,12 +179,19 @@ def _keys_s(info: VideoInfo) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Remainder:
-    """What is left of a running unit: from where it is now to its end, in seconds of video behind
-    ``t_first``, how many seconds of time each second of video takes it, and its time until then."""
+    """What is left of a running unit.
+
+    Attributes:
+        now_s, end_s: from where it is now to its end, in seconds of video behind ``t_first``.
+        time_per_video_s: seconds of time that a second of video takes it.
+        helper_time_per_video_s: the same for a slot that would take the rest.
+        lead_s: seconds of time until it gets on from ``now_s``.
+    """
 
     now_s: float
     end_s: float
     time_per_video_s: float
+    helper_time_per_video_s: float
     lead_s: float = 0.0
 
 
@@ -196,7 +204,8 @@ def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep
     """
     if not info.seekable or not info.keyframes or left.end_s <= left.now_s:
         return None
-    keys_s, pace = _keys_s(info), left.time_per_video_s
+    keys_s = _keys_s(info)
+    pace, helper_pace = left.time_per_video_s, left.helper_time_per_video_s
     if keys_s[-1] < left.end_s - CLAIM_MARGIN_S and left.end_s > info.duration_s:
         # beyond what the container told: keyframes as far apart as before
         gap_s = max(CLAIM_MARGIN_S, keys_s[-1] / max(1, len(keys_s) - 1))
@@ -204,22 +213,23 @@ def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep
             keys_s[-1] + gap_s * count for count in range(1, int((left.end_s - keys_s[-1]) / gap_s) + 1)
         ]
     total_s = left.lead_s + (left.end_s - left.now_s) * pace
-    helpers = max(1.0, total_s / max(keep_s, 1e-6) - 1)
+    helpers = max(1.0, (total_s - keep_s) * helper_pace / pace / max(keep_s, 1e-6))
     share = decoding_share(info, sampling)
     target_s = left.now_s + max(0.0, keep_s - left.lead_s) / pace
     after = bisect_right(keys_s, target_s)
     begun = bisect_right(keys_s, left.now_s)
     begun_s = keys_s[begun - 1] if begun else left.now_s
     # where the unit and a single rest in the same GOP would be finished at the same time
-    even_s = share * (left.now_s - begun_s) + left.end_s - left.now_s + (SPLIT_COST_S - left.lead_s) / pace
-    candidates = {*keys_s[max(0, after - 1) : after + 1], target_s, left.now_s + even_s / (2 - share)}
+    again_s = (share * (left.now_s - begun_s) + left.end_s - left.now_s) * helper_pace
+    even_s = (again_s + SPLIT_COST_S - left.lead_s) / (pace + (1 - share) * helper_pace)
+    candidates = {*keys_s[max(0, after - 1) : after + 1], target_s, left.now_s + even_s}
     best: tuple[float, float] | None = None
     for at_s in candidates:
         if not left.now_s < at_s < left.end_s:
             continue
         place = bisect_right(keys_s, at_s)
         key_s = keys_s[place - 1] if place else 0.0
-        rest_s = (share * (at_s - key_s) + (left.end_s - at_s) / helpers) * pace + SPLIT_COST_S
+        rest_s = (share * (at_s - key_s) + (left.end_s - at_s) / helpers) * helper_pace + SPLIT_COST_S
         finish_s = max(left.lead_s + (at_s - left.now_s) * pace, rest_s)
         if best is None or finish_s < best[0]:
             best = finish_s, at_s

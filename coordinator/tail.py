@@ -50,9 +50,8 @@ class Tail:
         self._look_at = now + LOOK_S * max(1.0, len(running) / LOOK_UNITS)
         if running:
             left = {unit.id: self._remaining(unit, now) for unit in running}
-            slots = sum(host.credit for host in idle)
             asked = sum(1 for unit in running if self._is_asked(unit, now))
-            self._split(running, left, slots, asked, now)
+            self._split(running, left, idle, asked, now)
             self._hedge(running, idle, now)
 
     def _remaining(self, unit: Unit, now: float) -> tuple[float, float]:
@@ -98,13 +97,17 @@ class Tail:
         self,
         running: Sequence[Unit],
         left: dict[int, tuple[float, float]],
-        slots: int,
+        idle: Sequence[Host],
         asked: int,
         now: float,
     ) -> None:
         """Ask the units that would finish last for what idle slots can take, so that all end together."""
-        free = slots - asked
-        level_s = policy.finish_level_s([seconds for seconds, _ in left.values()], slots)
+        free = sum(host.credit for host in idle) - asked
+        idle_speed = sum(host.credit * host.speed for host in idle)
+        speeds = [self._hosts[unit.host].speed for unit in running if unit.host is not None]
+        times = [(left[unit.id][0], speed) for unit, speed in zip(running, speeds, strict=True)]
+        level_s = policy.finish_level_s(times, idle_speed)
+        fastest = max(host.speed for host in idle)
         least_s = LEAST_PART * self._pool.options.unit_min_s
         for unit in sorted(running, key=lambda unit: left[unit.id], reverse=True):
             left_s, rate = left[unit.id]
@@ -112,7 +115,7 @@ class Tail:
                 return
             if unit.unsplittable or self._is_asked(unit, now) or not self._pool.can_split(unit):
                 continue
-            stop = self._stop_for(unit, left_s, rate, keep_s=level_s)
+            stop = self._stop_for(unit, left_s, rate, keep_s=level_s, helper_speed=fastest)
             if stop is None:
                 continue
             assert unit.host is not None
@@ -120,7 +123,9 @@ class Tail:
             free -= 1
             self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Shrink(lease=unit.lease, stop=stop)))
 
-    def _stop_for(self, unit: Unit, left_s: float, rate: float, *, keep_s: float) -> int | None:
+    def _stop_for(
+        self, unit: Unit, left_s: float, rate: float, *, keep_s: float, helper_speed: float
+    ) -> int | None:
         video = self._pool.videos[unit.video]
         assert video.info is not None
         start_s, end_s = self._range_s(unit)
@@ -132,6 +137,7 @@ class Tail:
             now_s=max(start_s, end_s - left_px / px_per_video_s),
             end_s=end_s,
             time_per_video_s=px_per_video_s / rate,
+            helper_time_per_video_s=px_per_video_s / (self._pool.rates.of(video) * helper_speed),
             lead_s=max(0.0, left_px - work_px) / rate,
         )
         stop = policy.split_position(video.info, self._pool.sampling_of(video), left, keep_s=keep_s)
