@@ -162,9 +162,8 @@ class Watch:
         for number, unit in units.items():
             final = self._final.get(number)
             if final is not None:
-                assert (unit.state, unit.attempt, _result(unit)) == (
-                    final.state, final.attempt, final.result
-                ), f"it was {final.state.value}: {final.result}, attempt {final.attempt}; now {story(unit)}"  # fmt: skip
+                now = _Seen(unit.state, unit.attempt, _result(unit))
+                assert now == final, f"it was {final}; now {story(unit)}"
                 continue
             before = self._open.get(number)
             if before is not None:

@@ -128,5 +128,5 @@ def test_what_is_not_allowed_is_found(source: str) -> None:
 
 def test_exceptions_are_still_needed() -> None:
     for name, module in EXCEPTIONS:
-        found = {each for each in imports(ast.parse((ROOT / name).read_text()))}
+        found = set(imports(ast.parse((ROOT / name).read_text())))
         assert module in found or module.startswith("common."), f"{name} does not import {module} any more"
