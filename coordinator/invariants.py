@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from coordinator.core import Core
 from coordinator.state import HELD, OPEN, Unit, UnitState, Video
 
+COMPLETE = frozenset({UnitState.STAGED, UnitState.COMMITTING, UnitState.DONE})
 FINAL = frozenset({UnitState.DONE, UnitState.FAILED, UnitState.DROPPED})
 
 
@@ -72,6 +73,10 @@ def _check_video(core: Core, index: int, video: Video) -> None:
         if unit.state in (UnitState.COMMITTING, UnitState.DONE):
             assert unit.first_sample is not None, f"no number: {story(unit)}"
             assert pool.numbering.is_right(unit), f"rank {unit.rank}, not {unit.before}: {story(unit)}"
+        if unit.state in COMPLETE:
+            assert unit.done is not None, f"complete without an answer: {story(unit)}"
+            assert unit.done.lease == unit.lease, f"by the answer of {unit.done.lease}: {story(unit)}"
+            assert unit.done.stop == unit.stop, f"its answer ends at {unit.done.stop}: {story(unit)}"
         if unit.state is UnitState.DROPPED:
             assert pool.numbering.has_enough(video), f"enough was not there: {story(unit)}"
             assert place >= video.numbered, f"it was numbered: {story(unit)}"
@@ -157,9 +162,8 @@ class Watch:
         for number, unit in units.items():
             final = self._final.get(number)
             if final is not None:
-                assert (unit.state, unit.attempt, _result(unit)) == (
-                    final.state, final.attempt, final.result
-                ), f"it was {final.state.value}: {final.result}, attempt {final.attempt}; now {story(unit)}"  # fmt: skip
+                now = _Seen(unit.state, unit.attempt, _result(unit))
+                assert now == final, f"it was {final}; now {story(unit)}"
                 continue
             before = self._open.get(number)
             if before is not None:

@@ -17,7 +17,7 @@ from coordinator.simulation.baselines import baselines
 from coordinator.simulation.campaign import campaign_world
 from coordinator.simulation.judge import judge
 from coordinator.simulation.plan import Plan
-from coordinator.simulation.scenarios import FAULTS, SCENARIOS, WORK_PER_SLOT_S
+from coordinator.simulation.scenarios import SCENARIOS, WORK_PER_SLOT_S
 from coordinator.simulation.transcript import shorten
 from coordinator.simulation.world import Result, SimulationError, World, fails_alike
 

@@ -108,9 +108,10 @@ class Footage:
     def _ratio(self, sampling: Sampling) -> int:
         """Frames for one sample of a rate."""
         assert sampling.rate is not None
-        ratio = self.fps / sampling.rate
-        assert ratio.denominator == 1, "made-up videos are for rates that divide theirs"
-        return ratio.numerator
+        per_second, seconds = sampling.rate.as_integer_ratio()
+        ratio, rest = divmod(self.fps * seconds, per_second)
+        assert not rest, "made-up videos are for rates that divide theirs"
+        return ratio
 
     def shown(self, sampling: Sampling, start: int, stop: int | None) -> Sequence[int]:
         """The frames that are taken for positions ``[start, stop)``, ascending.

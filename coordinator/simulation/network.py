@@ -1,4 +1,4 @@
-"""Links between hosts and the coordinator: they take time, break, and, if so wished, behave worse than TCP."""
+"""Links between hosts and the coordinator: they take time, break, and behave worse than TCP if so wished."""
 
 from __future__ import annotations
 

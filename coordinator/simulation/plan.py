@@ -29,12 +29,12 @@ class Plan:
     seed: int
     hosts: list[HostPlan]
     footage: list[Footage]
-    sampling: SamplingOptions = SamplingOptions(fps="5")
+    sampling: SamplingOptions = field(default_factory=lambda: SamplingOptions(fps="5"))
     timestamps: bytes = b""
-    scheduling: SchedulingOptions = SchedulingOptions()
-    links: LinkOptions = LinkOptions()
-    costs: Costs = Costs()
-    server: ServerCosts = ServerCosts()
+    scheduling: SchedulingOptions = field(default_factory=SchedulingOptions)
+    links: LinkOptions = field(default_factory=LinkOptions)
+    costs: Costs = field(default_factory=Costs)
+    server: ServerCosts = field(default_factory=ServerCosts)
     error_rate: float = 0.0
     """Share of units that end in an exception or a crash, before the calm."""
     names: list[str] = field(default_factory=list)

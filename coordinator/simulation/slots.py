@@ -240,7 +240,8 @@ class VirtualSlot:
         """After how much work it looks at its bound the next time."""
         assert work.video is not None
         if self.done_s < work.lead_s:
-            return min(work.lead_s, self.done_s + LOOK_FRAMES * work.video.decode_s())
+            step_s = LOOK_FRAMES * work.video.decode_s()
+            return min(work.lead_s, (int(self.done_s / step_s + 1e-6) + 1) * step_s)
         return work.lead_s + work.look_after(taken) * work.frame_s
 
     def _crash_s(self, work: Work) -> float | None:
