@@ -21,7 +21,7 @@ from common import messages as m
 from common.report import Failure, Outcome
 from common.selection import Selection
 from common.spec import JobSpec
-from coordinator.committing import Committing
+from coordinator.committing import Committing, Totals
 from coordinator.draining import Draining
 from coordinator.ending import Ending
 from coordinator.events import (
@@ -85,6 +85,11 @@ class Core:
     def notes(self) -> list[str]:
         """Remarks on single videos and hosts, for the user."""
         return [*self._committing.notes, *self._draining.notes]
+
+    @property
+    def totals(self) -> Totals:
+        """What was published so far."""
+        return self._committing.totals
 
     @property
     def outcome(self) -> Outcome | None:
@@ -400,6 +405,7 @@ class Core:
         self._leases.stage(unit, host, done)
         host.learn_speed(self.pool.rates.learn(video, unit, done, host.speed))
         if done.saw_end:
+            video.saw_end = True
             self.pool.stop_cutting(video)
         self._committing.go_on(unit, now)
 

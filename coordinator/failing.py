@@ -37,14 +37,14 @@ class Failing:
         Crashes are counted apart from exceptions: a unit that goes on crashing is divided until the GOP that
         does it is alone. A batch of probes is tried again file by file.
         """
-        unit.avoid.add(host.name)
+        unit.avoid |= {host.name}
         if unit.copy_of is not None:
-            self._pool.units[unit.copy_of].avoid.add(host.name)
+            self._pool.units[unit.copy_of].avoid |= {host.name}
             self._leases.drop(unit)
             return False
         if unit.is_probe and len(unit.files) > 1:
             for single in self._pool.split_probe(unit):
-                single.avoid.add(host.name)
+                single.avoid |= {host.name}
             self._leases.give_up(unit)
             return False
         limit = MAX_OUTPUT_ERRORS if failed.kind == "output" else MAX_ERRORS
@@ -77,7 +77,7 @@ class Failing:
         if middle is None:
             return False
         unit.isolating, unit.crashes = True, MAX_CRASHES - 1
-        unit.avoid.clear()
+        unit.avoid = frozenset()
         self._leases.release(unit)
         self._pool.split(unit, middle)
         return True

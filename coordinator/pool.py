@@ -25,6 +25,8 @@ from coordinator.state import OPEN, Unit, UnitState, Video
 PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
 PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
+MAX_HINTS_AHEAD = 5_000_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
+HINTS_PER_VIDEO = 25  # so many more are as large as all else that is known of a video
 
 
 class Pool:
@@ -40,6 +42,8 @@ class Pool:
         self.numbering = Numbering(selection, self.units)
         self.unsettled = len(self.videos)
         self.probes_open = 0
+        self.hints = 0
+        """How large all that is known of videos not yet done is, in keyframes."""
         largest_first = sorted(
             range(len(videos)), key=lambda index: (videos[index].size_bytes, -index), reverse=True
         )
@@ -101,9 +105,7 @@ class Pool:
         """
         unit = self._take_requeued(host, live)
         if unit is None:
-            ready_s = self.rates.remaining_s()
-            half_the_slots = max(1.0, slots / 2)
-            if self._unprobed and (ready_s < READY_AHEAD_S * slots or self.probes_open < half_the_slots):
+            if self._unprobed and self._must_probe(slots):
                 return self._cut_probe(slots)
         elif unit.is_probe or not self.can_split(unit):
             return unit
@@ -120,6 +122,12 @@ class Pool:
         if video is None:
             return self._cut_probe(slots) if self._unprobed else None
         return self._cut_extraction(video, size_s * speed)
+
+    def _must_probe(self, slots: float) -> bool:
+        """Up to half of the slots probe, to know early what is long; all of them if the work runs out."""
+        if self.rates.remaining_s() < READY_AHEAD_S * slots:
+            return True
+        return self.hints < MAX_HINTS_AHEAD and self.probes_open < max(1.0, slots / 2)
 
     def _take_requeued(self, host: str, live: Set[str]) -> Unit | None:
         for place, number in enumerate(self._requeued):
@@ -306,6 +314,7 @@ class Pool:
         video = self.videos[index]
         sampling = self.sampling_of(video)
         video.info = info
+        self.hints += HINTS_PER_VIDEO + len(info.keyframes)
         video.start, video.stop = sampling.range_of(info.time_base)
         video.next_start = video.start
         video.px_per_s = policy.work_per_second(info, sampling)
@@ -346,6 +355,12 @@ class Pool:
         video = self.videos[unit.video]
         done_px = self.work_px(video, self.sampling_of(video), unit.start, unit.done_to)
         return min(unit.work_px, done_px)
+
+    def forget(self, video: Video) -> None:
+        """A settled video, all of whose units were published, needs no more than a line in the account."""
+        if video.info is not None:
+            self.hints -= HINTS_PER_VIDEO + len(video.info.keyframes)
+        video.forget()
 
     def stop_cutting(self, video: Video) -> None:
         """No unit beyond those that exist: the last one is open-ended, or the file's end was seen."""
