@@ -146,8 +146,9 @@ class Watch:
 
     def _look_at_units(self) -> None:
         units = self._core.pool.units
-        assert len(units) >= self._known, "units have vanished"
-        self._known = len(units)
+        extractions = sum(1 for unit in units.values() if not unit.is_probe)
+        assert extractions >= self._known, "units have vanished"
+        self._known = extractions
         for number, unit in units.items():
             final = self._final.get(number)
             if final is not None:

@@ -25,7 +25,7 @@ from coordinator.state import OPEN, Unit, UnitState, Video
 PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
 PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
-MAX_HINTS_AHEAD = 5_000_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
+MAX_HINTS_AHEAD = 2_000_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
 HINTS_PER_VIDEO = 25  # so many more are as large as all else that is known of a video
 
 
@@ -39,15 +39,16 @@ class Pool:
         self.options = options
         self.videos = [Video(listed=listed) for listed in videos]
         self.units: dict[int, Unit] = {}
+        """By number, without the probes that are over: nobody asks for one again."""
+        self._next_number = 0
         self.numbering = Numbering(selection, self.units)
         self.unsettled = len(self.videos)
         self.probes_open = 0
         self.hints = 0
         """How large all that is known of videos not yet done is, in keyframes."""
-        largest_first = sorted(
-            range(len(videos)), key=lambda index: (videos[index].size_bytes, -index), reverse=True
-        )
-        self._unprobed = deque(largest_first)
+        largest_first = sorted(videos, key=lambda listed: (-listed.size_bytes, listed.index))
+        # the list's own numbers: there may be a million, and they would be objects of their own
+        self._unprobed = deque(listed.index for listed in largest_first)
         self._unprobed_bytes = sum(listed.size_bytes for listed in videos)
         self._bytes_per_work_s: float | None = None
         self._requeued: deque[int] = deque()
@@ -239,7 +240,7 @@ class Pool:
         work_px = video.remaining_px
         if stop is not None:
             work_px = min(work_px, self.work_px(video, sampling, start, stop))
-        unit = self._new_unit(files=(index,), start=start, stop=stop, work_px=work_px)
+        unit = self._new_unit(files=(video.listed.index,), start=start, stop=stop, work_px=work_px)
         video.units.append(unit.id)
         video.open_units += 1
         self.rates.add_remaining(video, -work_px)
@@ -282,10 +283,10 @@ class Pool:
         stop: int | None = None,
         work_px: float = 0.0,
     ) -> Unit:
-        unit = Unit(
-            id=len(self.units), files=files, is_probe=is_probe, start=start, stop=stop, work_px=work_px
-        )
-        self.units[unit.id] = unit
+        number = self._next_number
+        self._next_number += 1
+        unit = Unit(id=number, files=files, is_probe=is_probe, start=start, stop=stop, work_px=work_px)
+        self.units[number] = unit
         return unit
 
     # ---- coming back --------------------------------------------------------------------------------
@@ -376,6 +377,7 @@ class Pool:
         assert unit.state not in OPEN
         if unit.is_probe:
             self.probes_open -= 1
+            del self.units[unit.id]
             return
         if unit.copy is not None:
             self.orphans.append(unit.copy)

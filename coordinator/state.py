@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+import msgspec
+
 from common.media import VideoInfo
 from common.messages import Done, Hello, Lease
 from common.report import HostState
@@ -187,6 +189,7 @@ class Video:
 
     def forget(self) -> None:
         """It is settled, and there may be a million such: keep what the account at the end needs."""
+        self.listed = msgspec.structs.replace(self.listed, path=b"", folder="")
         self.info = self.rate = None
         self.px_per_s = self.px_per_time = self.remaining_px = 0.0
         self.units = self.units.copy()  # without the room for more of them
