@@ -71,7 +71,7 @@ class Committing:
         sampling = self._pool.sampling_of(video)
         counted = self._numbering.give_up(video, unit, sampling)
         if counted is not None and video.info is not None:
-            start_s = float(sampling.offset_of(unit.start, video.info.time_base))
+            start_s = sampling.seconds_of(unit.start, video.info.time_base)
             self.notes.append(
                 f"{video.listed.name}: the number of frames in the part from {start_s:.2f} s on that was "
                 f"given up is estimated at {counted}, for what lies behind it"

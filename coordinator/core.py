@@ -72,6 +72,9 @@ class Core:
         self._peers: dict[bytes, Host] = {}
         self._replaced: set[str] = set()
         self._alive_at = now
+        # who can work, and their total speed: there may be thousands, so all are asked when one of them
+        # comes or goes, and else once a tick
+        self._strength: tuple[frozenset[str], float] | None = None
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
         self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
@@ -123,12 +126,12 @@ class Core:
             if not self.pool.unsettled and not self.pool.probes_open:
                 self._ending.conclude("completed", "", self._peers.keys(), now)
             else:
-                self._assign_all(now)
-                idle = [host for host in self._peers.values() if host.credit > 0]
+                idle = self._assign_all(now)
                 if idle:
                     self._tail.relieve(idle, now)
-        somebody = bool(self._peers) or any(host.is_awaited for host in self.hosts.values())
-        self._ending.check(somebody, now, all_joined=self._expected <= self.hosts.keys())
+        if self._ending.begun:
+            somebody = bool(self._peers) or any(host.is_awaited for host in self.hosts.values())
+            self._ending.check(somebody, now, all_joined=self._expected <= self.hosts.keys())
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------
@@ -231,6 +234,7 @@ class Core:
         if host.state != "up":
             return
         host.state = "lost"
+        self._strength = None
         self._peers.pop(host.peer, None)
         self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
         self._committing.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
@@ -238,6 +242,7 @@ class Core:
         self._draining.last_resort()
 
     def _on_tick(self, now: float) -> None:
+        self._strength = None
         for host in list(self.hosts.values()):
             if host.state != "up":
                 continue
@@ -280,6 +285,7 @@ class Core:
         match message:
             case m.Ready(slots=slots):
                 host.capacity = min(slots, host.slots)
+                self._strength = None
             case m.Progress():
                 self._on_progress(host, message, now)
             case m.Probed():
@@ -297,6 +303,7 @@ class Core:
                     self._if_held(host, lease, lambda unit: self._on_committed(host, unit, now))
             case m.Bye():
                 host.state = "left"
+                self._strength = None
                 self._peers.pop(peer, None)
                 self._record("host_left", host=host.name, reason=message.reason)
                 self._leases.release_all(host)
@@ -439,12 +446,16 @@ class Core:
 
     # ---- handing out --------------------------------------------------------------------------------
 
-    def _assign_all(self, now: float) -> None:
-        up = list(self._peers.values())
-        able = [host for host in up if host.capacity > 0 and host.drained is None]
-        live = {host.name for host in able}  # none of them may be waited for in vain
-        slots = sum(host.capacity * host.speed for host in able)
-        hungry = sorted((host for host in up if host.credit > 0), key=lambda host: -host.credit)
+    def _assign_all(self, now: float) -> list[Host]:
+        """Hand out what there is; return the hosts that have credit left."""
+        hungry = [host for host in self._peers.values() if host.credit > 0]
+        hungry.sort(key=lambda host: -host.credit)
+        found = hungry
+        if self._strength is None:
+            able = [host for host in self._peers.values() if host.capacity > 0 and host.drained is None]
+            live = frozenset(host.name for host in able)  # none of them may be waited for in vain
+            self._strength = live, sum(host.capacity * host.speed for host in able)
+        live, slots = self._strength
         while hungry and not self.pool.empty:
             still_hungry = []
             for host in hungry:
@@ -463,6 +474,7 @@ class Core:
                 if host.credit > 0:
                     still_hungry.append(host)
             hungry = still_hungry
+        return [host for host in found if host.credit > 0]
 
     # ---- small things -------------------------------------------------------------------------------
 

@@ -94,8 +94,8 @@ class Failing:
         video.failed = True
         if unit.isolating:
             video.poisoned += 1
-        offset, time_base = self._pool.sampling_of(video).offset_of, video.info.time_base
-        stop_s = None if unit.stop is None else float(offset(unit.stop, time_base))
+        seconds_of, time_base = self._pool.sampling_of(video).seconds_of, video.info.time_base
+        stop_s = None if unit.stop is None else seconds_of(unit.stop, time_base)
         if kind == "input":
             # the file is gone or unreadable: the ranges behind it would only say so again
             self._pool.stop_cutting(video)
@@ -108,7 +108,7 @@ class Failing:
             kind=kind,
             reason=reason,
             attempts=unit.attempt,
-            start_s=float(offset(unit.start, time_base)),
+            start_s=seconds_of(unit.start, time_base),
             stop_s=stop_s,
         )
         if video.poisoned >= MAX_POISONED and not video.all_cut:
@@ -117,7 +117,7 @@ class Failing:
     def _quarantine_rest(self, index: int, video: Video) -> None:
         """So much of a file crashes its decoder that what nobody has begun is not begun."""
         assert video.info is not None
-        start_s = float(self._pool.sampling_of(video).offset_of(video.next_start, video.info.time_base))
+        start_s = self._pool.sampling_of(video).seconds_of(video.next_start, video.info.time_base)
         self._pool.stop_cutting(video)
         reason = f"{video.poisoned} parts of it crashed what decoded them: the rest was not tried"
         self._add(index, kind="lost", reason=reason, attempts=0, start_s=start_s)

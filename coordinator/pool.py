@@ -146,9 +146,9 @@ class Pool:
             return
         sampling = self.sampling_of(video)
         end_s = video.info.duration_s
-        start_s = float(sampling.offset_of(unit.start, video.info.time_base))
+        start_s = sampling.seconds_of(unit.start, video.info.time_base)
         if unit.stop is not None:
-            end_s = float(sampling.offset_of(unit.stop, video.info.time_base))
+            end_s = sampling.seconds_of(unit.stop, video.info.time_base)
         stop = policy.cut_position(
             video.info,
             sampling,
@@ -268,10 +268,8 @@ class Pool:
         if sampling.times is not None:
             return ((len(sampling.times) if stop is None else stop) - start) * video.px_per_time
         duration_s = info.duration_s or info.size_bytes / policy.DEFAULT_BYTES_PER_VIDEO_S
-        start_s = float(sampling.offset_of(start, info.time_base))
-        stop_s = (
-            duration_s if stop is None else min(duration_s, float(sampling.offset_of(stop, info.time_base)))
-        )
+        start_s = sampling.seconds_of(start, info.time_base)
+        stop_s = duration_s if stop is None else min(duration_s, sampling.seconds_of(stop, info.time_base))
         return max(0.0, stop_s - start_s) * video.px_per_s
 
     def _new_unit(

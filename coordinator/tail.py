@@ -105,10 +105,10 @@ class Tail:
         info = video.info
         assert info is not None
         sampling = self._pool.sampling_of(video)
-        start_s = float(sampling.offset_of(unit.start, info.time_base))
+        start_s = sampling.seconds_of(unit.start, info.time_base)
         end_s = info.duration_s
         if unit.stop is not None:
-            end_s = min(end_s, float(sampling.offset_of(unit.stop, info.time_base)))
+            end_s = min(end_s, sampling.seconds_of(unit.stop, info.time_base))
         if unit.work_px <= 0 or end_s <= start_s:
             return None
         px_per_video_s = unit.work_px / (end_s - start_s)
