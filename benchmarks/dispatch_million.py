@@ -151,8 +151,8 @@ def measure(root: Path) -> Listed:
         core = Core(
             spec, selection=selection, videos=videos, problems=problems, expected=hosts.names, now=begun
         )
-        del listing
         files = len(videos)
+        del listing, videos
         code = Server(core, hosts, layout, journal, should_stop=lambda: None).run()
     summary = msgspec.json.decode((layout.output / "job" / "summary.json").read_bytes(), type=Summary)
     if code or summary.outcome != "completed" or summary.videos_done + summary.failures != files:

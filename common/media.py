@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -29,6 +30,12 @@ Tick = Annotated[int, msgspec.Meta(ge=-MAX_TICK - 1, le=MAX_TICK)]
 Int32 = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT32)]
 Word = Annotated[str, msgspec.Meta(max_length=255)]
 Duration = Annotated[float, msgspec.Meta(ge=0, le=MAX_DURATION_S)]
+
+
+@lru_cache(maxsize=256)
+def _fraction(numerator: int, denominator: int) -> Fraction:
+    """There are few time bases, and reducing a fraction takes longer than most of what is done with one."""
+    return Fraction(numerator, denominator)
 
 
 class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +66,7 @@ class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def time_base(self) -> Fraction:
         """Seconds per tick."""
-        return Fraction(self.time_base_num, self.time_base_den)
+        return _fraction(self.time_base_num, self.time_base_den)
 
 
 class FrameRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,6 +98,15 @@ class Sampling:
             return self.times[min(position, len(self.times) - 1)] if self.times else Fraction(0)
         return position / self._per_second(time_base)
 
+    def seconds_of(self, position: int, time_base: Fraction) -> float:
+        """``offset_of`` as the nearest float, several times as fast: for estimates."""
+        if self.times is not None:
+            return float(self.offset_of(position, time_base))
+        per_second = self.rate
+        if per_second is None:
+            return position * time_base.numerator / time_base.denominator
+        return position * per_second.denominator / per_second.numerator
+
     def position_of(self, ticks: int, time_base: Fraction) -> int:
         """The position of the frame whose pts lies ``ticks`` after the first frame's.
 

@@ -76,6 +76,7 @@ def main() -> int:
                 expected=[cluster.current] if alone else cluster.hosts,
                 now=started_at - elapsed_s,
             )
+            del listing, videos  # the core forgets what is done of them
             if first is not None:
                 replay(core, earlier, now=time.monotonic())
                 core.restarts += 1

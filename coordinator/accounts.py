@@ -77,7 +77,6 @@ def _host_status(core: Core, host: Host, now: float) -> HostStatus:
 def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
     """The whole job, as ``summary.json`` keeps it. ``now`` is on the clock that the core was given."""
     hosts = sorted(core.hosts.values(), key=lambda host: host.name)
-    committed = [unit.done for unit in core.pool.units.values() if unit.state is UnitState.DONE and unit.done]
     makespan_s = max(core.last_commit_at - core.started_at, 1e-9)
     work_s = sum(host.busy_s for host in hosts)
     slots = sum(host.slots for host in hosts)
@@ -93,10 +92,10 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         videos=len(core.pool.videos),
         videos_done=sum(1 for video in core.pool.videos if video.settled and not video.failed),
         videos_failed=len(failed_videos),
-        frames=sum(done.frames for done in committed),
-        suspect_frames=sum(done.suspect for done in committed),
-        bytes=sum(done.bytes for done in committed),
-        units=len(committed),
+        frames=core.totals.frames,
+        suspect_frames=core.totals.suspect,
+        bytes=core.totals.bytes,
+        units=core.totals.units,
         retries=core.failing.retries,
         failures=len(core.failing.failures),
         frames_lost=outcome != "completed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -11,6 +12,23 @@ from coordinator.events import Action, Record, Send
 from coordinator.leases import Leases
 from coordinator.pool import Pool
 from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
+
+
+@dataclass(slots=True)
+class Totals:
+    """What all units that were published hold together."""
+
+    units: int = 0
+    frames: int = 0
+    suspect: int = 0
+    bytes: int = 0
+
+    def add(self, done: m.Done) -> None:
+        """One unit more."""
+        self.units += 1
+        self.frames += done.frames
+        self.suspect += done.suspect
+        self.bytes += done.bytes
 
 
 class Committing:
@@ -25,6 +43,7 @@ class Committing:
         self._hosts = hosts
         self._emit = emit
         self.notes: list[str] = []
+        self.totals = Totals()
 
     def go_on(self, unit: Unit, now: float) -> None:
         """``unit`` has been staged or given up: publish what is numbered now, or have it done again."""
@@ -52,7 +71,7 @@ class Committing:
         sampling = self._pool.sampling_of(video)
         counted = self._numbering.give_up(video, unit, sampling)
         if counted is not None and video.info is not None:
-            start_s = float(sampling.offset_of(unit.start, video.info.time_base))
+            start_s = sampling.seconds_of(unit.start, video.info.time_base)
             self.notes.append(
                 f"{video.listed.name}: the number of frames in the part from {start_s:.2f} s on that was "
                 f"given up is estimated at {counted}, for what lies behind it"
@@ -90,6 +109,7 @@ class Committing:
         host.frames += done.frames
         video = self._pool.videos[unit.video]
         video.frames += done.frames
+        self.totals.add(done)
         name = video.listed.name
         self.notes.extend(f"{name}: {note}" for note in done.notes if f"{name}: {note}" not in self.notes)
         entry = {
@@ -98,6 +118,9 @@ class Committing:
             "suspect": done.suspect, "bytes": done.bytes, "seconds": done.seconds,
         }  # fmt: skip
         self._emit(Record(entry={"event": "committed", **entry}))
+        unit.forget()
+        if video.settled:
+            self._pool.forget(video)
         return done
 
     def _drop_rest(self, video: Video) -> None:

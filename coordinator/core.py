@@ -21,7 +21,7 @@ from common import messages as m
 from common.report import Failure, Outcome
 from common.selection import Selection
 from common.spec import JobSpec
-from coordinator.committing import Committing
+from coordinator.committing import Committing, Totals
 from coordinator.draining import Draining
 from coordinator.ending import Ending
 from coordinator.events import (
@@ -72,6 +72,9 @@ class Core:
         self._peers: dict[bytes, Host] = {}
         self._replaced: set[str] = set()
         self._alive_at = now
+        # who can work, and their total speed: there may be thousands, so all are asked when one of them
+        # comes or goes, and else once a tick
+        self._strength: tuple[frozenset[str], float] | None = None
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
         self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
@@ -85,6 +88,11 @@ class Core:
     def notes(self) -> list[str]:
         """Remarks on single videos and hosts, for the user."""
         return [*self._committing.notes, *self._draining.notes]
+
+    @property
+    def totals(self) -> Totals:
+        """What was published so far."""
+        return self._committing.totals
 
     @property
     def outcome(self) -> Outcome | None:
@@ -118,12 +126,12 @@ class Core:
             if not self.pool.unsettled and not self.pool.probes_open:
                 self._ending.conclude("completed", "", self._peers.keys(), now)
             else:
-                self._assign_all(now)
-                idle = [host for host in self._peers.values() if host.credit > 0]
+                idle = self._assign_all(now)
                 if idle:
                     self._tail.relieve(idle, now)
-        somebody = bool(self._peers) or any(host.is_awaited for host in self.hosts.values())
-        self._ending.check(somebody, now, all_joined=self._expected <= self.hosts.keys())
+        if self._ending.begun:
+            somebody = bool(self._peers) or any(host.is_awaited for host in self.hosts.values())
+            self._ending.check(somebody, now, all_joined=self._expected <= self.hosts.keys())
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------
@@ -226,6 +234,7 @@ class Core:
         if host.state != "up":
             return
         host.state = "lost"
+        self._strength = None
         self._peers.pop(host.peer, None)
         self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
         self._committing.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
@@ -233,6 +242,7 @@ class Core:
         self._draining.last_resort()
 
     def _on_tick(self, now: float) -> None:
+        self._strength = None
         for host in list(self.hosts.values()):
             if host.state != "up":
                 continue
@@ -275,6 +285,7 @@ class Core:
         match message:
             case m.Ready(slots=slots):
                 host.capacity = min(slots, host.slots)
+                self._strength = None
             case m.Progress():
                 self._on_progress(host, message, now)
             case m.Probed():
@@ -292,6 +303,7 @@ class Core:
                     self._if_held(host, lease, lambda unit: self._on_committed(host, unit, now))
             case m.Bye():
                 host.state = "left"
+                self._strength = None
                 self._peers.pop(peer, None)
                 self._record("host_left", host=host.name, reason=message.reason)
                 self._leases.release_all(host)
@@ -400,6 +412,7 @@ class Core:
         self._leases.stage(unit, host, done)
         host.learn_speed(self.pool.rates.learn(video, unit, done, host.speed))
         if done.saw_end:
+            video.saw_end = True
             self.pool.stop_cutting(video)
         self._committing.go_on(unit, now)
 
@@ -433,12 +446,16 @@ class Core:
 
     # ---- handing out --------------------------------------------------------------------------------
 
-    def _assign_all(self, now: float) -> None:
-        up = list(self._peers.values())
-        able = [host for host in up if host.capacity > 0 and host.drained is None]
-        live = {host.name for host in able}  # none of them may be waited for in vain
-        slots = sum(host.capacity * host.speed for host in able)
-        hungry = sorted((host for host in up if host.credit > 0), key=lambda host: -host.credit)
+    def _assign_all(self, now: float) -> list[Host]:
+        """Hand out what there is; return the hosts that have credit left."""
+        hungry = [host for host in self._peers.values() if host.credit > 0]
+        hungry.sort(key=lambda host: -host.credit)
+        found = hungry
+        if self._strength is None:
+            able = [host for host in self._peers.values() if host.capacity > 0 and host.drained is None]
+            live = frozenset(host.name for host in able)  # none of them may be waited for in vain
+            self._strength = live, sum(host.capacity * host.speed for host in able)
+        live, slots = self._strength
         while hungry and not self.pool.empty:
             still_hungry = []
             for host in hungry:
@@ -457,6 +474,7 @@ class Core:
                 if host.credit > 0:
                     still_hungry.append(host)
             hungry = still_hungry
+        return [host for host in found if host.credit > 0]
 
     # ---- small things -------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ nothing new, while what it holds may still be finished and published.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from common import messages as m
 from coordinator.events import Action, Record
@@ -24,9 +24,8 @@ class Draining:
         self._emit = emit
         self.notes: list[str] = []
 
-    @property
-    def _sound(self) -> list[Host]:
-        return [host for host in self._hosts.values() if host.state == "up" and host.drained is None]
+    def _sound(self) -> Iterator[Host]:
+        return (host for host in self._hosts.values() if host.state == "up" and host.drained is None)
 
     def failed(self, host: Host, failed: m.Failed) -> None:
         """An attempt failed; where nothing can be written, there is no need to wait for others' success."""
@@ -47,14 +46,14 @@ class Draining:
 
     def last_resort(self) -> None:
         """A host was lost: if all that are left are drained, a doubtful host is better than none."""
-        if not self._sound:
+        if not any(self._sound()):
             for host in self._hosts.values():
                 if host.state == "up" and host.drained is not None:
                     host.drained, host.faults = None, 0
                     self._tell(host, "is used again, as no other is left")
 
     def _drain(self, host: Host, reason: str) -> None:
-        if host.drained is None and any(other is not host for other in self._sound):
+        if host.drained is None and any(other is not host for other in self._sound()):
             host.drained = reason
             self._tell(host, f"is given nothing any more: {reason}")
 

@@ -37,14 +37,14 @@ class Failing:
         Crashes are counted apart from exceptions: a unit that goes on crashing is divided until the GOP that
         does it is alone. A batch of probes is tried again file by file.
         """
-        unit.avoid.add(host.name)
+        unit.avoid |= {host.name}
         if unit.copy_of is not None:
-            self._pool.units[unit.copy_of].avoid.add(host.name)
+            self._pool.units[unit.copy_of].avoid |= {host.name}
             self._leases.drop(unit)
             return False
         if unit.is_probe and len(unit.files) > 1:
             for single in self._pool.split_probe(unit):
-                single.avoid.add(host.name)
+                single.avoid |= {host.name}
             self._leases.give_up(unit)
             return False
         limit = MAX_OUTPUT_ERRORS if failed.kind == "output" else MAX_ERRORS
@@ -77,7 +77,7 @@ class Failing:
         if middle is None:
             return False
         unit.isolating, unit.crashes = True, MAX_CRASHES - 1
-        unit.avoid.clear()
+        unit.avoid = frozenset()
         self._leases.release(unit)
         self._pool.split(unit, middle)
         return True
@@ -94,8 +94,8 @@ class Failing:
         video.failed = True
         if unit.isolating:
             video.poisoned += 1
-        offset, time_base = self._pool.sampling_of(video).offset_of, video.info.time_base
-        stop_s = None if unit.stop is None else float(offset(unit.stop, time_base))
+        seconds_of, time_base = self._pool.sampling_of(video).seconds_of, video.info.time_base
+        stop_s = None if unit.stop is None else seconds_of(unit.stop, time_base)
         if kind == "input":
             # the file is gone or unreadable: the ranges behind it would only say so again
             self._pool.stop_cutting(video)
@@ -108,7 +108,7 @@ class Failing:
             kind=kind,
             reason=reason,
             attempts=unit.attempt,
-            start_s=float(offset(unit.start, time_base)),
+            start_s=seconds_of(unit.start, time_base),
             stop_s=stop_s,
         )
         if video.poisoned >= MAX_POISONED and not video.all_cut:
@@ -117,7 +117,7 @@ class Failing:
     def _quarantine_rest(self, index: int, video: Video) -> None:
         """So much of a file crashes its decoder that what nobody has begun is not begun."""
         assert video.info is not None
-        start_s = float(self._pool.sampling_of(video).offset_of(video.next_start, video.info.time_base))
+        start_s = self._pool.sampling_of(video).seconds_of(video.next_start, video.info.time_base)
         self._pool.stop_cutting(video)
         reason = f"{video.poisoned} parts of it crashed what decoded them: the rest was not tried"
         self._add(index, kind="lost", reason=reason, attempts=0, start_s=start_s)

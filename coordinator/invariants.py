@@ -88,15 +88,9 @@ def _check_video(core: Core, index: int, video: Video) -> None:
     assert opened == video.open_units, f"{name}: {opened} open, counted {video.open_units}"
     if video.settled and not video.refused and not video.failed and video.units:
         end = pool.units[video.units[-1]]
-        saw_end = end.done is not None and end.done.saw_end
-        seen = end.stop is None or end.stop == video.stop or saw_end or pool.numbering.has_enough(video)
-        assert seen or _saw_end(core, video), f"{name}: settled, but nothing covers what is behind {end.stop}"
-
-
-def _saw_end(core: Core, video: Video) -> bool:
-    """Whether some unit of a video found its end: then what is behind holds nothing."""
-    dones = (core.pool.units[number].done for number in video.units)
-    return any(done is not None and done.saw_end for done in dones)
+        # where a unit found the file's end, what is behind holds nothing
+        seen = end.stop is None or end.stop == video.stop or video.saw_end or pool.numbering.has_enough(video)
+        assert seen, f"{name}: settled, but nothing covers what is behind {end.stop}"
 
 
 def story(unit: Unit) -> str:
@@ -157,8 +151,9 @@ class Watch:
 
     def _look_at_units(self) -> None:
         units = self._core.pool.units
-        assert len(units) >= self._known, "units have vanished"
-        self._known = len(units)
+        extractions = sum(1 for unit in units.values() if not unit.is_probe)
+        assert extractions >= self._known, "units have vanished"
+        self._known = extractions
         for number, unit in units.items():
             final = self._final.get(number)
             if final is not None:
@@ -179,5 +174,4 @@ class Watch:
 def _result(unit: Unit) -> tuple[object, ...]:
     if unit.state is not UnitState.DONE:  # numbers of units behind it may still be counted past it
         return unit.start, unit.stop
-    frames = None if unit.done is None else unit.done.frames
-    return unit.start, unit.stop, unit.host, unit.first_sample, frames
+    return unit.start, unit.stop, unit.host, unit.first_sample, unit.counted

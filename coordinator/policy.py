@@ -249,8 +249,8 @@ def middle_position(info: VideoInfo, sampling: Sampling, *, start: int, stop: in
     if not info.seekable:
         return None
     time_base = info.time_base
-    end_s = info.duration_s if stop is None else float(sampling.offset_of(stop, time_base))
-    middle_s = (float(sampling.offset_of(start, time_base)) + end_s) / 2
+    end_s = info.duration_s if stop is None else sampling.seconds_of(stop, time_base)
+    middle_s = (sampling.seconds_of(start, time_base) + end_s) / 2
     found = [
         position
         for position in (
@@ -258,9 +258,7 @@ def middle_position(info: VideoInfo, sampling: Sampling, *, start: int, stop: in
         )
         if position > start and (stop is None or position < stop)
     ]
-    return min(
-        found, key=lambda each: abs(float(sampling.offset_of(each, time_base)) - middle_s), default=None
-    )
+    return min(found, key=lambda each: abs(sampling.seconds_of(each, time_base) - middle_s), default=None)
 
 
 def cut_position(
@@ -274,10 +272,10 @@ def cut_position(
     if rule == "never" or not info.seekable or info.duration_s <= 0:
         return None
     time_base = info.time_base
-    begin_s = float(sampling.offset_of(start, time_base))
+    begin_s = sampling.seconds_of(start, time_base)
     end_s = info.duration_s
     if end is not None:
-        end_s = min(end_s, float(sampling.offset_of(end, time_base)))
+        end_s = min(end_s, sampling.seconds_of(end, time_base))
     if begin_s + 1.5 * span_s >= end_s:
         return None
     target_s = begin_s + span_s
@@ -285,7 +283,7 @@ def cut_position(
         stop = max(sampling.position_at(Fraction(target_s), time_base), start + 1)
         return stop if end is None or stop < end else None
     keyframes = info.keyframes
-    target = info.first_pts + int(target_s / time_base)
+    target = info.first_pts + int(target_s * info.time_base_den / info.time_base_num)
     after = bisect_left(keyframes, target)
     nearest = after
     if after > 0 and (after == len(keyframes) or target - keyframes[after - 1] < keyframes[after] - target):

@@ -25,6 +25,8 @@ from coordinator.state import OPEN, Unit, UnitState, Video
 PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
 PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
+MAX_HINTS_AHEAD = 2_000_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
+HINTS_PER_VIDEO = 25  # so many more are as large as all else that is known of a video
 
 
 class Pool:
@@ -37,13 +39,16 @@ class Pool:
         self.options = options
         self.videos = [Video(listed=listed) for listed in videos]
         self.units: dict[int, Unit] = {}
+        """By number, without the probes that are over: nobody asks for one again."""
+        self._next_number = 0
         self.numbering = Numbering(selection, self.units)
         self.unsettled = len(self.videos)
         self.probes_open = 0
-        largest_first = sorted(
-            range(len(videos)), key=lambda index: (videos[index].size_bytes, -index), reverse=True
-        )
-        self._unprobed = deque(largest_first)
+        self.hints = 0
+        """How large all that is known of videos not yet done is, in keyframes."""
+        largest_first = sorted(videos, key=lambda listed: (-listed.size_bytes, listed.index))
+        # the list's own numbers: there may be a million, and they would be objects of their own
+        self._unprobed = deque(listed.index for listed in largest_first)
         self._unprobed_bytes = sum(listed.size_bytes for listed in videos)
         self._bytes_per_work_s: float | None = None
         self._requeued: deque[int] = deque()
@@ -101,9 +106,7 @@ class Pool:
         """
         unit = self._take_requeued(host, live)
         if unit is None:
-            ready_s = self.rates.remaining_s()
-            half_the_slots = max(1.0, slots / 2)
-            if self._unprobed and (ready_s < READY_AHEAD_S * slots or self.probes_open < half_the_slots):
+            if self._unprobed and self._must_probe(slots):
                 return self._cut_probe(slots)
         elif unit.is_probe or not self.can_split(unit):
             return unit
@@ -121,6 +124,12 @@ class Pool:
             return self._cut_probe(slots) if self._unprobed else None
         return self._cut_extraction(video, size_s * speed)
 
+    def _must_probe(self, slots: float) -> bool:
+        """Up to half of the slots probe, to know early what is long; all of them if the work runs out."""
+        if self.rates.remaining_s() < READY_AHEAD_S * slots:
+            return True
+        return self.hints < MAX_HINTS_AHEAD and self.probes_open < max(1.0, slots / 2)
+
     def _take_requeued(self, host: str, live: Set[str]) -> Unit | None:
         for place, number in enumerate(self._requeued):
             unit = self.units[number]
@@ -137,9 +146,9 @@ class Pool:
             return
         sampling = self.sampling_of(video)
         end_s = video.info.duration_s
-        start_s = float(sampling.offset_of(unit.start, video.info.time_base))
+        start_s = sampling.seconds_of(unit.start, video.info.time_base)
         if unit.stop is not None:
-            end_s = float(sampling.offset_of(unit.stop, video.info.time_base))
+            end_s = sampling.seconds_of(unit.stop, video.info.time_base)
         stop = policy.cut_position(
             video.info,
             sampling,
@@ -186,7 +195,7 @@ class Pool:
         assert info is not None
         if not video.px_per_s or sampling.keyframes_only:
             return 0.0
-        seconds = policy.roll_in_s(info, float(sampling.offset_of(start, info.time_base)))
+        seconds = policy.roll_in_s(info, sampling.seconds_of(start, info.time_base))
         return seconds * video.px_per_s * policy.decoding_share(info, sampling)
 
     def copy(self, unit: Unit) -> Unit:
@@ -242,7 +251,7 @@ class Pool:
         work_px = video.remaining_px
         if stop is not None:
             work_px = min(work_px, self.work_px(video, sampling, start, stop))
-        unit = self._new_unit(files=(index,), start=start, stop=stop, work_px=work_px)
+        unit = self._new_unit(files=(video.listed.index,), start=start, stop=stop, work_px=work_px)
         video.units.append(unit.id)
         video.open_units += 1
         self.rates.add_remaining(video, -work_px)
@@ -270,10 +279,8 @@ class Pool:
         if sampling.times is not None:
             return ((len(sampling.times) if stop is None else stop) - start) * video.px_per_time
         duration_s = info.duration_s or info.size_bytes / policy.DEFAULT_BYTES_PER_VIDEO_S
-        start_s = float(sampling.offset_of(start, info.time_base))
-        stop_s = (
-            duration_s if stop is None else min(duration_s, float(sampling.offset_of(stop, info.time_base)))
-        )
+        start_s = sampling.seconds_of(start, info.time_base)
+        stop_s = duration_s if stop is None else min(duration_s, sampling.seconds_of(stop, info.time_base))
         return max(0.0, stop_s - start_s) * video.px_per_s
 
     def _new_unit(
@@ -285,10 +292,10 @@ class Pool:
         stop: int | None = None,
         work_px: float = 0.0,
     ) -> Unit:
-        unit = Unit(
-            id=len(self.units), files=files, is_probe=is_probe, start=start, stop=stop, work_px=work_px
-        )
-        self.units[unit.id] = unit
+        number = self._next_number
+        self._next_number += 1
+        unit = Unit(id=number, files=files, is_probe=is_probe, start=start, stop=stop, work_px=work_px)
+        self.units[number] = unit
         return unit
 
     # ---- coming back --------------------------------------------------------------------------------
@@ -317,6 +324,7 @@ class Pool:
         video = self.videos[index]
         sampling = self.sampling_of(video)
         video.info = info
+        self.hints += HINTS_PER_VIDEO + len(info.keyframes)
         video.start, video.stop = sampling.range_of(info.time_base)
         video.next_start = video.start
         video.px_per_s = policy.work_per_second(info, sampling)
@@ -358,6 +366,12 @@ class Pool:
         sampling = self.sampling_of(video)
         return unit.lead_px + self.work_px(video, sampling, unit.start, unit.done_to)
 
+    def forget(self, video: Video) -> None:
+        """A settled video, all of whose units were published, needs no more than a line in the account."""
+        if video.info is not None:
+            self.hints -= HINTS_PER_VIDEO + len(video.info.keyframes)
+        video.forget()
+
     def stop_cutting(self, video: Video) -> None:
         """No unit beyond those that exist: the last one is open-ended, or the file's end was seen."""
         if video.all_cut:
@@ -372,6 +386,7 @@ class Pool:
         assert unit.state not in OPEN
         if unit.is_probe:
             self.probes_open -= 1
+            del self.units[unit.id]
             return
         if unit.copy is not None:
             self.orphans.append(unit.copy)

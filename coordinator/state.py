@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+import msgspec
+
 from common.media import VideoInfo
 from common.messages import Done, Hello, Lease
 from common.report import HostState
@@ -80,7 +82,7 @@ class Unit:
     """When it was leased, or last told to commit; on the caller's clock."""
     errors: int = 0
     crashes: int = 0
-    avoid: set[str] = field(default_factory=set)
+    avoid: frozenset[str] = frozenset()
     """Hosts on which an attempt failed; another host is tried first."""
     done: Done | None = None
     rank: int = 0
@@ -119,6 +121,11 @@ class Unit:
     def held_by(self, host: str, attempt: int) -> bool:
         """Whether this is the attempt that counts: everything else is fenced."""
         return self.state in HELD and self.host == host and self.attempt == attempt
+
+    def forget(self) -> None:
+        """It is DONE, and there may be a million such: keep who did it and what it counts for."""
+        self.done = None
+        self.work_px = self.changed_at = self.busy_s = self.progress_at = 0.0
 
     def move(self, event: str) -> None:
         """Change the state as ``TRANSITIONS`` says, or raise ``IllegalMoveError`` and change nothing."""
@@ -165,6 +172,8 @@ class Video:
     frames: int = 0
     """Frames published."""
     failed: bool = False
+    saw_end: bool = False
+    """Some unit came to the end of the file."""
     poisoned: int = 0
     """Parts of it that were given up because they crash whatever decodes them."""
 
@@ -179,6 +188,13 @@ class Video:
     def settled(self) -> bool:
         """Nothing of it is left to do."""
         return self.refused or (self.all_cut and not self.open_units)
+
+    def forget(self) -> None:
+        """It is settled, and there may be a million such: keep what the account at the end needs."""
+        self.listed = msgspec.structs.replace(self.listed, path=b"", folder="")
+        self.info = self.rate = None
+        self.px_per_s = self.px_per_time = self.remaining_px = 0.0
+        self.units = self.units.copy()  # without the room for more of them
 
 
 @dataclass(slots=True, kw_only=True)

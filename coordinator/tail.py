@@ -81,10 +81,10 @@ class Tail:
         video = self._pool.videos[unit.video]
         info, sampling = video.info, self._pool.sampling_of(video)
         assert info is not None
-        start_s = float(sampling.offset_of(unit.start, info.time_base))
+        start_s = sampling.seconds_of(unit.start, info.time_base)
         if unit.stop is not None:
-            return start_s, float(sampling.offset_of(unit.stop, info.time_base))
-        done_s = float(sampling.offset_of(unit.done_to, info.time_base))
+            return start_s, sampling.seconds_of(unit.stop, info.time_base)
+        done_s = sampling.seconds_of(unit.done_to, info.time_base)
         return start_s, policy.believed_end_s(info, max(start_s, done_s))
 
     @staticmethod
