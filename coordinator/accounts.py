@@ -83,6 +83,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
     slots = sum(host.slots for host in hosts)
     lower_bound_s = work_s / slots if slots else 0.0
     started = datetime.now(UTC) - timedelta(seconds=now - core.started_at)
+    taken_over = core.pool.taken_over
     failed_videos = {failure.video for failure in core.failing.failures}
     return Summary(
         job_id=core.spec.job_id,
@@ -93,9 +94,9 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         videos=len(core.pool.videos),
         videos_done=sum(1 for video in core.pool.videos if video.settled and not video.failed),
         videos_failed=len(failed_videos),
-        frames=sum(done.frames for done in committed),
-        suspect_frames=sum(done.suspect for done in committed),
-        bytes=sum(done.bytes for done in committed),
+        frames=taken_over.frames + sum(done.frames for done in committed),
+        suspect_frames=taken_over.suspect + sum(done.suspect for done in committed),
+        bytes=taken_over.bytes + sum(done.bytes for done in committed),
         units=len(committed),
         retries=core.failing.retries,
         failures=len(core.failing.failures),
@@ -127,6 +128,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
             "slots_per_host": core.spec.slots_per_host,
         },
         restarts=core.restarts,
+        taken_over=taken_over.frames,
     )
 
 
