@@ -241,7 +241,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     def unit(self, place: int) -> Known:
         units = self.core.pool.units
-        return self.Known(units[place % len(units)])
+        return self.Known(list(units.values())[place % len(units)])
 
     def peer(self, number: int) -> bytes:
         """A host's, or that of somebody unknown."""
