@@ -113,6 +113,12 @@ def cli() -> None:
     help="Whether broken videos are only reported, or make the exit code 1 too.",
 )
 @click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a job that was stopped: what lies in --output and is whole is not done again. "
+    "The options on frames and images must be the same, the others need not.",
+)
+@click.option(
     "--target",
     type=click.Choice(["auto", "local", *TARGETS_TO_COME]),
     metavar="NAME",
@@ -178,9 +184,10 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
             f"job {other_job} is running in --output {output}: wait for it, or use another folder"
         )
     is_demo = options["source"] is None and options["destination"] == DEFAULT_OUTPUT
-    if is_demo:
-        _clear_earlier_demo(output)
-    _check_empty(output)
+    if not options["resume"]:
+        if is_demo:
+            _clear_earlier_demo(output)
+        _check_empty(output)
     if options["source"] is None:
         source = _demo_set()
     else:
@@ -203,7 +210,13 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         mode=options["mode"],
         image=image,
         on_error=options["on_error"],
+        resume=options["resume"],
     )
+    if request.resume:
+        from targets.local import abandoned
+        from targets.resume import check_options
+
+        check_options(request, abandoned(output))
     return request, is_demo
 
 

@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+OPTIONS_KEY = "framefleet_options"  # in the metadata of a manifest part: what decided on the frames, as JSON
+
 ROOT_VARIABLE = "FRAMEFLEET_ROOT"
 DEFAULT_ROOT = "/opt/ml"
 

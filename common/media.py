@@ -102,6 +102,7 @@ class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
         errors: packets that the demuxer or decoder refused.
         saw_end: the file's end was reached, so nothing lies beyond this range.
         shown: frames that are displayed at positions of this range, written or not.
+        video_bytes: size of the file; 0 if unknown.
         notes: remarks for the user on the file, each a sentence (a truncated file, say).
     """
 
@@ -111,5 +112,6 @@ class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
     errors: NonNegative
     saw_end: bool
     shown: NonNegative = 0
+    video_bytes: NonNegative = 0
     seconds: float = 0.0
     notes: list[str] = []

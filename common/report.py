@@ -75,7 +75,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """``summary.json``. Makespan is from the coordinator's start to the last commit, in seconds;
     ``work_s`` (W) sums the busy seconds of committed units, ``speed`` (S) is the number of slots, all
     taken as equal; no schedule is shorter than W/S, and efficiency is (W/S)/makespan. ``restarts``: how
-    often the coordinator died and was started again."""
+    often the coordinator died and was started again; ``taken_over``: how many of ``frames`` an earlier run
+    had made."""
 
     job_id: str
     mode: str
@@ -101,3 +102,4 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     options: dict[str, str | int | float | None]
     restarts: int = 0
+    taken_over: int = 0

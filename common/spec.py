@@ -80,7 +80,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """All that a host must know of a job.
 
     ``endpoint`` (a ZeroMQ address) overrides ``tcp://<primary>:<port>``, for hosts that share one machine.
-    ``keys`` is None where nothing is connected; a file without keys is no job's.
+    ``keys`` is None where nothing is connected; a file without keys is no job's. ``frame_options`` are those
+    that decide on frames (``common/done.py``), for the manifest to tell.
     """
 
     job_id: Annotated[str, msgspec.Meta(max_length=MAX_JOB_ID)]
@@ -96,6 +97,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     scheduling: SchedulingOptions = SchedulingOptions()
     limits: LimitOptions = LimitOptions()
     keys: JobKeys | None = None
+    frame_options: dict[str, str] = {}
 
     def link_keys(self) -> JobKeys:
         """The keys, without which nothing is connected, not even over a socket of this machine.

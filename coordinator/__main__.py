@@ -14,6 +14,7 @@ from types import FrameType
 import msgspec
 
 from common.cluster import read_cluster
+from common.done import read_done
 from common.errors import EXIT_CRASHED, UserError
 from common.layout import Layout
 from common.selection import Selection
@@ -75,6 +76,7 @@ def main() -> int:
                 problems=problems,
                 expected=[cluster.current] if alone else cluster.hosts,
                 now=started_at - elapsed_s,
+                done=read_done(layout.job_spec.parent),
             )
             del listing, videos  # the core forgets what is done of them
             if first is not None:

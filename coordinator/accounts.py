@@ -82,6 +82,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
     slots = sum(host.slots for host in hosts)
     lower_bound_s = work_s / slots if slots else 0.0
     started = datetime.now(UTC) - timedelta(seconds=now - core.started_at)
+    taken_over = core.pool.taken_over
     failed_videos = {failure.video for failure in core.failing.failures}
     return Summary(
         job_id=core.spec.job_id,
@@ -92,9 +93,9 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         videos=len(core.pool.videos),
         videos_done=sum(1 for video in core.pool.videos if video.settled and not video.failed),
         videos_failed=len(failed_videos),
-        frames=core.totals.frames,
-        suspect_frames=core.totals.suspect,
-        bytes=core.totals.bytes,
+        frames=taken_over.frames + core.totals.frames,
+        suspect_frames=taken_over.suspect + core.totals.suspect,
+        bytes=taken_over.bytes + core.totals.bytes,
         units=core.totals.units,
         retries=core.failing.retries,
         failures=len(core.failing.failures),
@@ -126,6 +127,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
             "slots_per_host": core.spec.slots_per_host,
         },
         restarts=core.restarts,
+        taken_over=taken_over.frames,
     )
 
 

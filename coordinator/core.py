@@ -15,9 +15,10 @@ Theory of operation:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from common import messages as m
+from common.done import DoneVideo
 from common.report import Failure, Outcome
 from common.selection import Selection
 from common.spec import JobSpec
@@ -59,10 +60,11 @@ class Core:
         problems: Sequence[Failure],
         expected: Sequence[str],
         now: float,
+        done: Mapping[str, DoneVideo] | None = None,
     ) -> None:
         self.spec = spec
         self.options = spec.scheduling
-        self.pool = Pool(videos, selection, spec.scheduling)
+        self.pool = Pool(videos, selection, spec.scheduling, done)
         self.hosts: dict[str, Host] = {}
         self.started_at = now
         self.last_commit_at = now

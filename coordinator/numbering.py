@@ -78,7 +78,7 @@ class Numbering:
 
         Returns: None, or in words how it contradicts an earlier one that others have been numbered by.
         """
-        counted = done.shown if self._every > 1 else done.frames
+        counted = self.counted_of(done.frames, done.shown)
         if unit.first_sample is not None and unit.counted is not None and unit.counted != counted:
             assert unit.before is not None
             enough = [self._is_enough(unit.before + each) for each in (unit.counted, counted)]
@@ -87,6 +87,10 @@ class Numbering:
         else:
             unit.counted = counted
         return None
+
+    def counted_of(self, frames: int, shown: int) -> int:
+        """For how many frames a unit counts that wrote so many, of so many displayed."""
+        return shown if self._every > 1 else frames
 
     def give_up(self, video: Video, unit: Unit, sampling: Sampling) -> int | None:
         """A unit's frames will not be had.

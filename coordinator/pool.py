@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 
+from common.done import DoneRange, DoneVideo
 from common.media import VideoInfo
 from common.messages import MAX_PROBE_BATCH
 from common.sampling import Sampling
@@ -29,11 +31,29 @@ MAX_HINTS_AHEAD = 2_000_000  # keyframes (40 bytes each) of videos not yet done,
 HINTS_PER_VIDEO = 25  # so many more are as large as all else that is known of a video
 
 
+@dataclass(slots=True)
+class TakenOver:
+    """What an earlier run of the job has left."""
+
+    frames: int = 0
+    suspect: int = 0
+    bytes: int = 0
+
+    def add(self, video: DoneVideo) -> None:
+        self.frames += video.frames
+        self.suspect += video.suspect
+        self.bytes += video.bytes
+
+
 class Pool:
     """Videos, their units, and what is left to hand out. It knows hosts by name only, and no clock."""
 
     def __init__(
-        self, videos: Sequence[ListedVideo], selection: Selection, options: SchedulingOptions
+        self,
+        videos: Sequence[ListedVideo],
+        selection: Selection,
+        options: SchedulingOptions,
+        done: Mapping[str, DoneVideo] | None = None,
     ) -> None:
         self.selection = selection
         self.options = options
@@ -46,6 +66,11 @@ class Pool:
         self.probes_open = 0
         self.hints = 0
         """How large all that is known of videos not yet done is, in keyframes."""
+        self.taken_over = TakenOver()
+        self._done_ahead: dict[int, deque[DoneRange]] = {}
+        if done:
+            self._take_over(done)
+            videos = [listed for listed in videos if not self.videos[listed.index].all_cut]
         largest_first = sorted(videos, key=lambda listed: (-listed.size_bytes, listed.index))
         # the list's own numbers: there may be a million, and they would be objects of their own
         self._unprobed = deque(listed.index for listed in largest_first)
@@ -242,6 +267,9 @@ class Pool:
             rule=self.options.cut,
             end=end,
         )
+        ahead = self._done_ahead.get(index)
+        if ahead and (stop is None or stop > ahead[0].start):
+            stop = ahead[0].start
         return self.cut_at(index, end if stop is None else stop)
 
     def cut_at(self, index: int, stop: int | None) -> Unit:
@@ -259,6 +287,7 @@ class Pool:
             video.next_start = stop
         if stop == video.stop:
             self.stop_cutting(video)
+        self._pass_over_done(index)
         return unit
 
     def _is_one_unit(self, video: Video) -> bool:
@@ -317,6 +346,42 @@ class Pool:
         self._requeued.extendleft(single.id for single in reversed(singles))
         return singles
 
+    # ---- what an earlier run has done ---------------------------------------------------------------
+
+    def _take_over(self, done: Mapping[str, DoneVideo]) -> None:
+        for index, video in enumerate(self.videos):
+            known = done.get(video.listed.name)
+            if known is None:
+                continue
+            video.frames = known.frames
+            self.taken_over.add(known)
+            if known.is_whole:
+                video.all_cut = True
+                self.unsettled -= 1
+            else:
+                self._done_ahead[index] = deque(known.ranges)
+
+    def _pass_over_done(self, index: int) -> None:
+        """Where the next cut would be lies what is done: units that are done stand for it."""
+        video, ahead = self.videos[index], self._done_ahead.get(index)
+        while ahead and not video.all_cut and ahead[0].start == video.next_start:
+            done = ahead.popleft()
+            px = self.work_px(video, self.sampling_of(video), done.start, done.stop)
+            self.rates.add_remaining(video, -min(px, video.remaining_px))
+            unit = self._new_unit(files=(index,), start=done.start, stop=done.stop)
+            unit.move("taken_over")
+            unit.counted = self.numbering.counted_of(done.frames, done.shown)
+            video.units.append(unit.id)
+            for _ in self.numbering.numbered(video, unit):
+                pass
+            unit.rank = unit.before or 0
+            if done.stop is not None:
+                video.next_start = done.stop
+            if done.stop == video.stop or self.numbering.has_enough(video):
+                self.stop_cutting(video)
+            elif self.numbering.limit is not None:
+                self.look_further(index)
+
     # ---- what was learned ---------------------------------------------------------------------------
 
     def probed(self, index: int, info: VideoInfo) -> None:
@@ -337,6 +402,7 @@ class Pool:
         self._bytes_per_work_s = policy.ewma(self._bytes_per_work_s, max(1.0, info.size_bytes) / work_s)
         if video.stop is not None and video.start >= video.stop:
             self.stop_cutting(video)
+        self._pass_over_done(index)
 
     def look_further(self, index: int) -> None:
         """How far a video may be cut is known anew: more of its units have been counted."""

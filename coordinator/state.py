@@ -45,6 +45,8 @@ TRANSITIONS: dict[tuple[UnitState, str], UnitState] = {
     (_S.COMMITTING, "committed"): _S.DONE,
     # a probe has nothing to publish
     (_S.LEASED, "answered"): _S.DONE,
+    # an earlier run of the job has done it
+    (_S.PENDING, "taken_over"): _S.DONE,
     # the attempt came to nothing (an exception, a crash, a lost host): the unit is handed out again
     (_S.LEASED, "release"): _S.PENDING,
     (_S.STAGED, "release"): _S.PENDING,

@@ -59,7 +59,7 @@ class LocalHost:
         for name, data in (files or {}).items():
             (self.layout.job_spec.parent / name).write_bytes(data)
 
-    def start(self, command: Sequence[str]) -> None:
+    def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
         """Start the agent in a session, and so a process group, of its own."""
         environment = dict(os.environ)
         paths = [str(REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])]
@@ -74,6 +74,7 @@ class LocalHost:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=keep_open,
                 preexec_fn=_die_with_launcher if sys.platform == "linux" else None,
             )
         self._reader = self.log.open("rb")

@@ -20,7 +20,8 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """A job that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no frames."""
+    """A job that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no frames, or
+    (``resume``) those that an earlier run of the job has made."""
 
     input: Path
     output: Path
@@ -31,6 +32,7 @@ class JobRequest:
     image: ImageOptions
     on_error: OnError
     scheduling: SchedulingOptions = LOCAL_SCHEDULING
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from types import FrameType
 
 import msgspec
 
+from common.done import DONE_FILE, DoneVideo, encode_done
 from common.errors import UserError
 from common.keys import make_keys
 from common.report import Failure, Status
@@ -29,6 +30,7 @@ from targets.hosts import WORKER_COMMAND, LocalHost
 from targets.job import JobRequest, JobResult
 from targets.merge import HostOutput, merge, read_summary
 from targets.progress import View
+from targets.resume import options_of, take_over
 from targets.sharded import combine_statuses
 
 ROOTS_PREFIX = ".framefleet-"
@@ -80,14 +82,17 @@ def run_local(
         UserError: a process cannot be started, or the outputs cannot be merged; the hosts' outputs
             are then kept and the text says where.
     """
+    done: list[DoneVideo] = []
+    if request.resume:
+        done = take_over(request, roots=abandoned(request.output), on_progress=on_merge)
     roots = request.output / f"{ROOTS_PREFIX}{_job_id()}"
     with Interrupts() as interrupts:
         with contextlib.ExitStack() as resources:
-            cluster = _LocalCluster(request, roots, view, interrupts)
+            cluster = _LocalCluster(request, roots, view, interrupts, done)
             resources.callback(cluster.close)
             cluster.prepare(resources)
-            resources.enter_context(_locked(roots, fcntl.LOCK_EX))
-            cluster.start(command)
+            lock = resources.enter_context(_locked(roots, fcntl.LOCK_EX))
+            cluster.start(command, lock)
             cluster.watch()
         view.close()
         return _collect(request, cluster, roots, interrupted=interrupts.count > 0, on_merge=on_merge)
@@ -96,8 +101,16 @@ def run_local(
 class _LocalCluster:
     """The hosts of one job, from their start to the end of the last one."""
 
-    def __init__(self, request: JobRequest, roots: Path, view: View, interrupts: Interrupts) -> None:
+    def __init__(
+        self,
+        request: JobRequest,
+        roots: Path,
+        view: View,
+        interrupts: Interrupts,
+        done: Sequence[DoneVideo] = (),
+    ) -> None:
         self._request = request
+        self.done = done
         self._view = view
         self._interrupts = interrupts
         self._roots = roots
@@ -126,21 +139,26 @@ class _LocalCluster:
             endpoint=endpoint,
             status_interval_s=STATUS_INTERVAL_S,
             scheduling=request.scheduling,
+            frame_options=options_of(request),
             keys=make_keys(),
         )
         names = sorted(host.name for host in self.hosts)
+        files = dict(request.sampling.files)
+        if self.done:
+            files[DONE_FILE] = encode_done(self.done)
         try:
             for host in self.hosts:
-                host.prepare(hosts=names, videos=request.input, spec=self._spec, files=request.sampling.files)
+                host.prepare(hosts=names, videos=request.input, spec=self._spec, files=files)
         except OSError as error:
             raise UserError(f"cannot write to {request.output}: {error.strerror}") from error
 
-    def start(self, command: Sequence[str]) -> None:
+    def start(self, command: Sequence[str], lock: int) -> None:
+        """``lock``: a descriptor that agents keep open, so that the folder is locked while one of them lives."""
         for host in self.hosts:
             if self._interrupts.count:
                 return
             try:
-                host.start(command)
+                host.start(command, keep_open=[lock])
             except OSError as error:
                 raise UserError(
                     f"cannot start {host.name} of {len(self.hosts)} hosts: {error.strerror}; "
@@ -284,7 +302,7 @@ def _collect(
         trouble=trouble,
         lost=bool(merged.rowless or merged.missing),
         log_tail=log_tail,
-        frames_merged=merged.frames,
+        frames_merged=merged.frames + sum(video.frames for video in cluster.done),
     )
 
 
@@ -318,13 +336,18 @@ def running_job(output: Path) -> str | None:
     return None
 
 
+def abandoned(output: Path) -> list[Path]:
+    """What launchers that were killed have left in ``output``."""
+    return sorted(output.glob(f"{ROOTS_PREFIX}*/"))
+
+
 @contextlib.contextmanager
-def _locked(folder: Path, operation: int) -> Iterator[None]:
-    """Hold a lock that goes with this process, however it ends."""
+def _locked(folder: Path, operation: int) -> Iterator[int]:
+    """Hold a lock that goes with this process, and those that have its descriptor too, however they end."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, operation)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

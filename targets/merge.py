@@ -93,7 +93,7 @@ def merge(
         merged = Merged(rowless=sum(committed.values()))
         parts = list(_read_parts(hosts, committed, merged))
         frames = _plan_frames(parts)
-        manifest = _plan_manifest(parts)
+        manifest = _plan_manifest(parts, output)
         job = _plan_job(hosts, mode)
         _move_frames(frames, output, merged, on_progress)
         _move_parts(parts, manifest, output, set(merged.missing))
@@ -205,10 +205,18 @@ def _move_frames(moves: dict[str, str], output: Path, merged: Merged, on_progres
     merged.frames = len(moves) - len(merged.missing)
 
 
-def _plan_manifest(parts: Sequence[_Part]) -> dict[str, str]:
+def _plan_manifest(parts: Sequence[_Part], output: Path) -> dict[str, str]:
+    """Names that an earlier run of the job has used are its own: hosts count from 0 in each."""
+    used = {path.name for path in (output / "manifest").glob("*.parquet")}
     moves: dict[str, str] = {}
     for part in parts:
-        _claim(moves, f"manifest/{part.path.name}", str(part.path))
+        name, number = part.path.name, 0
+        while name in used:
+            number += 1
+            name = f"{part.path.stem.rpartition('-')[0]}-{number}.parquet"
+        if used:
+            used.add(name)
+        _claim(moves, f"manifest/{name}", str(part.path))
     return moves
 
 

@@ -100,6 +100,7 @@ def combine_summaries(summaries: Sequence[Summary], *, missing: Sequence[str]) -
         notes=list(dict.fromkeys(note for summary in summaries for note in summary.notes)),
         options=summaries[0].options,
         restarts=sum(summary.restarts for summary in summaries),
+        taken_over=sum(summary.taken_over for summary in summaries),
     )
 
 

@@ -67,7 +67,8 @@ def _figures(summary: Summary) -> list[str]:
     retries = f", {summary.retries:,} retried" if summary.retries else ""
     videos = f"{summary.videos_done:,} of {count_of(summary.videos, 'video')}{failed}"
     bound = f"lower bound W/S = {summary.work_s:.1f} s / {summary.speed:g} = {summary.lower_bound_s:.1f} s"
-    frames = f"{count_of(summary.frames, 'frame')}{suspect} ({_size(summary.bytes)})"
+    taken = f", {summary.taken_over:,} taken over from before" if summary.taken_over else ""
+    frames = f"{count_of(summary.frames, 'frame')}{suspect}{taken} ({_size(summary.bytes)})"
     return [
         f"{frames} from {videos}, in {count_of(summary.units, 'unit')}{retries}",
         f"makespan {summary.makespan_s:.1f} s, {bound}, efficiency {percent(summary.efficiency)}",

@@ -41,6 +41,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     format: ImageFormat = "jpg"
     image: dict[str, Any] = {}  # other fields of ImageOptions
     on_error: OnError = "report"
+    resume: bool = False
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0
     )
@@ -217,6 +218,7 @@ def main() -> int:
         image=ImageOptions(**{"format": options.format, **options.image}),
         on_error=options.on_error,
         scheduling=options.scheduling,
+        resume=options.resume,
     )
     request.output.mkdir(parents=True, exist_ok=True)
     try:

@@ -24,7 +24,7 @@ from common.transport import HostLink
 from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.pipe import Running, SlotUp, Staged, staging_folder
-from worker.publish import Publisher, warm_up
+from worker.publish import Extent, Publisher, warm_up
 from worker.slots import SlotProcess, start_fork_server
 
 HELLO_S = 2.0
@@ -58,7 +58,7 @@ class Agent:
         self._spec = spec
         self._link = link
         self._should_stop = should_stop
-        self._publisher = Publisher(layout, host)
+        self._publisher = Publisher(layout, host, spec.frame_options)
         self._limits = limits_for(spec.limits, slots=slots, host_bytes=host_memory_bytes())
         self._looked_at = float("-inf")
         start_fork_server()
@@ -259,8 +259,20 @@ class Agent:
             held.trimmed = m.Trimmed(
                 lease, sum(row.status == "suspect" for row in rows), sum(row.bytes for row in rows)
             )
+        result, done = held.result, held.done
         self._publisher.add(
-            lease.unit, lease.attempt, held.task.video, held.task.folder, rows, commit.first_sample
+            lease.unit,
+            lease.attempt,
+            held.task.video,
+            held.task.folder,
+            rows,
+            commit.first_sample,
+            extent=Extent(
+                start=held.task.start,
+                stop=None if done.saw_end else done.stop,
+                shown=done.shown,
+                video_bytes=result.video_bytes,
+            ),
         )
         if self._flush_since is None:
             self._flush_since = time.monotonic()

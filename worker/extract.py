@@ -165,6 +165,7 @@ class _Extraction:
 
     def result(self, duration_s: float) -> UnitResult:
         return UnitResult(
+            video_bytes=self._video.size_bytes,
             rows=self._writer.rows(),
             decoded=self._decoded,
             roll_in=self._roll_in,

@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.layout import Layout
+import msgspec
+
+from common.layout import OPTIONS_KEY, Layout
 from common.media import FrameRow
 from common.names import safe_component
 
@@ -31,6 +33,16 @@ HOST_BYTES = 200  # of a part's name; the rest is for its number and suffix
 Key = tuple[int, int]  # unit, attempt
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """The range that a unit covers: positions ``[start, stop)`` of its video, None being the video's end."""
+
+    start: int = 0
+    stop: int | None = None
+    shown: int = 0
+    video_bytes: int = 0
+
+
 @dataclass(slots=True)
 class Publication:
     """A committed attempt that waits for its rows; the first ``moved`` files are in place already."""
@@ -40,6 +52,7 @@ class Publication:
     rows: list[FrameRow]
     samples: list[int]
     files: list[str]
+    extent: Extent
     moved: int = 0
 
 
@@ -52,8 +65,12 @@ def warm_up() -> None:
 class Publisher:
     """Makes the committed attempts of one host durable. Not for use by several threads."""
 
-    def __init__(self, layout: Layout, host: str) -> None:
-        """Take over the host's output; staging left by an earlier incarnation is removed."""
+    def __init__(self, layout: Layout, host: str, options: Mapping[str, str] | None = None) -> None:
+        """Take over the host's output; staging left by an earlier incarnation is removed.
+
+        ``options``: those that decided on the frames, for the manifest's metadata.
+        """
+        self._metadata = {OPTIONS_KEY: msgspec.json.encode(options)} if options else None
         self._layout = layout
         self._host = host
         self._prefix = safe_component(host, limit_bytes=HOST_BYTES)
@@ -65,19 +82,27 @@ class Publisher:
         self._number = _next_number(layout.output / "manifest", self._prefix)
 
     def add(
-        self, unit: int, attempt: int, video: str, folder: str, rows: list[FrameRow], first_sample: int
+        self,
+        unit: int,
+        attempt: int,
+        video: str,
+        folder: str,
+        rows: list[FrameRow],
+        first_sample: int,
+        *,
+        extent: Extent = Extent(),
     ) -> None:
         """Queue an attempt for the next ``flush``; its files lie in its staging folder.
 
         ``folder`` is the video's below ``frames/``; ``first_sample`` is added to each row's sample. Staged
-        files that no row names are dropped.
+        files that no row names are dropped. ``extent`` is what the rows prove to be done.
         """
         samples = [first_sample + row.sample for row in rows]
         files = [
             f"frames/{folder}/{sample:08d}.{row.file.rpartition('.')[2]}"
             for sample, row in zip(samples, rows, strict=True)
         ]
-        self._queued[unit, attempt] = Publication((unit, attempt), video, rows, samples, files)
+        self._queued[unit, attempt] = Publication((unit, attempt), video, rows, samples, files, extent)
 
     def flush(self) -> list[Key]:
         """Publish everything queued; return the (unit, attempt) pairs that are durable now.
@@ -162,6 +187,11 @@ class Publisher:
                 ("unit", publication.key[0]),
                 ("attempt", publication.key[1]),
                 ("host", self._host),
+                ("unit_start", publication.extent.start),
+                ("unit_stop", publication.extent.stop),
+                ("unit_frames", count),
+                ("unit_shown", publication.extent.shown),
+                ("video_bytes", publication.extent.video_bytes),
             ):
                 columns[name] += [repeated] * count
             columns["sample"] += publication.samples
@@ -191,7 +221,8 @@ class Publisher:
         self._layout.staging.mkdir(parents=True, exist_ok=True)
         temporary = self._layout.staging / f"{path.name}.tmp"
         try:
-            pq.write_table(part.cast(schema()), temporary, row_group_size=ROWS_PER_GROUP, compression="zstd")
+            table = part.cast(schema()).replace_schema_metadata(self._metadata)
+            pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, compression="zstd")
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -252,12 +283,16 @@ _FIELDS: tuple[tuple[str, str, str], ...] = (
     ("unit", "int64", "unit of work that gave the frame"),
     ("attempt", "int32", "attempt of that unit"),
     ("host", "dictionary", "host that wrote the file"),
+    ("unit_start", "int64", "first position that the unit covers"),
+    ("unit_stop", "int64?", "the position behind its last one; null: it reaches to the video's end"),
+    ("unit_frames", "int64", "rows of the unit, all of which this file holds"),
+    ("unit_shown", "int64", "frames that are displayed in the unit's range, written or not"),
+    ("video_bytes", "int64", "size of the video's file"),
 )
 
 
-_FIELDS_OF_ROW = [
-    name for name, _, _ in _FIELDS if name not in ("video", "sample", "file", "unit", "attempt", "host")
-]
+_FIELDS_OF_ROW = [name for name, _, _ in _FIELDS if name != "file" and name in FrameRow.__struct_fields__]
+_FIELDS_OF_ROW.remove("sample")
 
 
 def schema() -> pa.Schema:
@@ -274,7 +309,12 @@ def schema() -> pa.Schema:
     }
     return pa.schema(
         [
-            pa.field(name, types[kind], nullable=False, metadata={"description": description})
+            pa.field(
+                name,
+                types[kind.rstrip("?")],
+                nullable=kind.endswith("?"),
+                metadata={"description": description},
+            )
             for name, kind, description in _FIELDS
         ]
     )

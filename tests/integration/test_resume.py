@@ -1,0 +1,144 @@
+"""A job that was stopped is continued with --resume: the tree and the manifest of one that was not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from targets.demo import make_demo_set
+from tests.jobs import REPOSITORY, Job, check_output, rows, run_job, summary, tree
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"
+)
+
+COLUMNS = ("video", "sample", "pts", "time_base", "target_s", "file", "sha256", "status", "unit_start")
+MODES = {
+    "5 fps": {"fps": "5"},
+    "native": {"fps": "native"},
+    "every 7th, 60 frames": {"every": 7, "max_frames_per_video": 60},
+}
+
+
+@pytest.fixture(scope="module")
+def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_demo_set(tmp_path_factory.mktemp("resume") / "demo", lengths_s=(25, 6))
+    for name in ("h264-open-mkv.mkv", "vp9.webm"):
+        shutil.copy(clips / name, folder)
+    (folder / "broken.mp4").write_bytes(b"no video at all" * 100)
+    return folder
+
+
+def manifest(output: Path) -> list[tuple[object, ...]]:
+    return sorted(tuple(row[name] for name in COLUMNS[:-1]) for row in rows(output))
+
+
+def interrupted(source: Path, output: Path, sampling: dict[str, object], commits: int) -> Job:
+    """A job that is stopped after so many commits."""
+    job = Job(source, output, instances=3, sampling=sampling)
+    job.until(lambda: sum(e["event"] == "committed" for e in job.journal()) >= commits)
+    job.process.send_signal(signal.SIGINT)
+    assert job.wait() == 130, job.text
+    check_output(output)
+    return job
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_interrupted_job_goes_on(source: Path, tmp_path: Path, mode: str) -> None:
+    sampling = MODES[mode]
+    run_job(source, tmp_path / "whole", instances=2, sampling=sampling)
+    expected = tree(tmp_path / "whole")
+    output = tmp_path / "out"
+    interrupted(source, output, sampling, 5)
+    first = tree(output)
+    assert 0 < len(first) < len(expected)
+    times = {name: (output / "frames" / name).stat().st_mtime_ns for name in first}
+    job = run_job(source, output, instances=2, slots=2, sampling=sampling, resume=True)
+    assert tree(output) == expected
+    assert manifest(output) == manifest(tmp_path / "whole")
+    done = summary(output)
+    assert 0 < done.taken_over <= len(first)
+    assert done.frames == len(expected)
+    assert sum(host.frames for host in done.hosts) == len(expected) - done.taken_over
+    assert f"{done.taken_over:,} taken over" in job.text
+    kept = [name for name in first if (output / "frames" / name).stat().st_mtime_ns == times[name]]
+    assert len(kept) >= done.taken_over
+    again = run_job(source, output, instances=1, sampling=sampling, resume=True)
+    assert tree(output) == expected
+    assert manifest(output) == manifest(tmp_path / "whole")
+    assert summary(output).taken_over > 0.9 * len(expected), again.text
+
+
+def test_what_is_damaged_or_has_changed_is_done_again(source: Path, tmp_path: Path) -> None:
+    private, output = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(source, private)
+    sampling = {"fps": "5"}
+    run_job(private, output, instances=2, sampling=sampling)
+    expected = tree(output)
+    frames = sorted(expected)
+    (output / "frames" / frames[3]).unlink()
+    (output / "frames" / frames[40]).write_bytes(b"short")
+    shutil.copy(private / "vp9.webm", private / "h264-open-mkv.mkv")
+    run_job(private, tmp_path / "whole", instances=1, sampling=sampling)
+    run_job(private, output, instances=2, sampling=sampling, resume=True)
+    assert tree(output) == tree(tmp_path / "whole") != expected
+    assert 0 < summary(output).taken_over < len(expected) - 2
+    assert manifest(output) == manifest(tmp_path / "whole")
+
+
+def test_what_a_killed_launcher_left_is_taken_over(source: Path, tmp_path: Path) -> None:
+    sampling = {"fps": "native"}
+    run_job(source, tmp_path / "whole", instances=2, sampling=sampling)
+    output = tmp_path / "out"
+    job = Job(source, output, instances=2, sampling=sampling)
+    job.until(lambda: sum(e["event"] == "committed" for e in job.journal()) >= 6)
+    os.killpg(job.process.pid, signal.SIGKILL)
+    job.wait()
+    while job.leftovers():
+        os.sched_yield()
+    run_job(source, output, instances=3, sampling=sampling, resume=True)
+    assert tree(output) == tree(tmp_path / "whole")
+    assert manifest(output) == manifest(tmp_path / "whole")
+    assert summary(output).taken_over > 0
+
+
+def test_sharded_jobs_go_on_too(source: Path, tmp_path: Path) -> None:
+    sampling = {"fps": "5"}
+    run_job(source, tmp_path / "whole", instances=2, sampling=sampling)
+    output = tmp_path / "out"
+    interrupted(source, output, sampling, 5)
+    run_job(source, output, instances=2, sampling=sampling, mode="sharded", resume=True)
+    assert tree(output) == tree(tmp_path / "whole")
+    assert manifest(output) == manifest(tmp_path / "whole")
+    assert summary(output).taken_over > 0
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "launch.py", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+
+
+def test_other_options_are_refused(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    folders = ["--input", str(source), "--output", str(output)]
+    assert launch(*folders, "--fps", "2").returncode == 0
+    before = tree(output)
+    for changed, words in [
+        (["--fps", "1"], "--fps 2, and now it is 1"),
+        (["--fps", "2", "--resize", "long:64"], "--resize left out, and now it is long:64"),
+        (["--fps", "2", "--format", "png"], "--format jpg, and now it is png"),
+        (["--every", "3"], "--every left out, and now it is 3"),
+    ]:
+        refused = launch(*folders, *changed, "--resume")
+        assert refused.returncode == 2, refused.stderr
+        assert words in refused.stderr
+    assert launch(*folders, "--fps", "2").returncode == 2, "without --resume it is another job"
+    again = launch(*folders, "--fps", "4/2", "--quality", "95", "--instances", "2", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert tree(output) == before
