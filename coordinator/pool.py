@@ -377,7 +377,7 @@ class Pool:
             unit.rank = unit.before or 0
             if done.stop is not None:
                 video.next_start = done.stop
-            if done.stop == video.stop or self.numbering.has_enough(video):
+            if done.stop in (None, video.stop) or self.numbering.has_enough(video):
                 self.stop_cutting(video)
             elif self.numbering.limit is not None:
                 self.look_further(index)

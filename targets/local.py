@@ -153,7 +153,7 @@ class _LocalCluster:
             raise UserError(f"cannot write to {request.output}: {error.strerror}") from error
 
     def start(self, command: Sequence[str], lock: int) -> None:
-        """``lock``: a descriptor that agents keep open, so that the folder is locked while one of them lives."""
+        """``lock``: a descriptor that agents keep open: the folder is locked while one of them lives."""
         for host in self.hosts:
             if self._interrupts.count:
                 return

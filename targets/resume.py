@@ -26,7 +26,8 @@ from common.layout import OPTIONS_KEY, Layout
 from common.sampling import Sampling
 from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
 from common.spec import JobSpec
-from coordinator.catalogue import ListedVideo, list_videos, select
+from coordinator.catalogue import list_videos, select
+from coordinator.listing import ListedVideo
 from targets.job import JobRequest
 from targets.merge import HostOutput, merge
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"
 )
 
-COLUMNS = ("video", "sample", "pts", "time_base", "target_s", "file", "sha256", "status", "unit_start")
-MODES = {
+COLUMNS = ("video", "sample", "pts", "time_base", "target_s", "file", "sha256", "status")
+MODES: dict[str, dict[str, object]] = {
     "5 fps": {"fps": "5"},
     "native": {"fps": "native"},
     "every 7th, 60 frames": {"every": 7, "max_frames_per_video": 60},
@@ -36,10 +37,10 @@ def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def manifest(output: Path) -> list[tuple[object, ...]]:
-    return sorted(tuple(row[name] for name in COLUMNS[:-1]) for row in rows(output))
+    return sorted(tuple(row[name] for name in COLUMNS) for row in rows(output))
 
 
-def interrupted(source: Path, output: Path, sampling: dict[str, object], commits: int) -> Job:
+def interrupted(source: Path, output: Path, sampling: Mapping[str, object], commits: int) -> Job:
     """A job that is stopped after so many commits."""
     job = Job(source, output, instances=3, sampling=sampling)
     job.until(lambda: sum(e["event"] == "committed" for e in job.journal()) >= commits)

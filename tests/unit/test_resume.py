@@ -1,0 +1,213 @@
+"""What proves a range done, and a core that goes on from there."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from common.done import DoneRange, DoneVideo
+from common.messages import Lease
+from common.selection import Selection
+from common.spec import SamplingOptions
+from coordinator.core import Core
+from coordinator.invariants import Watch
+from coordinator.listing import ListedVideo
+from coordinator.simulation.judge import TIME_BASE, wanted
+from coordinator.simulation.world import World
+from coordinator.state import UnitState
+from targets.resume import _proved, _Unit
+from tests.bench import Bench, assigned
+from tests.unit.test_core_random import MODES, world
+
+VIDEO = ListedVideo(index=0, path=b"a.mp4", name="a.mp4", folder="a", size_bytes=1000)
+
+
+def unit(start: int, stop: int | None, frames: int, *, sample: int | None = None, shown: int = 0) -> _Unit:
+    return _Unit(
+        part=Path("p"),
+        video="a.mp4",
+        range=DoneRange(start, stop, frames, shown),
+        video_bytes=1000,
+        time_base="1/1000",
+        first_sample=start if sample is None else sample,
+        files=["frames/a/0.jpg"],
+    )
+
+
+def proved(units: list[_Unit], sampling: SamplingOptions) -> tuple[list[int], bool]:
+    """Starts of what is taken over, and whether it is all."""
+    video, rest = _proved(units, VIDEO, Selection(sampling))
+    starts = [] if video is None else [done.start for done in video.ranges]
+    assert sorted([*starts, *(each.range.start for each in rest)]) == sorted(
+        each.range.start for each in units
+    )
+    return starts, video is not None and video.is_whole
+
+
+FPS, NATIVE, EVERY = SamplingOptions(fps="5"), SamplingOptions(fps="native"), SamplingOptions(every=3)
+LIMITED = SamplingOptions(fps="5", max_frames_per_video=10)
+WITHIN = SamplingOptions(fps="5", start="1", end="3")
+
+
+@pytest.mark.parametrize(
+    ("sampling", "units", "expected"),
+    [
+        (FPS, [unit(0, 5, 5), unit(5, None, 3)], ([0, 5], True)),
+        (FPS, [unit(5, None, 3), unit(0, 5, 5)], ([0, 5], True)),
+        (FPS, [unit(0, 5, 5), unit(9, None, 3)], ([0, 9], False)),
+        (FPS, [unit(5, None, 3)], ([5], False)),
+        (FPS, [unit(0, 5, 5), unit(5, 9, 4)], ([0, 5], False)),
+        (FPS, [unit(0, 6, 6), unit(5, None, 4)], ([0], False)),
+        (WITHIN, [unit(5, 15, 10)], ([5], True)),
+        (WITHIN, [unit(5, 14, 9)], ([5], False)),
+        (NATIVE, [unit(0, 500, 12, sample=0), unit(500, None, 3, sample=12)], ([0, 500], True)),
+        (NATIVE, [unit(0, 500, 12, sample=0), unit(500, None, 3, sample=13)], ([0], False)),
+        (NATIVE, [unit(0, 500, 12, sample=0), unit(600, None, 3, sample=14)], ([0], False)),
+        (
+            EVERY,
+            [unit(0, 500, 4, sample=0, shown=11), unit(500, None, 1, sample=4, shown=3)],
+            ([0, 500], True),
+        ),
+        (EVERY, [unit(0, 500, 4, sample=0, shown=13), unit(500, None, 1, sample=4, shown=3)], ([0], False)),
+        (LIMITED, [unit(0, 5, 5), unit(5, 11, 5)], ([0, 5], True)),
+        (LIMITED, [unit(0, 5, 5), unit(6, 12, 5)], ([0], False)),
+    ],
+)
+def test_ranges_are_proved_by_their_rows(
+    sampling: SamplingOptions, units: list[_Unit], expected: tuple[list[int], bool]
+) -> None:
+    assert proved(units, sampling) == expected
+
+
+def test_files_that_are_gone_or_another_video_prove_nothing() -> None:
+    lacks, other, moved = unit(0, 5, 5), unit(5, 9, 4), unit(9, None, 1)
+    lacks.is_whole = False
+    other.video_bytes = 999
+    moved.files = ["frames/a.mp4/9.jpg"]
+    assert proved([lacks, other, moved], FPS) == ([], False)
+
+
+def test_only_gaps_are_handed_out() -> None:
+    done = DoneVideo("0.mp4", False, [DoneRange(10, 20, 10, 0), DoneRange(40, None, 5, 0)], 15, 0, 0)
+    bench = with_done(Bench(videos=2, hosts=("a",)), {"0.mp4": done})
+    bench.hello("a", slots=8)
+    bench.probe_all("a", 60.0)
+    core = bench.core
+    while not core.pool.videos[0].all_cut:
+        bench.finish("a", bench.running("a")[0])
+    units = [core.pool.units[number] for number in core.pool.videos[0].units]
+    ranges = [(each.start, each.stop) for each in units]
+    assert (10, 20) in ranges
+    assert ranges[-1] == (40, None)
+    assert {
+        (each.start, each.stop) for each in units if each.state is UnitState.DONE and each.host is None
+    } == {
+        (10, 20),
+        (40, None),
+    }
+
+
+def test_what_is_whole_is_not_even_probed() -> None:
+    done = {name: DoneVideo(name, True, [], 5, 1, 50) for name in ("0.mp4", "2.mp4")}
+    bench = with_done(Bench(videos=3, hosts=("a",)), done)
+    said = bench.hello("a", slots=4)
+    assert [assign.task.files for assign in assigned(said)] == [[(1, b"1.mp4")]]  # type: ignore[union-attr]
+    assert (bench.core.pool.taken_over.frames, bench.core.pool.taken_over.suspect) == (10, 2)
+
+
+def with_done(bench: Bench, done: dict[str, DoneVideo]) -> Bench:
+    core = bench.core
+    bench.core = Core(
+        core.spec,
+        selection=core.pool.selection,
+        videos=[video.listed for video in core.pool.videos],
+        problems=[],
+        expected=sorted(core._expected),
+        now=bench.now,
+        done=done,
+    )
+    return bench
+
+
+def committed(run: World, name: str) -> list[dict[str, object]]:
+    return [e for e in run.server.records if e["event"] == "committed" and e["video"] == name]
+
+
+def rows_of(run: World, entry: dict[str, object], video: ListedVideo) -> _Unit:
+    """A committed unit of a simulated run, as the manifest would tell of it."""
+    done = run.core.pool.units[int(str(entry["unit"]))]
+    assert done.done is not None
+    return _Unit(
+        part=Path(str(done.id)),
+        video=video.name,
+        range=DoneRange(
+            done.start,
+            None if done.done.saw_end else done.stop,
+            int(str(entry["frames"])),
+            done.done.shown,
+        ),
+        video_bytes=video.size_bytes,
+        time_base=str(TIME_BASE),
+        first_sample=pairs_of(run, entry)[0][0],
+        files=[f"frames/{video.folder}/0.jpg"],
+    )
+
+
+def pairs_of(run: World, entry: dict[str, object]) -> list[tuple[int, int]]:
+    lease = Lease(int(str(entry["unit"])), int(str(entry["attempt"])))
+    return run.published[str(entry["host"]), lease].pairs()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_runs_give_what_one_gives(mode: str) -> None:
+    taken = 0
+    for seed in range(10):
+        first, fate = world(seed, MODES[mode]), random.Random(seed)
+        until_s = 22 + fate.random() * 30
+        while first.timeline.now < until_s and not first.server.over:
+            first.timeline.step()
+        second = world(seed, MODES[mode])
+        done: dict[str, DoneVideo] = {}
+        before: dict[str, list[tuple[int, int]]] = {}
+        for video in second.job.videos:
+            entries = [entry for entry in committed(first, video.name) if entry["frames"]]
+            units = {rows_of(first, entry, video).range.start: entry for entry in entries}
+            if not entries:
+                continue
+            known, _ = _proved(
+                [rows_of(first, entry, video) for entry in entries], video, second.job.selection()
+            )
+            if known is not None:
+                done[video.name] = known
+                before[video.name] = [
+                    pair for each in known.ranges for pair in pairs_of(first, units[each.start])
+                ]
+                taken += known.frames
+        core = second.core = second.server.core = Core(
+            second.job.spec,
+            selection=second.job.selection(),
+            videos=second.job.videos,
+            problems=[],
+            expected=second.job.expected,
+            now=0.0,
+            done=done,
+        )
+        second.server._watch = Watch(core)
+        second.run()
+        incomplete = {
+            number
+            for each in core.pool.units.values()
+            if each.state is UnitState.FAILED and not each.is_probe
+            for number in each.files
+        }
+        for footage in second.plan.footage:
+            found = before.get(footage.name, [])
+            for entry in committed(second, footage.name):
+                found = found + pairs_of(second, entry)
+            assert len({sample for sample, _ in found}) == len(found), "two frames have one name"
+            assert core.pool.videos[footage.index].frames == len(found)
+            if footage.index not in incomplete:
+                assert sorted(found) == wanted(second, footage), f"seed {seed}: {footage.name}"
+    assert taken, "something was taken over"
