@@ -357,6 +357,7 @@ class Pool:
             self.taken_over.add(known)
             if known.is_whole:
                 video.all_cut = True
+                video.forget()
                 self.unsettled -= 1
             else:
                 self._done_ahead[index] = deque(known.ranges)
@@ -403,6 +404,8 @@ class Pool:
         if video.stop is not None and video.start >= video.stop:
             self.stop_cutting(video)
         self._pass_over_done(index)
+        if video.settled:
+            self.forget(video)
 
     def look_further(self, index: int) -> None:
         """How far a video may be cut is known anew: more of its units have been counted."""

@@ -286,6 +286,7 @@ def durable(core: Core) -> Entry:
         "queued": list(pool.queued),
         "unprobed": pool.unprobed,
         "unsettled": pool.unsettled,
+        "totals": (core.totals.units, core.totals.frames, core.totals.suspect, core.totals.bytes),
         "probes_open": pool.probes_open,
         "failures": list(core.failing.failures),
         "retries": core.failing.retries,

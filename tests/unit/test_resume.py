@@ -128,17 +128,22 @@ def committed(run: World, name: str) -> list[dict[str, object]]:
 
 def rows_of(run: World, entry: dict[str, object], video: ListedVideo) -> _Unit:
     """A committed unit of a simulated run, as the manifest would tell of it."""
-    done = run.core.pool.units[int(str(entry["unit"]))]
-    assert done.done is not None
+    number = int(str(entry["unit"]))
+    done = run.core.pool.units[number]
+    (said,) = (
+        each
+        for each in run.server.records
+        if (each["event"], each.get("unit"), each.get("attempt")) == ("staged", number, entry["attempt"])
+    )
     return _Unit(
         part=Path("p"),
         key=(done.id, 1, "a"),
         video=video.name,
         range=DoneRange(
             done.start,
-            None if done.done.saw_end else done.stop,
+            None if said.get("saw_end") else done.stop,
             int(str(entry["frames"])),
-            done.done.shown,
+            int(str(said.get("shown", 0))),
         ),
         video_bytes=video.size_bytes,
         time_base=str(TIME_BASE),
