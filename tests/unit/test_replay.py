@@ -58,7 +58,7 @@ class MortalServer:
     def start_again(self, *, is_whole: bool) -> None:
         before, server = self.run.core, self.run.server
         core = self.run.core = server.core = same_job(before, self.done)
-        replay(core, map(msgspec.json.decode, self.journal), now=self.run.timeline.now)
+        replay(core, map(msgspec.json.decode, self.journal), now=lambda: self.run.timeline.now)
         server._watch = Watch(core)
         server._watch.look()
         if is_whole:
@@ -108,7 +108,7 @@ def restart(bench: Bench) -> list[dict[str, Any]]:
     """The bench goes on with a core that knows the journal only; returns that."""
     entries, before = journal_of(bench), bench.core
     bench.core = same_job(before)
-    replay(bench.core, entries, now=bench.now)
+    replay(bench.core, entries, now=lambda: bench.now)
     check_invariants(bench.core)
     assert durable(bench.core) == durable(before)
     return entries
@@ -188,7 +188,7 @@ def test_a_job_that_had_failed_has_failed() -> None:
     bench.tell(Tick())
     entries = journal_of(bench)
     core = same_job(bench.core)
-    replay(core, entries, now=bench.now)
+    replay(core, entries, now=lambda: bench.now)
     assert core.outcome == "failed"
     assert Conclude(outcome="failed", reason="no space") in core.schedule(bench.now)
 
@@ -205,10 +205,10 @@ def test_an_entry_that_does_not_follow_is_told_by_its_line() -> None:
         rest = entries[:place] + entries[place + 1 :]
         if entry["event"] in ("staged", "leased", "host_up") and place < len(entries) - 2:
             with pytest.raises(UserError, match=r"line [0-9]+ of the journal"):
-                replay(same_job(bench.core), rest, now=bench.now)
+                replay(same_job(bench.core), rest, now=lambda: bench.now)
     changed = [{**entry, "first_sample": 7} if entry["event"] == "committed" else entry for entry in entries]
     with pytest.raises(UserError, match="its number is 0"):
-        replay(same_job(bench.core), changed, now=bench.now)
+        replay(same_job(bench.core), changed, now=lambda: bench.now)
 
 
 def test_a_journal_belongs_to_one_job_and_one_input() -> None:
