@@ -8,11 +8,14 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import FrameType
+from typing import Any
 
 import msgspec
 
+from common import messages
 from common.cluster import read_cluster
 from common.done import read_done
 from common.errors import EXIT_CRASHED, UserError
@@ -25,6 +28,8 @@ from coordinator.core import Core
 from coordinator.journal import Journal, cut_torn_line, read_journal
 from coordinator.replay import check_first_entry, first_entry, replay
 from coordinator.server import EXIT_LOST, Server
+
+ANSWER_S = 1.0
 
 
 def main() -> int:
@@ -80,7 +85,7 @@ def main() -> int:
             )
             del listing, videos  # the core forgets what is done of them
             if first is not None:
-                replay(core, earlier, now=time.monotonic())
+                replay(core, _answering(link, earlier), now=time.monotonic)
                 core.restarts += 1
             with Journal(path, elapsed_s=elapsed_s) as journal:
                 journal.append(start if first is None else {"event": "restarted"})
@@ -91,6 +96,17 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - a bug, told as such; the agent starts this again, from the journal
         traceback.print_exc()
         return EXIT_CRASHED
+
+
+def _answering(link: CoordinatorLink, entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The entries; a million take a minute, in which hosts must not take this process for dead."""
+    asked_at = time.monotonic()
+    for entry in entries:
+        if time.monotonic() - asked_at > ANSWER_S:
+            for peer, _ in link.receive():
+                link.send(peer, messages.encode(messages.ReHello()))
+            asked_at = time.monotonic()
+        yield entry
 
 
 if __name__ == "__main__":

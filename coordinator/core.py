@@ -225,8 +225,10 @@ class Core:
     def _release_unknown(self, host: Host, running: Sequence[m.Lease]) -> None:
         """What a host does not name in its first ``Hello`` to this process never reached it, or its answer
         reached only the process before."""
-        for number in sorted(host.held - {lease.unit for lease in running}, reverse=True):
-            self._release(self.pool.units[number])
+        named = frozenset(running)
+        for number in sorted(host.held, reverse=True):
+            if self.pool.units[number].lease not in named:
+                self._release(self.pool.units[number])
 
     def _release(self, unit: Unit) -> None:
         self._record("released", unit=unit.id, attempt=unit.attempt)

@@ -66,12 +66,12 @@ class Pool:
         self.probes_open = 0
         self.hints = 0
         """How large all that is known of videos not yet done is, in keyframes."""
-        largest_first = sorted(videos, key=lambda listed: (-listed.size_bytes, listed.index))
         self.taken_over = TakenOver()
         self._done_ahead: dict[int, deque[DoneRange]] = {}
         if done:
             self._take_over(done)
-            largest_first = [listed for listed in largest_first if not self.videos[listed.index].all_cut]
+            videos = [listed for listed in videos if not self.videos[listed.index].all_cut]
+        largest_first = sorted(videos, key=lambda listed: (-listed.size_bytes, listed.index))
         # the list's own numbers: there may be a million, and they would be objects of their own
         self._unprobed = deque(listed.index for listed in largest_first)
         self._unprobed_bytes = sum(listed.size_bytes for listed in videos)
@@ -357,6 +357,7 @@ class Pool:
             self.taken_over.add(known)
             if known.is_whole:
                 video.all_cut = True
+                video.forget()
                 self.unsettled -= 1
             else:
                 self._done_ahead[index] = deque(known.ranges)
@@ -403,6 +404,8 @@ class Pool:
         if video.stop is not None and video.start >= video.stop:
             self.stop_cutting(video)
         self._pass_over_done(index)
+        if video.settled:
+            self.forget(video)
 
     def look_further(self, index: int) -> None:
         """How far a video may be cut is known anew: more of its units have been counted."""

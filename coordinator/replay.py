@@ -63,11 +63,11 @@ def check_first_entry(found: Entry, expected: Entry) -> None:
             )
 
 
-def replay(core: Core, entries: Iterable[Entry], *, now: float) -> None:
+def replay(core: Core, entries: Iterable[Entry], *, now: Callable[[], float]) -> None:
     """Bring a fresh ``core`` to the state in which ``entries`` (those behind the first) leave it.
 
     What hosts held they hold still, until they say ``Hello`` and what they have, or for the time of a lease
-    from ``now`` on. ``core.started_at`` must be the time at which the job began, on the clock of ``now``.
+    the end on. ``core.started_at`` must be the time at which the job began, on the clock that ``now`` reads.
 
     Raises:
         UserError: an entry does not follow from those before it.
@@ -81,7 +81,7 @@ def replay(core: Core, entries: Iterable[Entry], *, now: float) -> None:
                 f"line {number} of the journal ({entry.get('event')!r}) does not follow from those before it "
                 f"({type(error).__name__}: {error}), so the job cannot go on: start it again with --resume"
             ) from error
-    state.finish(now)
+    state.finish(now())
 
 
 class _Replay:
@@ -286,6 +286,7 @@ def durable(core: Core) -> Entry:
         "queued": list(pool.queued),
         "unprobed": pool.unprobed,
         "unsettled": pool.unsettled,
+        "totals": (core.totals.units, core.totals.frames, core.totals.suspect, core.totals.bytes),
         "probes_open": pool.probes_open,
         "failures": list(core.failing.failures),
         "retries": core.failing.retries,

@@ -199,7 +199,8 @@ def _move_frames(moves: dict[str, str], output: Path, merged: Merged, on_progres
         try:
             _move(source, target)
         except FileNotFoundError:
-            merged.missing.append(file)
+            if not os.path.exists(target):  # noqa: PTH110 - else a merge that was cut short has moved it
+                merged.missing.append(file)
         if count % 256 == 0:
             on_progress(count, len(moves))
     merged.frames = len(moves) - len(merged.missing)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -31,31 +31,49 @@ from coordinator.listing import ListedVideo
 from targets.job import JobRequest
 from targets.merge import HostOutput, merge
 
-COLUMNS = [
-    "video", "sample", "time_base", "file", "bytes", "status", "unit", "attempt", "host", "unit_start",
-    "unit_stop", "unit_frames", "unit_shown", "video_bytes",
-]  # fmt: skip
 SPEC_PATH = Layout(Path()).job_spec
 OUTPUT_PATH = Layout(Path()).output
 
 OnProgress = Callable[[int, int], None]
 
 
-@dataclass(slots=True)
+class _Row(NamedTuple):
+    """The columns of the manifest that matter here."""
+
+    video: str
+    sample: int
+    time_base: str
+    file: str
+    bytes: int
+    status: str
+    unit: int
+    attempt: int
+    host: str
+    unit_start: int
+    unit_stop: int | None
+    unit_frames: int
+    unit_shown: int
+    video_bytes: int
+
+
+COLUMNS = list(_Row._fields)
+
+
+@dataclass(slots=True, kw_only=True)
 class _Unit:
-    """The rows of one unit, which lie in one part."""
+    """What the rows of one unit tell, which all lie in one part."""
 
     part: Path
+    key: tuple[int, int, str]  # unit, attempt, host: unique in its part
     video: str
     range: DoneRange
     video_bytes: int
     time_base: str
+    folder: str
     first_sample: int
+    rows: int = 0
     suspect: int = 0
     bytes: int = 0
-    places: list[int] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
     is_whole: bool = True
 
 
@@ -100,7 +118,9 @@ def take_over(
     for folder in roots:
         _recover(folder, request.output, on_progress)
     try:
-        units = list(_read_units(request.output))
+        units = list(_read_units(request.output, on_progress))
+        if not units:
+            return []
         files = request.sampling.files
         selection = Selection(
             request.sampling.options,
@@ -109,11 +129,8 @@ def take_over(
         )
         listed = {video.name: video for video in select(list_videos(request.input), selection).videos}
         by_video: dict[str, list[_Unit]] = {}
-        for count, unit in enumerate(units):
+        for unit in units:
             by_video.setdefault(unit.video, []).append(unit)
-            if count % 64 == 0:
-                on_progress(count, len(units))
-            unit.is_whole = unit.is_whole and _is_there(request.output, unit)
         done: list[DoneVideo] = []
         useless: list[_Unit] = []
         for name, theirs in sorted(by_video.items()):
@@ -178,12 +195,7 @@ def _is_numbered(unit: _Unit, counted: int, sampling: Sampling) -> bool:
 
 
 def _is_same_video(unit: _Unit, video: ListedVideo) -> bool:
-    folder = unit.files[0].rpartition("/")[0]
-    return unit.video_bytes == video.size_bytes and folder == f"frames/{video.folder}"
-
-
-def _is_there(output: Path, unit: _Unit) -> bool:
-    return all(_size(f"{output}/{file}") == size for file, size in zip(unit.files, unit.sizes, strict=True))
+    return unit.video_bytes == video.size_bytes and unit.folder == f"frames/{video.folder}"
 
 
 def _size(path: str) -> int:
@@ -231,51 +243,56 @@ def _recover(root: Path, output: Path, on_progress: OnProgress) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _read_units(output: Path) -> Iterator[_Unit]:
-    for path in _parts(output):
+def _read_units(output: Path, on_progress: OnProgress) -> Iterator[_Unit]:
+    paths = _parts(output)
+    for count, path in enumerate(paths):
+        on_progress(count, len(paths))
         try:
             table = pq.ParquetFile(path).read(columns=COLUMNS)
         except (pa.ArrowInvalid, pa.ArrowKeyError):
             continue
-        units: dict[tuple[Any, ...], _Unit] = {}
-        columns: Mapping[str, list[Any]] = {name: table.column(name).to_pylist() for name in COLUMNS}
-        for place, row in enumerate(zip(*columns.values(), strict=True)):
-            told = dict(zip(COLUMNS, row, strict=True))
-            key = told["unit"], told["attempt"], told["host"]
+        units: dict[tuple[int, int, str], _Unit] = {}
+        columns = [table.column(name).to_pylist() for name in COLUMNS]
+        for told in zip(*columns, strict=True):
+            row = _Row(*told)
+            key = row.unit, row.attempt, row.host
             unit = units.get(key)
             if unit is None:
-                extent = DoneRange(
-                    told["unit_start"], told["unit_stop"], told["unit_frames"], told["unit_shown"]
-                )
                 unit = units[key] = _Unit(
-                    path, told["video"], extent, told["video_bytes"], told["time_base"], told["sample"]
+                    part=path,
+                    key=key,
+                    video=row.video,
+                    range=DoneRange(row.unit_start, row.unit_stop, row.unit_frames, row.unit_shown),
+                    video_bytes=row.video_bytes,
+                    time_base=row.time_base,
+                    folder=row.file.rpartition("/")[0],
+                    first_sample=row.sample,
                 )
-            unit.first_sample = min(unit.first_sample, told["sample"])
-            unit.suspect += told["status"] == "suspect"
-            unit.bytes += told["bytes"]
-            unit.places.append(place)
-            unit.files.append(told["file"])
-            unit.sizes.append(told["bytes"])
+            unit.first_sample = min(unit.first_sample, row.sample)
+            unit.rows += 1
+            unit.suspect += row.status == "suspect"
+            unit.bytes += row.bytes
+            unit.is_whole = unit.is_whole and _size(f"{output}/{row.file}") == row.bytes
         for unit in units.values():
-            unit.is_whole = len(unit.files) == unit.range.frames
+            unit.is_whole = unit.is_whole and unit.rows == unit.range.frames
             yield unit
 
 
 def _remove(output: Path, units: Sequence[_Unit]) -> None:
     """Take rows that prove nothing out of the manifest, then their files."""
-    by_part: dict[Path, list[_Unit]] = {}
+    by_part: dict[Path, set[tuple[int, int, str]]] = {}
     for unit in units:
-        by_part.setdefault(unit.part, []).append(unit)
-    for path, theirs in by_part.items():
+        by_part.setdefault(unit.part, set()).add(unit.key)
+    for path, gone in by_part.items():
         table = pq.ParquetFile(path).read()
-        gone = {place for unit in theirs for place in unit.places}
-        keep = pa.array([place not in gone for place in range(table.num_rows)])
-        if len(gone) == table.num_rows:
+        keys = zip(*(table.column(name).to_pylist() for name in ("unit", "attempt", "host")), strict=True)
+        keep = [key not in gone for key in keys]
+        files = table.column("file").filter(pa.array([not kept for kept in keep])).to_pylist()
+        if any(keep):
+            temporary = path.with_name(f".{path.name}.tmp")
+            pq.write_table(table.filter(pa.array(keep)), temporary)
+            temporary.replace(path)
+        else:
             path.unlink()
-            continue
-        temporary = path.with_name(f".{path.name}.tmp")
-        pq.write_table(table.filter(keep), temporary)
-        temporary.replace(path)
-    for unit in units:
-        for file in unit.files:
+        for file in files:
             (output / file).unlink(missing_ok=True)

@@ -240,3 +240,27 @@ def test_progress_reaches_the_caller(hosts: Hosts) -> None:
         on_progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(256, 600), (512, 600)]
+
+
+def test_parts_of_an_earlier_run_keep_their_names(hosts: Hosts) -> None:
+    hosts.add("a", [("frames/v/0.jpg", 0, 1)])
+    hosts.commit("a", (0, 1, "a", 1))
+    hosts.merge()
+    (hosts.folder / "a").rename(hosts.folder / "before")
+    hosts.hosts.clear()
+    hosts.add("a", [("frames/v/1.jpg", 0, 1)])
+    hosts.commit("a", (0, 1, "a", 1))
+    hosts.merge()
+    assert {path.name for path in (hosts.output / "manifest").iterdir()} == {"a-0.parquet", "a-1.parquet"}
+    assert hosts.rows() == {("frames/v/0.jpg", "a"), ("frames/v/1.jpg", "a")}
+    assert set(hosts.frames()) == {"frames/v/0.jpg", "frames/v/1.jpg"}
+
+
+def test_a_merge_that_was_cut_short_goes_on(hosts: Hosts) -> None:
+    root = hosts.add("a", [("frames/v/0.jpg", 0, 1), ("frames/v/1.jpg", 0, 1)])
+    hosts.commit("a", (0, 1, "a", 2))
+    (hosts.output / "frames" / "v").mkdir(parents=True)
+    (root / "frames/v/0.jpg").rename(hosts.output / "frames/v/0.jpg")
+    assert hosts.merge().missing == []
+    assert hosts.rows() == {("frames/v/0.jpg", "a"), ("frames/v/1.jpg", "a")}
+    assert set(hosts.frames()) == {"frames/v/0.jpg", "frames/v/1.jpg"}

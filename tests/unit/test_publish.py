@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import subprocess
 import sys
@@ -12,10 +13,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from common.layout import Layout
+from common.layout import OPTIONS_KEY, Layout
 from common.media import FrameRow
 from worker import publish
-from worker.publish import Publisher
+from worker.publish import Extent, Publisher
 
 CRASH_LOOP = """
 import sys
@@ -120,6 +121,22 @@ def test_the_schema_is_stable_and_described(layout: Layout) -> None:
     written = pq.read_schema(part)
     assert written.equals(publish.schema())
     assert all(field.metadata[b"description"] for field in written)
+
+
+def test_rows_tell_what_their_unit_covers_and_by_which_options(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1", {"--fps": "5"})
+    extent = Extent(start=10, stop=20, shown=31, video_bytes=1234)
+    publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(10, 13)), 0, extent=extent)
+    publisher.add(1, 1, "v.mp4", "v", stage(layout, 1, 1, range(20, 21)), 0, extent=Extent(start=20))
+    publisher.flush()
+    publisher.discard(1, 1)
+    publisher.add(2, 1, "v.mp4", "v", stage(layout, 2, 1, range(20, 21)), 0, extent=Extent(start=20))
+    publisher.flush()
+    (part,) = (layout.output / "manifest").iterdir()
+    assert json.loads(pq.read_schema(part).metadata[OPTIONS_KEY.encode()]) == {"--fps": "5"}
+    names = ("unit_start", "unit_stop", "unit_frames", "unit_shown", "video_bytes")
+    told = [tuple(row[name] for name in names) for row in manifest(layout)]
+    assert told == [(10, 20, 3, 31, 1234)] * 3 + [(20, None, 1, 0, 0)]
 
 
 def test_native_frames_are_numbered_at_the_commit(layout: Layout) -> None:

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from common import messages as m
+from common.done import DoneVideo
 from common.errors import UserError
 from common.spec import JobSpec, SamplingOptions
 from coordinator.core import Core
-from coordinator.events import Action, Conclude, Quit, Record, Tick
+from coordinator.events import Action, Conclude, Event, Quit, Record, Tick, Unreachable
 from coordinator.invariants import Watch, check_invariants
 from coordinator.replay import check_first_entry, durable, first_entry, replay
 from coordinator.simulation.judge import judge
@@ -24,12 +25,14 @@ from tests.unit.test_core_random import CALM_S, MODES, world
 class MortalServer:
     """Kills a coordinator now and then, in the middle of what it is doing, too, and starts it again."""
 
-    def __init__(self, run: World, seed: int) -> None:
+    def __init__(self, run: World, seed: int, done: dict[str, DoneVideo] | None = None) -> None:
+        self.done = done
         self.run = run
         self.fate = random.Random(-seed)
         self.journal: list[bytes] = []
         self.compared = 0
         self.execute, run.server._execute = run.server._execute, self.die_or_execute  # type: ignore[method-assign]
+        self.tell, run.server._tell = run.server._tell, self.tell_and_write  # type: ignore[method-assign]
 
     def die_or_execute(self, actions: list[Action]) -> None:
         dies = bool(actions) and self.run.timeline.now < CALM_S and self.fate.random() < 0.04
@@ -41,13 +44,21 @@ class MortalServer:
         if dies and not self.run.server.over:
             self.start_again(is_whole=len(done) == len(actions))
 
+    def tell_and_write(self, what: Event | str) -> list[Action]:
+        actions = self.tell(what)
+        if isinstance(what, Unreachable):  # told while others are executed, and executed after them
+            for action in actions:
+                if isinstance(action, Record):
+                    self.write(action.entry)
+        return actions
+
     def write(self, entry: dict[str, object]) -> None:
         self.journal.append(msgspec.json.encode({"t_s": self.run.timeline.now, **entry}))
 
     def start_again(self, *, is_whole: bool) -> None:
         before, server = self.run.core, self.run.server
-        core = self.run.core = server.core = same_job(before)
-        replay(core, map(msgspec.json.decode, self.journal), now=self.run.timeline.now)
+        core = self.run.core = server.core = same_job(before, self.done)
+        replay(core, map(msgspec.json.decode, self.journal), now=lambda: self.run.timeline.now)
         server._watch = Watch(core)
         server._watch.look()
         if is_whole:
@@ -57,15 +68,21 @@ class MortalServer:
         server._inbox.clear()
 
 
-def same_job(core: Core) -> Core:
+def same_job(core: Core, done: dict[str, DoneVideo] | None = None) -> Core:
     """A fresh core for the job of another one."""
     return Core(
         core.spec,
         selection=core.pool.selection,
-        videos=[video.listed for video in core.pool.videos],
+        videos=[
+            msgspec.structs.replace(
+                listed, path=listed.name.encode(), folder=listed.name.removesuffix(".mp4")
+            )
+            for listed in (video.listed for video in core.pool.videos)  # as it was before any was forgotten
+        ],
         problems=[],
         expected=sorted(core._expected),
         now=0.0,
+        done=done,
     )
 
 
@@ -91,7 +108,7 @@ def restart(bench: Bench) -> list[dict[str, Any]]:
     """The bench goes on with a core that knows the journal only; returns that."""
     entries, before = journal_of(bench), bench.core
     bench.core = same_job(before)
-    replay(bench.core, entries, now=bench.now)
+    replay(bench.core, entries, now=lambda: bench.now)
     check_invariants(bench.core)
     assert durable(bench.core) == durable(before)
     return entries
@@ -171,7 +188,7 @@ def test_a_job_that_had_failed_has_failed() -> None:
     bench.tell(Tick())
     entries = journal_of(bench)
     core = same_job(bench.core)
-    replay(core, entries, now=bench.now)
+    replay(core, entries, now=lambda: bench.now)
     assert core.outcome == "failed"
     assert Conclude(outcome="failed", reason="no space") in core.schedule(bench.now)
 
@@ -188,10 +205,10 @@ def test_an_entry_that_does_not_follow_is_told_by_its_line() -> None:
         rest = entries[:place] + entries[place + 1 :]
         if entry["event"] in ("staged", "leased", "host_up") and place < len(entries) - 2:
             with pytest.raises(UserError, match=r"line [0-9]+ of the journal"):
-                replay(same_job(bench.core), rest, now=bench.now)
+                replay(same_job(bench.core), rest, now=lambda: bench.now)
     changed = [{**entry, "first_sample": 7} if entry["event"] == "committed" else entry for entry in entries]
     with pytest.raises(UserError, match="its number is 0"):
-        replay(same_job(bench.core), changed, now=bench.now)
+        replay(same_job(bench.core), changed, now=lambda: bench.now)
 
 
 def test_a_journal_belongs_to_one_job_and_one_input() -> None:

@@ -11,8 +11,6 @@ from common.done import DoneRange, DoneVideo
 from common.messages import Lease
 from common.selection import Selection
 from common.spec import SamplingOptions
-from coordinator.core import Core
-from coordinator.invariants import Watch
 from coordinator.listing import ListedVideo
 from coordinator.simulation.judge import TIME_BASE, wanted
 from coordinator.simulation.world import World
@@ -20,6 +18,7 @@ from coordinator.state import UnitState
 from targets.resume import _proved, _Unit
 from tests.bench import Bench, assigned
 from tests.unit.test_core_random import MODES, world
+from tests.unit.test_replay import MortalServer, same_job
 
 VIDEO = ListedVideo(index=0, path=b"a.mp4", name="a.mp4", folder="a", size_bytes=1000)
 
@@ -27,12 +26,13 @@ VIDEO = ListedVideo(index=0, path=b"a.mp4", name="a.mp4", folder="a", size_bytes
 def unit(start: int, stop: int | None, frames: int, *, sample: int | None = None, shown: int = 0) -> _Unit:
     return _Unit(
         part=Path("p"),
+        key=(start, 1, "a"),
         video="a.mp4",
         range=DoneRange(start, stop, frames, shown),
         video_bytes=1000,
         time_base="1/1000",
         first_sample=start if sample is None else sample,
-        files=["frames/a/0.jpg"],
+        folder="frames/a",
     )
 
 
@@ -85,7 +85,7 @@ def test_files_that_are_gone_or_another_video_prove_nothing() -> None:
     lacks, other, moved = unit(0, 5, 5), unit(5, 9, 4), unit(9, None, 1)
     lacks.is_whole = False
     other.video_bytes = 999
-    moved.files = ["frames/a.mp4/9.jpg"]
+    moved.folder = "frames/a.mp4"
     assert proved([lacks, other, moved], FPS) == ([], False)
 
 
@@ -118,16 +118,7 @@ def test_what_is_whole_is_not_even_probed() -> None:
 
 
 def with_done(bench: Bench, done: dict[str, DoneVideo]) -> Bench:
-    core = bench.core
-    bench.core = Core(
-        core.spec,
-        selection=core.pool.selection,
-        videos=[video.listed for video in core.pool.videos],
-        problems=[],
-        expected=sorted(core._expected),
-        now=bench.now,
-        done=done,
-    )
+    bench.core = same_job(bench.core, done)
     return bench
 
 
@@ -137,21 +128,27 @@ def committed(run: World, name: str) -> list[dict[str, object]]:
 
 def rows_of(run: World, entry: dict[str, object], video: ListedVideo) -> _Unit:
     """A committed unit of a simulated run, as the manifest would tell of it."""
-    done = run.core.pool.units[int(str(entry["unit"]))]
-    assert done.done is not None
+    number = int(str(entry["unit"]))
+    done = run.core.pool.units[number]
+    (said,) = (
+        each
+        for each in run.server.records
+        if (each["event"], each.get("unit"), each.get("attempt")) == ("staged", number, entry["attempt"])
+    )
     return _Unit(
-        part=Path(str(done.id)),
+        part=Path("p"),
+        key=(done.id, 1, "a"),
         video=video.name,
         range=DoneRange(
             done.start,
-            None if done.done.saw_end else done.stop,
+            None if said.get("saw_end") else done.stop,
             int(str(entry["frames"])),
-            done.done.shown,
+            int(str(said.get("shown", 0))),
         ),
         video_bytes=video.size_bytes,
         time_base=str(TIME_BASE),
         first_sample=pairs_of(run, entry)[0][0],
-        files=[f"frames/{video.folder}/0.jpg"],
+        folder=f"frames/{video.folder}",
     )
 
 
@@ -185,17 +182,10 @@ def test_two_runs_give_what_one_gives(mode: str) -> None:
                     pair for each in known.ranges for pair in pairs_of(first, units[each.start])
                 ]
                 taken += known.frames
-        core = second.core = second.server.core = Core(
-            second.job.spec,
-            selection=second.job.selection(),
-            videos=second.job.videos,
-            problems=[],
-            expected=second.job.expected,
-            now=0.0,
-            done=done,
-        )
-        second.server._watch = Watch(core)
+        mortal = MortalServer(second, seed, done)
+        mortal.start_again(is_whole=False)
         second.run()
+        core = second.core
         incomplete = {
             number
             for each in core.pool.units.values()
