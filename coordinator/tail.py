@@ -182,10 +182,11 @@ class Tail:
                 or elapsed_s <= policy.HEDGE_FACTOR * expected_s
             ):
                 continue
-            others = [host for host in idle if host.credit > 0 and host.name not in {unit.host, *unit.avoid}]
+            others = [host for host in idle if host.credit > 0 and host.name != unit.host]
             if not others:
                 continue
-            host = max(others, key=lambda host: host.speed)
+            # one that it failed on is better than none
+            host = max(others, key=lambda host: (host.name not in unit.avoid, host.speed))
             copy = self._pool.copy(unit)
             self.hedged += 1
             copy.attempt = 1

@@ -20,6 +20,7 @@ from coordinator.simulation.world import World
 FPS = 5
 CALM_S = 400.0
 TIMES = [Fraction(7 * number, 10) for number in range(500)]  # each shows another frame
+TABLE = encode_table([(None, [format_seconds(*time.as_integer_ratio()) for time in TIMES])])
 CLAIMS = (5.0, 5.0, 25.0, 3.3, 0.0)  # frames a second, as containers have it
 
 SAMPLINGS = {
@@ -93,7 +94,7 @@ def small_plan(
         ],
         footage=footage,
         sampling=sampling,
-        timestamps=encode_table([(None, [format_seconds(*time.as_integer_ratio()) for time in TIMES])]),
+        timestamps=TABLE if sampling.timestamps else b"",
         scheduling=SchedulingOptions(unit_min_s=0.5, unit_cap_s=2.0),
         links=links,
         server=FREE,

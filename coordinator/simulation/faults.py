@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coordinator.simulation.world import World
 
+SLOW = 0.1  # of its speed is left to a host that is slowed down; once
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
@@ -56,6 +58,7 @@ class Fate:
         self._fate = fate
         self._gone: set[str] = set()
         self._broken: set[str] = set()
+        self._slow: set[str] = set()
         for name in world.names:
             for what, per_hour in faults.rates.items():
                 self._plan(name, what, per_hour)
@@ -91,7 +94,9 @@ class Fate:
             case "cut_off":
                 world.network.cut_off(host, fate.random() * 50.0)
             case "slowing":
-                host.slow_down(0.1)
+                if name not in self._slow:
+                    self._slow.add(name)
+                    host.slow_down(SLOW)
             case "broken_disk":
                 if len(self._broken | self._gone) < len(world.names) - 2:
                     self._broken.add(name)

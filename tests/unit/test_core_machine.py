@@ -240,8 +240,8 @@ class CoreMachine(RuleBasedStateMachine):
             return m.Lease(self.unit.id, max(1, self.unit.attempt))
 
     def unit(self, place: int) -> Known:
-        units = self.core.pool.units
-        return self.Known(list(units.values())[place % len(units)])
+        units = list(self.core.pool.units.values())
+        return self.Known(units[place % len(units)])
 
     def peer(self, number: int) -> bytes:
         """A host's, or that of somebody unknown."""
