@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from coordinator.core import Core
 from coordinator.state import HELD, OPEN, Unit, UnitState, Video
 
-COMPLETE = frozenset({UnitState.STAGED, UnitState.COMMITTING, UnitState.DONE})
+COMPLETE = frozenset({UnitState.STAGED, UnitState.COMMITTING})
 FINAL = frozenset({UnitState.DONE, UnitState.FAILED, UnitState.DROPPED})
 
 
