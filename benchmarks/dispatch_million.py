@@ -144,7 +144,7 @@ def _info(index: int) -> VideoInfo:
 def measure(root: Path) -> Listed:
     """List the videos of the tree at ``root`` (a host's) and run their job."""
     layout = Layout(root)
-    spec = JobSpec(job_id="million", sampling=SamplingOptions(fps="5"), status_interval_s=0.5)
+    spec = JobSpec(job_id="million", sampling=SamplingOptions(fps="5"))
     begun, cpu = time.monotonic(), time.process_time()
     selection = Selection(spec.sampling)
     listing = select(list_videos(layout.videos), selection)
