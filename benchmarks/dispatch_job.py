@@ -22,7 +22,6 @@ from common.layout import ROOT_VARIABLE, Layout
 from common.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
 
 UNITS_PER_VIDEO: Final = 250
-STATUS_S: Final = 0.5  # as the local target asks for
 TIMEOUT_S: Final = 600.0
 
 
@@ -105,7 +104,6 @@ def _lay_out(layout: Layout, setting: Setting, videos: int) -> None:
             job_id="dispatch",
             sampling=SamplingOptions(fps="5"),
             scheduling=scheduling,
-            status_interval_s=STATUS_S,
             keys=make_keys(),
         ),
     )

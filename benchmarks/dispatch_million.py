@@ -58,6 +58,7 @@ class Hosts(CoordinatorLink):
     def __init__(self) -> None:  # it has no socket, so nothing of a link's beginning applies
         self._answers: deque[tuple[bytes, bytes]] = deque()
         self._committing: dict[bytes, list[m.Lease]] = {}
+        self._staged: dict[bytes, set[m.Lease]] = {}
         self._until_beat = BEAT_MESSAGES
         self.names = [f"host-{number:05}" for number in range(HOSTS)]
         for name in self.names:
@@ -79,7 +80,9 @@ class Hosts(CoordinatorLink):
         if self._until_beat < 0:
             self._until_beat = BEAT_MESSAGES
             for name in self.names:
-                self._say(name.encode(), m.Progress(units=[]))
+                staged = self._staged.get(name.encode(), ())
+                units = [m.UnitProgress(lease.unit, lease.attempt, 0, 0, 0.0) for lease in staged]
+                self._say(name.encode(), m.Progress(units=units))
 
     def send(self, peer: bytes, *messages: bytes) -> bool:
         for data in messages:
@@ -101,6 +104,7 @@ class Hosts(CoordinatorLink):
                     ),
                 )
             case m.Assign(lease=lease):
+                self._staged.setdefault(peer, set()).add(lease)
                 self._say(
                     peer,
                     m.Done(
@@ -109,6 +113,7 @@ class Hosts(CoordinatorLink):
                     ),
                 )  # fmt: skip
             case m.Commit(lease=lease):
+                self._staged[peer].discard(lease)
                 leases = self._committing.setdefault(peer, [])
                 leases.append(lease)
                 if len(leases) >= COMMIT_BATCH:
@@ -139,7 +144,7 @@ def _info(index: int) -> VideoInfo:
 def measure(root: Path) -> Listed:
     """List the videos of the tree at ``root`` (a host's) and run their job."""
     layout = Layout(root)
-    spec = JobSpec(job_id="million", sampling=SamplingOptions(fps="5"), status_interval_s=0.5)
+    spec = JobSpec(job_id="million", sampling=SamplingOptions(fps="5"))
     begun, cpu = time.monotonic(), time.process_time()
     selection = Selection(spec.sampling)
     listing = select(list_videos(layout.videos), selection)

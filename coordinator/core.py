@@ -73,7 +73,7 @@ class Core:
         self._expected = frozenset(expected)
         self._peers: dict[bytes, Host] = {}
         self._replaced: set[str] = set()
-        self._alive_at = now
+        self._alive_at = self._resent_at = now
         # who can work, and their total speed: there may be thousands, so all are asked when one of them
         # comes or goes, and else once a tick
         self._strength: tuple[frozenset[str], float] | None = None
@@ -258,7 +258,9 @@ class Core:
             self._alive_at = now
             for peer in self._peers:
                 self._send(peer, m.Alive())
-        self._resend(now)
+        if now - self._resent_at >= RESEND_S / 4:  # it looks at all that is held
+            self._resent_at = now
+            self._resend(now)
         if not self._ending.begun and not self._peers:
             last_heard = max((host.last_seen for host in self.hosts.values()), default=self.started_at)
             if now - last_heard > self.options.host_wait_s:

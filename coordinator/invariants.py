@@ -73,7 +73,7 @@ def _check_video(core: Core, index: int, video: Video) -> None:
         if unit.state in (UnitState.COMMITTING, UnitState.DONE):
             assert unit.first_sample is not None, f"no number: {story(unit)}"
             assert pool.numbering.is_right(unit), f"rank {unit.rank}, not {unit.before}: {story(unit)}"
-        if unit.state in COMPLETE and unit.state is not UnitState.DONE:  # what is done is forgotten
+        if unit.state in COMPLETE:
             assert unit.done is not None, f"complete without an answer: {story(unit)}"
             assert unit.done.lease == unit.lease, f"by the answer of {unit.done.lease}: {story(unit)}"
             assert unit.done.stop == unit.stop, f"its answer ends at {unit.done.stop}: {story(unit)}"

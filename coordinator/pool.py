@@ -77,6 +77,9 @@ class Pool:
         self._unprobed_bytes = sum(listed.size_bytes for listed in videos)
         self._bytes_per_work_s: float | None = None
         self._requeued: deque[int] = deque()
+        self._requeued_s: dict[int, float] = {}
+        """Estimated seconds of each when it was queued, and (below) of all: there may be thousands."""
+        self._again_s = 0.0
         self.rates = Rates()
         self._order = Order(self.videos, self.rates)
         self.on_split: Callable[[Unit, Unit], None] = lambda unit, rest: None
@@ -94,9 +97,8 @@ class Pool:
 
     def remaining_s(self) -> float:
         """Estimated seconds of work that nobody has yet (R)."""
-        again = sum(self.estimate_s(self.units[unit]) for unit in self._requeued)
         unprobed = self._unprobed_bytes / (self._bytes_per_work_s or policy.DEFAULT_BYTES_PER_WORK_S)
-        return self.rates.remaining_s() + again + unprobed
+        return self.rates.remaining_s() + self._again_s + unprobed
 
     def estimate_s(self, unit: Unit) -> float:
         """Estimated seconds of a unit on a slot of ordinary speed."""
@@ -160,6 +162,7 @@ class Pool:
             unit = self.units[number]
             if host not in unit.avoid or live <= unit.avoid:
                 del self._requeued[place]
+                self._take_off(number)
                 return unit
         return None
 
@@ -210,7 +213,7 @@ class Pool:
             unit.attempt += 1  # a lost host that comes back may still be at work on the whole of it
         video.units.insert(video.units.index(unit.id) + 1, rest.id)
         video.open_units += 1
-        self._requeued.appendleft(rest.id)
+        self._put_on(rest)
         self.on_split(unit, rest)
         return rest
 
@@ -332,18 +335,30 @@ class Pool:
     def requeue(self, unit: Unit) -> None:
         """Hand a PENDING unit out again, before anything new."""
         assert unit.state is UnitState.PENDING
-        self._requeued.appendleft(unit.id)
+        self._put_on(unit)
 
     def unqueue(self, unit: Unit) -> None:
         """Take a PENDING unit back out of the queue: the host that had it has it still."""
         self._requeued.remove(unit.id)
+        self._take_off(unit.id)
+
+    def _put_on(self, unit: Unit) -> None:
+        self._requeued.appendleft(unit.id)
+        estimate_s = self._requeued_s[unit.id] = self.estimate_s(unit)
+        self._again_s += estimate_s
+
+    def _take_off(self, number: int) -> None:
+        self._again_s -= self._requeued_s.pop(number)
+        if not self._requeued_s:
+            self._again_s = 0.0  # and no rounding errors
 
     def split_probe(self, unit: Unit) -> list[Unit]:
         """Each file of a failed batch by itself, so that one bad file blames no other."""
         assert unit.is_probe
         singles = [self._new_unit(files=(index,), is_probe=True) for index in unit.files]
         self.probes_open += len(singles)  # the batch itself is closed when it is given up
-        self._requeued.extendleft(single.id for single in reversed(singles))
+        for single in reversed(singles):
+            self._put_on(single)
         return singles
 
     # ---- what an earlier run has done ---------------------------------------------------------------
