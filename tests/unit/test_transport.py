@@ -14,7 +14,7 @@ import zmq
 
 from common.errors import UserError
 from common.keys import JobKeys
-from common.transport import SPARE_PEERS, CoordinatorLink, HostLink, resolve
+from common.transport import RECEIVE_HIGH_WATER, SPARE_PEERS, CoordinatorLink, HostLink, resolve
 from tests.keys import KEYS, OTHER_KEYS, stranger_keys
 
 T = TypeVar("T")
@@ -255,6 +255,24 @@ def test_a_peer_that_sends_many_frames_or_none_does_no_harm(endpoint: str) -> No
         while len(found) < 4:
             found += wait_for(coordinator, lambda: [data for _, data in coordinator.receive()])
         assert found == [b"", b"", b"", b"last"]
+
+
+def test_a_peer_that_goes_while_much_of_it_is_unread_does_no_harm(endpoint: str) -> None:
+    """libzmq would abort this process at its next heartbeat."""
+    with CoordinatorLink(endpoint, keys=KEYS, hosts=2) as coordinator, HostLink(endpoint, keys=KEYS) as host:
+        assert coordinator._socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
+        assert host._socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
+        with stranger(endpoint, KEYS) as dealer:
+            for _ in range(100):
+                with contextlib.suppress(zmq.Again):
+                    while True:
+                        dealer.send(bytes(10_000), zmq.NOBLOCK)
+                coordinator.wait(0.01)
+        found = 0
+        while found < RECEIVE_HIGH_WATER:
+            coordinator.wait(0.01)
+            found += len(list(coordinator.receive()))
+        connect(coordinator, host)
 
 
 def test_watched_descriptors_wake_the_loop(endpoint: str) -> None:
