@@ -11,7 +11,6 @@ thread to start, to end or to fork by mistake; a handshake waits until the loop 
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import socket
 import time
@@ -384,14 +383,9 @@ def _hang_up(descriptor: int) -> None:
     If libzmq has closed it in between, the number may be another connection's by now, whose peer comes again;
     a file takes no harm.
     """
-    try:
-        copy = os.dup(descriptor)
-    except OSError:
-        return
-    try:
-        connection = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return
-    with connection, contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):
+        connection = socket.socket(fileno=descriptor)  # no copy: there may be no descriptor left for one
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        finally:
+            connection.detach()
