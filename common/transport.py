@@ -11,7 +11,6 @@ thread to start, to end or to fork by mistake; a handshake waits until the loop 
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import socket
 import time
@@ -33,7 +32,10 @@ MESSAGES_PER_WAKE = 256
 HIGH_WATER = 10_000  # messages for one peer; credits keep it far below
 RECEIVE_HIGH_WATER = 64  # of the coordinator: what it has not read yet stays with the host
 BACKLOG = 4096  # a thousand hosts connect within one second
-PING_S, PING_TIMEOUT_S, PING_TTL_S = 5, 15, 20  # a TTL of 65.5 s or more overflows in libzmq 4.3
+# A peer whose machine or network is gone is noticed by TCP itself, after about DEAD_S. Not by ZeroMQ's own
+# heartbeats: libzmq 4.3.5 aborts the process when one is due, or a PING is read, on a connection that has
+# ended while its input waited for the reader (stream_engine_base.cpp: out_event).
+DEAD_S, KEEPALIVE_S = 15, 5
 LINGER_S = 2
 RECONNECT_S, RECONNECT_MAX_S = 0.1, 5.0
 RESOLVE_FIRST_S, RESOLVE_MAX_S = 0.1, 5.0  # waits between tries; AWS's toolkits try for up to 15 min
@@ -78,9 +80,11 @@ class _Link:
             zmq.MAXMSGSIZE: MAX_MESSAGE_BYTES,
             zmq.SNDHWM: HIGH_WATER,
             zmq.RCVHWM: HIGH_WATER,
-            zmq.HEARTBEAT_IVL: PING_S * 1000,
-            zmq.HEARTBEAT_TIMEOUT: PING_TIMEOUT_S * 1000,
-            zmq.HEARTBEAT_TTL: PING_TTL_S * 1000,
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_S,
+            zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_S,
+            zmq.TCP_KEEPALIVE_CNT: DEAD_S // KEEPALIVE_S - 1,
+            zmq.TCP_MAXRT: DEAD_S * 1000,  # the same for data that nobody acknowledges
             zmq.HANDSHAKE_IVL: round(HANDSHAKE_S * 1000),
         }
         for option, value in options.items():
@@ -379,14 +383,9 @@ def _hang_up(descriptor: int) -> None:
     If libzmq has closed it in between, the number may be another connection's by now, whose peer comes again;
     a file takes no harm.
     """
-    try:
-        copy = os.dup(descriptor)
-    except OSError:
-        return
-    try:
-        connection = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return
-    with connection, contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):
+        connection = socket.socket(fileno=descriptor)  # no copy: there may be no descriptor left for one
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        finally:
+            connection.detach()

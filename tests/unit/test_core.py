@@ -186,6 +186,62 @@ def test_a_host_started_again_loses_what_its_old_process_had() -> None:
     assert isinstance(said[0][1], m.Refuse)
 
 
+def claim(incarnation: str, running: tuple[m.Lease, ...] = ()) -> Received:
+    """Another connection says that it is host a."""
+    hello = m.Hello(
+        version=m.PROTOCOL_VERSION, host="a", incarnation=f"a-{incarnation}", slots=1, running=list(running)
+    )
+    return Received(peer=b"other", message=hello)
+
+
+@pytest.mark.parametrize("incarnation", ["1", "2"])
+def test_a_host_that_is_there_keeps_its_name(incarnation: str) -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    assert bench.tell(claim(incarnation)) == [(b"a", m.Alive())], "to find out whether it is there"
+    for _ in range(100):
+        assert bench.tell(claim(incarnation)) == [], "its queue is not filled"
+    said = bench.tell(Received(peer=b"other", message=m.Committed(leases=[unit.lease])))
+    assert said == [(b"other", m.ReHello())]
+    assert bench.tell(claim(incarnation), after_s=2.0) == [(b"a", m.Alive())]
+    assert unit.held_by("a", 1)
+    bench.say("a", m.Progress(units=[m.UnitProgress(unit.id, 1, 0, 0, 0.0)]))
+    assert bench.host_state("a") == "up"
+
+
+@pytest.mark.parametrize("incarnation", ["1", "2"])
+def test_a_host_whose_connection_is_gone_comes_by_another_one(incarnation: str) -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    unit = bench.running("a")[0]
+    same = incarnation == "1"
+    bench.tell(claim(incarnation, (unit.lease,) if same else ()))
+    peer, answer = bench.tell(Unreachable(peer=b"a"))[0]
+    assert (peer, type(answer)) == (b"other", m.Welcome)
+    assert bench.host_state("a") == "up"
+    assert unit.held_by("a", 1) == same, "a new process has nothing of the old one's"
+    assert bench.say("a", m.Ready(slots=1)) == [(b"a", m.ReHello())]
+
+
+def test_a_host_that_says_nothing_any_more_loses_its_name_with_its_lease() -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.tell(Tick(), after_s=31)
+    assert isinstance(bench.tell(claim("2"))[0][1], m.Welcome)
+
+
+def test_a_connection_is_one_host_only() -> None:
+    bench = Bench(hosts=("a", "b"))
+    bench.hello("a")
+    hello = m.Hello(version=m.PROTOCOL_VERSION, host="b", incarnation="b-1", slots=1, running=[])
+    (answer,) = bench.say("a", hello)
+    assert isinstance(answer[1], m.Refuse)
+    assert "host 'a'" in answer[1].reason
+
+
 @pytest.mark.parametrize(
     ("hello", "word"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import zmq
 
 from common.errors import UserError
 from common.keys import JobKeys
-from common.transport import SPARE_PEERS, CoordinatorLink, HostLink, resolve
+from common.transport import SPARE_PEERS, CoordinatorLink, HostLink, _hang_up, resolve
 from tests.keys import KEYS, OTHER_KEYS, stranger_keys
 
 T = TypeVar("T")
@@ -203,15 +205,31 @@ def test_connections_that_say_nothing_are_bounded_and_keep_nobody_out(port: int)
         connect(coordinator, host)
 
 
+def test_hanging_up_needs_no_descriptor_and_spares_files(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ours, theirs, (tmp_path / "file").open("wb") as file:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no new one, whatever is open
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                os.dup(ours.fileno())
+            _hang_up(ours.fileno())
+            _hang_up(file.fileno())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert theirs.recv(1) == b""
+        file.write(b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
 def test_peers_with_the_key_are_bounded_too(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.transport.SPARE_PEERS", 0)
     monkeypatch.setattr("common.transport.HANDSHAKE_S", 0.3)
     with contextlib.ExitStack() as stack:
         coordinator = stack.enter_context(CoordinatorLink(endpoint, keys=KEYS, hosts=1))
-        leaves = contextlib.ExitStack()
-        first = leaves.enter_context(HostLink(endpoint, keys=KEYS))
-        second = stack.enter_context(HostLink(endpoint, keys=KEYS))
-        connect(coordinator, first, second)
+        leaves = stack.enter_context(contextlib.ExitStack())
+        for holder in (leaves, stack):  # one by one: only one may be silent
+            connect(coordinator, holder.enter_context(HostLink(endpoint, keys=KEYS)))
         third = stack.enter_context(HostLink(endpoint, keys=KEYS))
         third.send(b"me too")
         for _ in range(40):
@@ -255,6 +273,24 @@ def test_a_peer_that_sends_many_frames_or_none_does_no_harm(endpoint: str) -> No
         while len(found) < 4:
             found += wait_for(coordinator, lambda: [data for _, data in coordinator.receive()])
         assert found == [b"", b"", b"", b"last"]
+
+
+def test_a_peer_that_goes_while_much_of_it_is_unread_does_no_harm(endpoint: str) -> None:
+    """libzmq would abort this process at its next heartbeat."""
+    with CoordinatorLink(endpoint, keys=KEYS, hosts=2) as coordinator, HostLink(endpoint, keys=KEYS) as host:
+        assert coordinator._socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
+        assert host._socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
+        connect(coordinator, host)
+        with stranger(endpoint, KEYS) as dealer:
+            while dealer.poll(200, zmq.POLLOUT):  # until all there is of queues and buffers is full
+                dealer.send(bytes(10_000))
+                coordinator.wait(0)
+        host.send(b"here")
+        found: list[bytes] = []
+        while b"here" not in found:
+            found += wait_for(coordinator, lambda: [data for _, data in coordinator.receive()])
+            assert host.flush()
+        assert bytes(10_000) in found
 
 
 def test_watched_descriptors_wake_the_loop(endpoint: str) -> None:
