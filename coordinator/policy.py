@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from common.media import VideoInfo
+from common.media import MAX_HINTS, VideoInfo
 from common.sampling import Sampling
 from common.spec import CutRule
 
@@ -206,12 +206,13 @@ def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep
         return None
     keys_s = _keys_s(info)
     pace, helper_pace = left.time_per_video_s, left.helper_time_per_video_s
+    if not (0 < pace < math.inf and 0 < helper_pace < math.inf and left.end_s < math.inf):
+        return None
     if keys_s[-1] < left.end_s - CLAIM_MARGIN_S and left.end_s > info.duration_s:
         # beyond what the container told: keyframes as far apart as before
         gap_s = max(CLAIM_MARGIN_S, keys_s[-1] / max(1, len(keys_s) - 1))
-        keys_s += [
-            keys_s[-1] + gap_s * count for count in range(1, int((left.end_s - keys_s[-1]) / gap_s) + 1)
-        ]
+        count = min(MAX_HINTS, int((left.end_s - keys_s[-1]) / gap_s))
+        keys_s += [keys_s[-1] + gap_s * number for number in range(1, count + 1)]
     total_s = left.lead_s + (left.end_s - left.now_s) * pace
     helpers = max(1.0, (total_s - keep_s) * helper_pace / pace / max(keep_s, 1e-6))
     share = decoding_share(info, sampling)
