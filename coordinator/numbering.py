@@ -23,7 +23,7 @@ from fractions import Fraction
 
 from common.media import VideoInfo
 from common.messages import Done
-from common.sampling import Sampling
+from common.sampling import NO_TICK, Sampling
 from common.selection import Selection
 from coordinator.policy import DEFAULT_FRAME_RATE
 from coordinator.state import Unit, UnitState, Video
@@ -47,7 +47,8 @@ class Numbering:
         """The rank that a unit's next attempt starts from: exact if it is numbered, else a guess."""
         unit.rank = 0
         if self._every > 1:
-            unit.rank = self._guess(video, unit, sampling) if unit.before is None else unit.before
+            rank = self._guess(video, unit, sampling) if unit.before is None else unit.before
+            unit.rank = min(rank, NO_TICK)  # by claims, there may be more frames than a message can tell
         return unit.rank
 
     def limit_of(self, video: Video, unit: Unit) -> int | None:

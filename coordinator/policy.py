@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from common.media import MAX_HINTS, VideoInfo
+from common.media import MAX_HINTS, MAX_TICK, VideoInfo
 from common.sampling import Sampling
 from common.spec import CutRule
 
@@ -27,6 +27,7 @@ EWMA_WEIGHT = 0.3  # of the newest observation
 UNKNOWN_GOP_S = 2.0  # seconds between keyframes where no index tells
 MIN_OBSERVED_S = 0.02  # shorter units measure start-up, not speed
 SPEED_BOUNDS = (0.1, 4.0)
+LEAST_RATE = 1e-9  # pixels/s: what cannot be, but must not divide by zero
 PRIOR_S = 2.0  # a unit's own progress outweighs what was expected of it after so many seconds
 OVERDUE_SHARE = 0.25  # a unit beyond its estimate is expected to last this share of its time so far
 SPLIT_COST_S = 0.2  # from one Shrink to the first frame of the rest elsewhere: messages, opening, seeking
@@ -133,7 +134,7 @@ def remaining_s(
     if busy_s <= 0:
         since_s = elapsed_s
     rate = (rate * PRIOR_S + done_px) / (PRIOR_S + busy_s)
-    left_s = (work_px - done_px) / rate - since_s
+    left_s = (work_px - done_px) / max(rate, LEAST_RATE) - since_s
     return (left_s if left_s > 0 else OVERDUE_SHARE * since_s), rate
 
 
@@ -257,7 +258,7 @@ def middle_position(info: VideoInfo, sampling: Sampling, *, start: int, stop: in
         for position in (
             sampling.position_at((key - info.first_pts) * time_base, time_base) for key in info.keyframes
         )
-        if position > start and (stop is None or position < stop)
+        if start < position <= MAX_TICK and (stop is None or position < stop)
     ]
     return min(found, key=lambda each: abs(sampling.seconds_of(each, time_base) - middle_s), default=None)
 
@@ -282,7 +283,7 @@ def cut_position(
     target_s = begin_s + span_s
     if rule == "anywhere":
         stop = max(sampling.position_at(Fraction(target_s), time_base), start + 1)
-        return stop if end is None or stop < end else None
+        return stop if stop <= MAX_TICK and (end is None or stop < end) else None
     keyframes = info.keyframes
     target = info.first_pts + int(target_s * info.time_base_den / info.time_base_num)
     after = bisect_left(keyframes, target)
@@ -293,6 +294,6 @@ def cut_position(
     for keyframe in keyframes[nearest : nearest + 2]:
         offset = (keyframe - info.first_pts) * time_base
         stop = sampling.position_at(offset, time_base)
-        if stop > start and float(offset) < end_s:
+        if start < stop <= MAX_TICK and float(offset) < end_s:
             return stop if end is None or stop < end else None
     return None
