@@ -76,7 +76,7 @@ class Core:
         self._alive_at = self._resent_at = now
         # who can work, and their total speed: there may be thousands, so all are asked when one of them
         # comes or goes, and else once a tick
-        self._strength: tuple[frozenset[str], float] | None = None
+        self._strength: tuple[frozenset[str], float, float] | None = None
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
         self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
@@ -460,13 +460,19 @@ class Core:
         if self._strength is None:
             able = [host for host in self._peers.values() if host.capacity > 0 and host.drained is None]
             live = frozenset(host.name for host in able)  # none of them may be waited for in vain
-            self._strength = live, sum(host.capacity * host.speed for host in able)
-        live, slots = self._strength
+            fastest = max((host.speed for host in able), default=0.0)
+            self._strength = live, sum(host.capacity * host.speed for host in able), fastest
+        live, slots, fastest = self._strength
         while hungry and not self.pool.empty:
             still_hungry = []
             for host in hungry:
                 unit = self.pool.take(
-                    host.name, last_video=host.video, speed=host.speed, slots=slots, live=live
+                    host.name,
+                    last_video=host.video,
+                    speed=host.speed,
+                    slots=slots,
+                    live=live,
+                    fastest=fastest,
                 )
                 if unit is None:
                     continue

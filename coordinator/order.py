@@ -50,6 +50,14 @@ class Order:
             return last if goes_on and last is not None and self._piece_s(last) > size_s else coarse
         return last if goes_on else self._peek(self._longest, lambda video: video.remaining_px)
 
+    def choose_fine(self, last: int | None, limit_s: float) -> int | None:
+        """A video of whose pieces none lasts longer than ``limit_s`` seconds, for a slow host."""
+        longest = self._peek(self._longest, lambda video: video.remaining_px)
+        for index in (last, longest):
+            if index is not None and self._videos[index].can_cut and self._piece_s(index) <= limit_s:
+                return index
+        return None
+
     def _peek_coarsest(self, size_s: float) -> int | None:
         best: tuple[float, int] | None = None
         for heap in self._coarsest.values():

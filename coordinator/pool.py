@@ -26,6 +26,7 @@ from coordinator.state import OPEN, Unit, UnitState, Video
 
 PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
 PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly
+SLOW = 2.0  # a host is slow when another is faster by more than this factor
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
 MAX_HINTS_AHEAD = 2_000_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
 HINTS_PER_VIDEO = 25  # so many more are as large as all else that is known of a video
@@ -124,14 +125,23 @@ class Pool:
     # ---- handing out --------------------------------------------------------------------------------
 
     def take(
-        self, host: str, *, last_video: int | None, speed: float, slots: float, live: Set[str]
+        self,
+        host: str,
+        *,
+        last_video: int | None,
+        speed: float,
+        slots: float,
+        live: Set[str],
+        fastest: float = 0.0,
     ) -> Unit | None:
         """The next unit for a host, still PENDING; None when there is nothing that it may have.
 
         ``speed`` is the host's, ``slots`` the total speed of all; ``live`` names the hosts
-        that are there, as one of them is to take what this one has failed at.
+        that are there, as one of them is to take what this one has failed at; the ``fastest`` of
+        them may be worth waiting for.
         """
-        unit = self._take_requeued(host, live)
+        slowness = fastest / speed if speed * SLOW < fastest else None
+        unit = self._take_requeued(host, live, slowness, slots)
         if unit is None:
             if self._unprobed and self._must_probe(slots):
                 return self._cut_probe(slots)
@@ -146,10 +156,21 @@ class Pool:
         if unit is not None:
             self._cut_requeued(unit, size_s * speed)
             return unit
-        video = self._order.choose(last_video, size_s)
+        if slowness is not None:
+            video = self._order.choose_fine(last_video, self._piece_for(slowness, slots))
+        else:
+            video = self._order.choose(last_video, size_s)
         if video is None:
-            return self._cut_probe(slots) if self._unprobed else None
+            return self._cut_probe(slots) if self._unprobed and slowness is None else None
         return self._cut_extraction(video, size_s * speed)
+
+    def _piece_for(self, slowness: float, slots: float) -> float:
+        """Seconds, on the fastest host, of the largest piece that a slow one is given.
+
+        It would be finished there when the fastest could have done everything else and this: the slow one
+        needs ``slowness`` times as long, the others until then the remaining work shared out among them.
+        """
+        return (self.remaining_s() / max(slots, 1e-9)) / (slowness - 1)
 
     def _must_probe(self, slots: float) -> bool:
         """Up to half of the slots probe, to know early what is long; all of them if the work runs out."""
@@ -157,9 +178,11 @@ class Pool:
             return True
         return self.hints < MAX_HINTS_AHEAD and self.probes_open < max(1.0, slots / 2)
 
-    def _take_requeued(self, host: str, live: Set[str]) -> Unit | None:
+    def _take_requeued(self, host: str, live: Set[str], slowness: float | None, slots: float) -> Unit | None:
         for place, number in enumerate(self._requeued):
             unit = self.units[number]
+            if slowness is not None and self.estimate_s(unit) > self._piece_for(slowness, slots):
+                continue
             if host not in unit.avoid or live <= unit.avoid:
                 del self._requeued[place]
                 self._take_off(number)
