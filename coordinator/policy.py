@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from common.media import VideoInfo
+from common.media import MAX_HINTS, VideoInfo
 from common.sampling import Sampling
 from common.spec import CutRule
 
@@ -209,9 +209,8 @@ def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep
     if keys_s[-1] < left.end_s - CLAIM_MARGIN_S and left.end_s > info.duration_s:
         # beyond what the container told: keyframes as far apart as before
         gap_s = max(CLAIM_MARGIN_S, keys_s[-1] / max(1, len(keys_s) - 1))
-        keys_s += [
-            keys_s[-1] + gap_s * count for count in range(1, int((left.end_s - keys_s[-1]) / gap_s) + 1)
-        ]
+        beyond = min(MAX_HINTS, int((left.end_s - keys_s[-1]) / gap_s))  # an end may be absurdly far
+        keys_s += [keys_s[-1] + gap_s * count for count in range(1, beyond + 1)]
     total_s = left.lead_s + (left.end_s - left.now_s) * pace
     helpers = max(1.0, (total_s - keep_s) * helper_pace / pace / max(keep_s, 1e-6))
     share = decoding_share(info, sampling)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from common import messages as m
+from common.media import MAX_TICK
 from coordinator import policy
 from coordinator.events import Action, Record, Send
 from coordinator.leases import Leases, task_of
@@ -141,7 +142,12 @@ class Tail:
             lead_s=max(0.0, left_px - work_px) / rate,
         )
         stop = policy.split_position(video.info, self._pool.sampling_of(video), left, keep_s=keep_s)
-        if stop is None or stop <= unit.start or (unit.stop is not None and stop >= unit.stop):
+        if (
+            stop is None
+            or stop <= unit.start
+            or stop > MAX_TICK
+            or (unit.stop is not None and stop >= unit.stop)
+        ):
             return None
         return stop
 
