@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from common.media import MAX_HINTS, VideoInfo
+from common.media import MAX_HINTS, MAX_TICK, VideoInfo
 from common.sampling import Sampling
 from common.spec import CutRule
 
@@ -23,6 +23,7 @@ DISPATCH_LOAD = 0.3  # share of one core that handing out may take, so u_min gro
 UNITS_AHEAD = 4  # size R/(4P): safer than factoring's R/(2P), as estimates err alike within a video
 ENCODE_WEIGHT = 2.0  # JPEG at quality 95 costs about twice a decoded H.264 frame of that size
 DEFAULT_RATE = 150e6  # pixels/s of one core, ordinary H.264: the order of magnitude until measured
+MIN_RATE = 1.0  # a pixel per second: below it, whoever told was wrong
 EWMA_WEIGHT = 0.3  # of the newest observation
 UNKNOWN_GOP_S = 2.0  # seconds between keyframes where no index tells
 MIN_OBSERVED_S = 0.02  # shorter units measure start-up, not speed
@@ -132,7 +133,7 @@ def remaining_s(
     """
     if busy_s <= 0:
         since_s = elapsed_s
-    rate = (rate * PRIOR_S + done_px) / (PRIOR_S + busy_s)
+    rate = max(MIN_RATE, (rate * PRIOR_S + done_px) / (PRIOR_S + busy_s))
     left_s = (work_px - done_px) / rate - since_s
     return (left_s if left_s > 0 else OVERDUE_SHARE * since_s), rate
 
@@ -206,6 +207,8 @@ def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep
         return None
     keys_s = _keys_s(info)
     pace, helper_pace = left.time_per_video_s, left.helper_time_per_video_s
+    if pace <= 0:
+        return None
     if keys_s[-1] < left.end_s - CLAIM_MARGIN_S and left.end_s > info.duration_s:
         # beyond what the container told: keyframes as far apart as before
         gap_s = max(CLAIM_MARGIN_S, keys_s[-1] / max(1, len(keys_s) - 1))
@@ -255,7 +258,7 @@ def middle_position(info: VideoInfo, sampling: Sampling, *, start: int, stop: in
         for position in (
             sampling.position_at((key - info.first_pts) * time_base, time_base) for key in info.keyframes
         )
-        if position > start and (stop is None or position < stop)
+        if start < position <= MAX_TICK and (stop is None or position < stop)
     ]
     return min(found, key=lambda each: abs(sampling.seconds_of(each, time_base) - middle_s), default=None)
 
