@@ -21,7 +21,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
 
-from common.media import VideoInfo
+from common.media import MAX_COUNT, VideoInfo
 from common.messages import Done
 from common.sampling import NO_TICK, Sampling
 from common.selection import Selection
@@ -69,7 +69,7 @@ class Numbering:
             if before.counted is not None:
                 rank += before.counted
             else:
-                rank += self.expected(video, sampling, before.start, before.stop)
+                rank += min(MAX_COUNT, self.expected(video, sampling, before.start, before.stop))
         return rank
 
     # ---- what hosts answer --------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Numbering:
         Returns: the number of frames that it counts for, if units behind it are numbered by it.
         """
         if unit.counted is None:
-            unit.counted = self.expected(video, sampling, unit.start, unit.stop)
+            unit.counted = min(MAX_COUNT, self.expected(video, sampling, unit.start, unit.stop))
         return unit.counted if self._in_order and unit.stop != video.stop else None
 
     def numbered(self, video: Video, unit: Unit) -> Iterator[Unit]:

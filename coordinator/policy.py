@@ -23,6 +23,7 @@ DISPATCH_LOAD = 0.3  # share of one core that handing out may take, so u_min gro
 UNITS_AHEAD = 4  # size R/(4P): safer than factoring's R/(2P), as estimates err alike within a video
 ENCODE_WEIGHT = 2.0  # JPEG at quality 95 costs about twice a decoded H.264 frame of that size
 DEFAULT_RATE = 150e6  # pixels/s of one core, ordinary H.264: the order of magnitude until measured
+MIN_RATE = 1.0  # a pixel per second: below it, whoever told was wrong
 EWMA_WEIGHT = 0.3  # of the newest observation
 UNKNOWN_GOP_S = 2.0  # seconds between keyframes where no index tells
 MIN_OBSERVED_S = 0.02  # shorter units measure start-up, not speed
