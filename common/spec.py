@@ -81,7 +81,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     ``endpoint`` (a ZeroMQ address) overrides ``tcp://<primary>:<port>``, for hosts that share one machine.
     ``keys`` is None where nothing is connected; a file without keys is no job's. ``frame_options`` are those
-    that decide on frames (``common/done.py``), for the manifest to tell.
+    that decide on frames (``targets/frame_options.py``), for the manifest to tell.
     """
 
     job_id: Annotated[str, msgspec.Meta(max_length=MAX_JOB_ID)]

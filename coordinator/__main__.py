@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,7 +19,7 @@ import msgspec
 
 from common import messages
 from common.cluster import read_cluster
-from common.done import read_done
+from common.done import DONE_FILE, DoneVideo, decode_done
 from common.errors import EXIT_CRASHED, UserError
 from common.layout import Layout
 from common.selection import Selection
@@ -86,7 +87,7 @@ def main() -> int:
                 problems=problems,
                 expected=[cluster.current] if alone else cluster.hosts,
                 now=started_at - elapsed_s,
-                done=read_done(layout.job_spec.parent),
+                done=_read_done(layout.job_spec.with_name(DONE_FILE)),
             )
             del listing, videos  # the core forgets what is done of them
             if first is not None:
@@ -101,6 +102,14 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - a bug, told as such; the agent starts this again, from the journal
         traceback.print_exc()
         return EXIT_CRASHED
+
+
+def _read_done(path: Path) -> dict[str, DoneVideo]:
+    """What an earlier run has done, if this one goes on with its job."""
+    try:
+        return decode_done(path.read_bytes()) if path.exists() else {}
+    except (OSError, msgspec.DecodeError) as error:
+        raise UserError(f"cannot read {path}, a part of the job ({error}): start the job again") from error
 
 
 def _answering(link: CoordinatorLink, entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.done import DoneRange, DoneVideo, frame_options
+from common.done import DoneRange, DoneVideo
 from common.errors import UserError
 from common.layout import OPTIONS_KEY, Layout
 from common.sampling import Sampling
@@ -28,6 +28,7 @@ from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
 from common.spec import JobSpec
 from coordinator.catalogue import list_videos, select
 from coordinator.listing import ListedVideo
+from targets.frame_options import frame_options
 from targets.job import JobRequest
 from targets.merge import HostOutput, merge
 
