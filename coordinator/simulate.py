@@ -82,7 +82,8 @@ def main(**options: Any) -> None:
     Prints makespan / (W/S). W: seconds that a slot of speed 1 would need to decode and encode all wanted
     frames once, without probing, opening and roll-in. S: the sum of the true speeds of all slots. Hosts
     that start late are no policy's fault: where they do, W/S is the time at which the slots, each busy from
-    its start, would be done with W. Makespan: from the coordinator's start to the last committed unit.
+    its start, would be done with W; and it is no less than the fastest slot needs to decode the longest
+    GOP. Makespan: from the coordinator's start to the last committed unit.
     Every result depends on the seed alone.
     """
     if options["replay"] is not None:

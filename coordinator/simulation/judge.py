@@ -71,8 +71,8 @@ def _judge_disks(world: World) -> None:
     units = world.core.pool.units
     for host in world.hosts.values():
         known = world.core.hosts.get(host.name)
-        if known is None or known.state == "lost" or known.incarnation != host.peer.decode():
-            continue  # the launcher leaves out what nobody committed
+        if known is None or known.state != "left" or known.incarnation != host.peer.decode():
+            continue  # lost, or dead at the end: the launcher leaves out what nobody committed
         for lease in host.published:
             unit = units[lease.unit]
             assert (unit.host, unit.attempt) == (host.name, lease.attempt), f"{host.name} published {lease}"

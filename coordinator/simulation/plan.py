@@ -65,7 +65,8 @@ class Plan:
         """The least makespan: all slots that ever start are busy from their start until all ends at once.
 
         It is W/S, S being the sum of all slots' speeds, if all hosts start at 0; if some start later it is
-        the time T at which the sum of speed x (T - start) reaches W. Nobody is charged for late hosts.
+        the time T at which the sum of speed x (T - start) reaches W. Nobody is charged for late hosts. It is
+        never less than the fastest slot takes to decode the longest GOP: who wants the last frame must.
         """
         starts = sorted(
             (host.starts_at, sum(host.speeds)) for host in self.hosts if host.starts_at is not None
@@ -78,4 +79,7 @@ class Plan:
             ideal = (work_s + weighted) / speed
             if place + 1 == len(starts) or ideal <= starts[place + 1][0]:
                 break
-        return ideal
+        longest_s = max(
+            (min(video.gop, video.frames) * video.decode_s() for video in self.footage), default=0.0
+        )
+        return max(ideal, longest_s / max(speed for host in self.hosts for speed in host.speeds))

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 OURS = ("common", "coordinator", "worker", "targets", "launch", "benchmarks")
 PURE = {
     "__future__", "array", "bisect", "collections", "collections.abc", "dataclasses", "enum", "fractions",
-    "functools", "heapq", "itertools", "math", "msgspec", "operator", "random", "re", "typing",
+    "functools", "hashlib", "heapq", "itertools", "math", "msgspec", "operator", "random", "re", "typing",
 }  # fmt: skip
 EXCEPTIONS = {
     # each has functions that read or write the job's files, for the processes around the core, which takes
@@ -24,6 +24,7 @@ EXCEPTIONS = {
     ("common/spec.py", "os"),
     ("common/spec.py", "pathlib"),
     ("common/selection.py", "pathlib"),
+    ("common/done.py", "pathlib"),
     # imported within a function that only the launcher and the hosts call: makes keys, checks a JPEG library
     ("common/keys.py", "common.transport"),
     ("common/keys.py", "common.transport.make_key_pair"),
