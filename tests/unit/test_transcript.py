@@ -41,10 +41,10 @@ class Forgetful(Core):
 class Generous(Core):
     """Gives hosts units that they did not ask for."""
 
-    def _assign_all(self, now: float) -> None:
+    def _assign_all(self, now: float) -> list[Host]:
         for host in self._peers.values():
             host.capacity = host.slots + 1
-        super()._assign_all(now)
+        return super()._assign_all(now)
 
 
 class Gappy(Core):
