@@ -28,7 +28,6 @@ EWMA_WEIGHT = 0.3  # of the newest observation
 UNKNOWN_GOP_S = 2.0  # seconds between keyframes where no index tells
 MIN_OBSERVED_S = 0.02  # shorter units measure start-up, not speed
 SPEED_BOUNDS = (0.1, 4.0)
-LEAST_RATE = 1e-9  # pixels/s: what cannot be, but must not divide by zero
 PRIOR_S = 2.0  # a unit's own progress outweighs what was expected of it after so many seconds
 OVERDUE_SHARE = 0.25  # a unit beyond its estimate is expected to last this share of its time so far
 SPLIT_COST_S = 0.2  # from one Shrink to the first frame of the rest elsewhere: messages, opening, seeking
@@ -134,8 +133,8 @@ def remaining_s(
     """
     if busy_s <= 0:
         since_s = elapsed_s
-    rate = (rate * PRIOR_S + done_px) / (PRIOR_S + busy_s)
-    left_s = (work_px - done_px) / max(rate, LEAST_RATE) - since_s
+    rate = max(MIN_RATE, (rate * PRIOR_S + done_px) / (PRIOR_S + busy_s))
+    left_s = (work_px - done_px) / rate - since_s
     return (left_s if left_s > 0 else OVERDUE_SHARE * since_s), rate
 
 

@@ -240,7 +240,7 @@ class CoreMachine(RuleBasedStateMachine):
             return m.Lease(self.unit.id, max(1, self.unit.attempt))
 
     def unit(self, place: int) -> Known:
-        units = list(self.core.pool.units.values())
+        units = list(self.core.pool.units.values())  # without the probes that are over
         return self.Known(units[place % len(units)])
 
     def peer(self, number: int) -> bytes:
