@@ -31,7 +31,7 @@ from worker.media import OpenVideo
 from worker.packets import REORDER_PACKETS, Item, Reader, is_key
 from worker.plan import Plan, Planner
 
-STEP_PACKETS: Final = 256  # between two looks at whether the unit is to go on
+STEP_PACKETS: Final = 32  # between two looks at whether the unit is to go on
 NEAR_KEYFRAMES: Final = 4  # tried one by one before the steps backwards grow
 
 # A seek costs some 20 us in an index, and then the reading of what lies around; to read on costs 3 us a
