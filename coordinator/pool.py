@@ -246,7 +246,9 @@ class Pool:
 
     def _cut_probe(self, slots: float) -> Unit:
         share = len(self._unprobed) / (PROBES_PER_SLOT * max(slots, 1.0))
-        return self.probe_next(min(len(self._unprobed), max(1, min(PROBE_BATCH_CAP, round(share)))))
+        room = (MAX_HINTS_AHEAD - self.hints) / (HINTS_PER_VIDEO * max(slots, 1.0))
+        batch = max(1, min(PROBE_BATCH_CAP, round(share), int(room)))
+        return self.probe_next(min(len(self._unprobed), batch))
 
     def probe_next(self, count: int) -> Unit:
         """A probe of the ``count`` largest files that nobody has looked at."""
