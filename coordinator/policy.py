@@ -160,7 +160,13 @@ def roll_in_s(info: VideoInfo, start_s: float) -> float:
     """Seconds of video that are decoded before ``start_s`` behind ``t_first`` is reached."""
     keys_s = _keys_s(info)
     place = bisect_right(keys_s, start_s + float(info.time_base) / 2)
-    return max(0.0, start_s - keys_s[place - 1]) if place else 0.0
+    if not place:
+        return 0.0
+    seconds = max(0.0, start_s - keys_s[place - 1])
+    if place == len(keys_s) and start_s > info.duration_s:
+        # beyond what the container told: keyframes as far apart as before
+        seconds = min(seconds, keys_s[-1] / max(1, len(keys_s) - 1))
+    return seconds
 
 
 def believed_end_s(info: VideoInfo, seen_s: float) -> float:

@@ -227,8 +227,10 @@ class Pool:
         if stop < unit.start or (unit.stop is not None and stop >= unit.stop):
             raise ValueError(f"unit {unit.id} [{unit.start}, {unit.stop}) cannot be split at {stop}")
         video = self.videos[unit.video]
-        kept_px = min(unit.work_px, self.work_px(video, self.sampling_of(video), unit.start, stop))
-        rest = self._new_unit(files=unit.files, start=stop, stop=unit.stop, work_px=unit.work_px - kept_px)
+        sampling = self.sampling_of(video)
+        kept_px = self.work_px(video, sampling, unit.start, stop)
+        rest_px = self.work_px(video, sampling, stop, unit.stop)
+        rest = self._new_unit(files=unit.files, start=stop, stop=unit.stop, work_px=rest_px)
         rest.lead_px = self._lead_px(video, stop)
         rest.isolating, rest.crashes = unit.isolating, unit.crashes
         unit.stop, unit.work_px, unit.counted = stop, kept_px, None
@@ -335,10 +337,17 @@ class Pool:
         assert info is not None
         if sampling.times is not None:
             return ((len(sampling.times) if stop is None else stop) - start) * video.px_per_time
-        duration_s = info.duration_s or info.size_bytes / policy.DEFAULT_BYTES_PER_VIDEO_S
         start_s = sampling.seconds_of(start, info.time_base)
-        stop_s = duration_s if stop is None else min(duration_s, sampling.seconds_of(stop, info.time_base))
+        stop_s = video.end_s if stop is None else min(video.end_s, sampling.seconds_of(stop, info.time_base))
         return max(0.0, stop_s - start_s) * video.px_per_s
+
+    def reached(self, unit: Unit) -> None:
+        """A running unit has told how far it is; that may be behind the end that its container claims."""
+        video = self.videos[unit.video]
+        assert video.info is not None
+        seen_s = self.sampling_of(video).seconds_of(unit.done_to, video.info.time_base)
+        if unit.stop is None and seen_s > video.info.duration_s > 0:
+            video.end_s = max(video.end_s, policy.believed_end_s(video.info, seen_s))
 
     def _new_unit(
         self,
@@ -430,6 +439,7 @@ class Pool:
         video = self.videos[index]
         sampling = self.sampling_of(video)
         video.info = info
+        video.end_s = info.duration_s or info.size_bytes / policy.DEFAULT_BYTES_PER_VIDEO_S
         self.hints += HINTS_PER_VIDEO + len(info.keyframes)
         video.start, video.stop = sampling.range_of(info.time_base)
         video.next_start = video.start

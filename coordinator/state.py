@@ -155,6 +155,8 @@ class Video:
     """Nothing is cut beyond this position until more is known: enough frames are expected before it."""
     all_cut: bool = False
     """Units cover the video to its end."""
+    end_s: float = 0.0
+    """Where it is believed to end, in seconds behind its first frame."""
     px_per_s: float = 0.0
     """Work (pixels) in one second of the video."""
     px_per_time: float = 0.0

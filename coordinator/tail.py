@@ -53,7 +53,7 @@ class Tail:
             left = {unit.id: self._remaining(unit, now) for unit in running}
             asked = sum(1 for unit in running if self._is_asked(unit, now))
             self._split(running, left, idle, asked, now)
-            self._hedge(running, idle, now)
+            self._hedge(running, left, idle, now)
 
     def _remaining(self, unit: Unit, now: float) -> tuple[float, float]:
         """Estimated seconds until a LEASED extraction is complete, and its pixels per second."""
@@ -69,14 +69,6 @@ class Tail:
             elapsed_s=now - unit.changed_at,
         )
 
-    def _work_px(self, unit: Unit) -> float:
-        """Its work; more than was thought, if it goes on behind the end that the container claims."""
-        if unit.stop is not None:
-            return unit.work_px
-        start_s, end_s = self._range_s(unit)
-        video = self._pool.videos[unit.video]
-        return max(unit.work_px, (end_s - start_s) * video.px_per_s)
-
     def _range_s(self, unit: Unit) -> tuple[float, float]:
         """Where a unit begins and ends, in seconds of video."""
         video = self._pool.videos[unit.video]
@@ -85,8 +77,14 @@ class Tail:
         start_s = sampling.seconds_of(unit.start, info.time_base)
         if unit.stop is not None:
             return start_s, sampling.seconds_of(unit.stop, info.time_base)
-        done_s = sampling.seconds_of(unit.done_to, info.time_base)
-        return start_s, policy.believed_end_s(info, max(start_s, done_s))
+        return start_s, video.end_s
+
+    def _work_px(self, unit: Unit) -> float:
+        """Its work; more than was thought, if it goes on behind the end that the container claims."""
+        if unit.stop is not None:
+            return unit.work_px
+        start_s, end_s = self._range_s(unit)
+        return max(unit.work_px, (end_s - start_s) * self._pool.videos[unit.video].px_per_s)
 
     @staticmethod
     def _is_asked(unit: Unit, now: float) -> bool:
@@ -169,8 +167,14 @@ class Tail:
 
     # ---- copies -------------------------------------------------------------------------------------
 
-    def _hedge(self, running: Sequence[Unit], idle: Sequence[Host], now: float) -> None:
-        """Start a second time what takes far too long, on another host."""
+    def _hedge(
+        self,
+        running: Sequence[Unit],
+        left: dict[int, tuple[float, float]],
+        idle: Sequence[Host],
+        now: float,
+    ) -> None:
+        """Start a second time what takes far too long, on a host that would be done with it earlier."""
         for unit in sorted(running, key=lambda unit: unit.changed_at):
             elapsed_s = now - unit.changed_at
             if elapsed_s <= policy.HEDGE_MIN_S:
@@ -188,6 +192,9 @@ class Tail:
                 continue
             # one that it failed on is better than none
             host = max(others, key=lambda host: (host.name not in unit.avoid, host.speed))
+            rate = self._pool.rates.of(self._pool.videos[unit.video]) * host.speed
+            if (unit.lead_px + self._work_px(unit)) / rate >= left[unit.id][0]:
+                continue
             copy = self._pool.copy(unit)
             self.hedged += 1
             copy.attempt = 1
