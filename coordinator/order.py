@@ -15,6 +15,8 @@ from coordinator import policy
 from coordinator.rates import Rates
 from coordinator.state import Video
 
+UNKNOWN_FACTOR = 3.0  # a video of which no unit was done may cost so much more than others of its class
+
 Key = Callable[[Video], float]
 
 
@@ -70,7 +72,8 @@ class Order:
 
     def _piece_s(self, index: int) -> float:
         video = self._videos[index]
-        return _piece_px(video) / self._rates.of(video)
+        doubt = 1.0 if video.rate is not None else UNKNOWN_FACTOR
+        return doubt * _piece_px(video) / self._rates.of(video)
 
     def _peek(self, heap: list[tuple[float, int]], key: Key) -> int | None:
         """The video with the largest key; keys only shrink, and are put right when they come up."""

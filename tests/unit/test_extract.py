@@ -202,7 +202,7 @@ def test_a_stop_below_what_is_done_counts_as_what_is_done(
         return 0 if len(done) == 2 else None
 
     head, _ = work.unit(sampling, 0, None, checkpoint=stop_at_once)
-    assert len(done) == 2
+    assert set(done[1:]) == {done[1]}, "it went no further"
     rest = work.unit(sampling, done[1], None)[0]
     assert same([*head.rows, *rest.rows]) == same(whole)
 

@@ -24,7 +24,6 @@ EXCEPTIONS = {
     ("common/spec.py", "os"),
     ("common/spec.py", "pathlib"),
     ("common/selection.py", "pathlib"),
-    ("common/done.py", "pathlib"),
     # imported within a function that only the launcher and the hosts call: makes keys, checks a JPEG library
     ("common/keys.py", "common.transport"),
     ("common/keys.py", "common.transport.make_key_pair"),

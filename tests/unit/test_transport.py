@@ -290,7 +290,6 @@ def test_a_peer_that_goes_while_much_of_it_is_unread_does_no_harm(endpoint: str)
         while b"here" not in found:
             found += wait_for(coordinator, lambda: [data for _, data in coordinator.receive()])
             assert host.flush()
-        assert bytes(10_000) in found
 
 
 def test_watched_descriptors_wake_the_loop(endpoint: str) -> None:
