@@ -52,8 +52,8 @@ class Tail:
         if running:
             left = {unit.id: self._remaining(unit, now) for unit in running}
             asked = sum(1 for unit in running if self._is_asked(unit, now))
-            self._split(running, left, idle, asked, now)
-            self._hedge(running, left, idle, now)
+            whole = self._split(running, left, idle, asked, now)
+            self._hedge(whole, left, idle, now)
 
     def _remaining(self, unit: Unit, now: float) -> tuple[float, float]:
         """Estimated seconds until a LEASED extraction is complete, and its pixels per second."""
@@ -99,8 +99,11 @@ class Tail:
         idle: Sequence[Host],
         asked: int,
         now: float,
-    ) -> None:
-        """Ask the units that would finish last for what idle slots can take, so that all end together."""
+    ) -> list[Unit]:
+        """Ask the units that would finish last for what idle slots can take, so that all end together.
+
+        Returns: those that would be asked, but cannot be split.
+        """
         free = sum(host.credit for host in idle) - asked
         idle_speed = sum(host.credit * host.speed for host in idle)
         speeds = [self._hosts[unit.host].speed for unit in running if unit.host is not None]
@@ -108,19 +111,25 @@ class Tail:
         level_s = policy.finish_level_s(times, idle_speed)
         fastest = max(host.speed for host in idle)
         least_s = LEAST_PART * self._pool.options.unit_min_s
+        whole: list[Unit] = []
         for unit in sorted(running, key=lambda unit: left[unit.id], reverse=True):
             left_s, rate = left[unit.id]
             if free <= 0 or left_s - level_s < least_s:
-                return
-            if unit.unsplittable or self._is_asked(unit, now) or not self._pool.can_split(unit):
+                break
+            if self._is_asked(unit, now):
                 continue
-            stop = self._stop_for(unit, left_s, rate, keep_s=level_s, helper_speed=fastest)
+            stop = None
+            if not unit.unsplittable and self._pool.can_split(unit):
+                stop = self._stop_for(unit, left_s, rate, keep_s=level_s, helper_speed=fastest)
+            if stop is None or unit.shrink_at is not None:  # or was asked, and did not answer
+                whole.append(unit)
             if stop is None:
                 continue
             assert unit.host is not None
             unit.shrink_at = now
             free -= 1
             self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Shrink(lease=unit.lease, stop=stop)))
+        return whole
 
     def _stop_for(
         self, unit: Unit, left_s: float, rate: float, *, keep_s: float, helper_speed: float
@@ -169,23 +178,17 @@ class Tail:
 
     def _hedge(
         self,
-        running: Sequence[Unit],
+        whole: Sequence[Unit],
         left: dict[int, tuple[float, float]],
         idle: Sequence[Host],
         now: float,
     ) -> None:
         """Start a second time what takes far too long, on a host that would be done with it earlier."""
-        for unit in sorted(running, key=lambda unit: unit.changed_at):
+        for unit in sorted(whole, key=lambda unit: unit.changed_at):
             elapsed_s = now - unit.changed_at
             if elapsed_s <= policy.HEDGE_MIN_S:
                 return
-            expected_s = self._pool.estimate_s(unit)
-            if (
-                unit.is_probe
-                or unit.copy is not None
-                or self._is_asked(unit, now)
-                or elapsed_s <= policy.HEDGE_FACTOR * expected_s
-            ):
+            if unit.copy is not None or elapsed_s <= policy.HEDGE_FACTOR * self._pool.estimate_s(unit):
                 continue
             others = [host for host in idle if host.credit > 0 and host.name != unit.host]
             if not others:
