@@ -237,7 +237,11 @@ def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep
             continue
         place = bisect_right(keys_s, at_s)
         key_s = keys_s[place - 1] if place else 0.0
-        rest_s = (share * (at_s - key_s) + (left.end_s - at_s) / helpers) * helper_pace + SPLIT_COST_S
+        # only what lies behind the next keyframe can be shared out further at no cost
+        next_s = min(left.end_s, keys_s[place] if place < len(keys_s) else left.end_s)
+        own_s = 0.0 if at_s == key_s else share * (at_s - key_s) + next_s - at_s
+        shared_s = left.end_s - (at_s if at_s == key_s else next_s)
+        rest_s = (own_s + shared_s / helpers) * helper_pace + SPLIT_COST_S
         finish_s = max(left.lead_s + (at_s - left.now_s) * pace, rest_s)
         if best is None or finish_s < best[0]:
             best = finish_s, at_s
