@@ -359,6 +359,7 @@ class Core:
         if not host.units:
             video, done_px = self.pool.videos[unit.video], self.pool.done_px(unit)
             host.learn_speed(self.pool.rates.learn_early(video, done_px, unit.busy_s, host.speed))
+        self._tail.curb(unit, now)
 
     def _on_shrunk(self, unit: Unit, stop: int | None) -> None:
         if unit.state is UnitState.LEASED and not unit.is_probe:

@@ -105,7 +105,7 @@ def work_per_time(info: VideoInfo, times: int) -> float:
 def piece_s(info: VideoInfo) -> float:
     """Seconds of video in the largest piece that no cut can divide: the longest GOP; infinity for what cannot
     be entered in the middle."""
-    if not info.seekable or not info.keyframes:
+    if not info.seekable or not info.keyframes or not info.duration_s:
         return math.inf
     end = info.first_pts + round(info.duration_s / info.time_base)
     gaps = (after - before for before, after in pairwise([*info.keyframes, end]))
@@ -202,12 +202,14 @@ class Remainder:
     lead_s: float = 0.0
 
 
-def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep_s: float) -> int | None:
+def split_position(
+    info: VideoInfo, sampling: Sampling, left: Remainder, *, keep_s: float, within_gops: bool = True
+) -> int | None:
     """Where to split a running unit, so that it keeps about ``keep_s`` seconds of time and is finished
     earliest, rest included; None if that gains nothing.
 
     At a keyframe the rest costs nothing extra; elsewhere everything from the keyframe before is decoded
-    again, which may pay where GOPs are long.
+    again, which may pay where GOPs are long, and is not thought of without ``within_gops``.
     """
     if not info.seekable or not info.keyframes or left.end_s <= left.now_s:
         return None
@@ -230,7 +232,9 @@ def split_position(info: VideoInfo, sampling: Sampling, left: Remainder, *, keep
     # where the unit and a single rest in the same GOP would be finished at the same time
     again_s = (share * (left.now_s - begun_s) + left.end_s - left.now_s) * helper_pace
     even_s = (again_s + SPLIT_COST_S - left.lead_s) / (pace + (1 - share) * helper_pace)
-    candidates = {*keys_s[max(0, after - 1) : after + 1], target_s, left.now_s + even_s}
+    candidates = set(keys_s[max(0, after - 1) : after + 1])
+    if within_gops:
+        candidates |= {target_s, left.now_s + even_s}
     best: tuple[float, float] | None = None
     for at_s in candidates:
         if not left.now_s < at_s < left.end_s:

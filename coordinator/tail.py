@@ -21,6 +21,7 @@ from coordinator.state import HELD, OPEN, Host, Unit, UnitState
 LOOK_S = 0.1  # between two looks at all that runs, with up to LOOK_UNITS units; longer with more
 LOOK_UNITS = 500
 SHRINK_WAIT_S = 10.0  # a slot looks after every GOP; then it is asked again, or a copy is made
+CURB_FACTOR = 3.0  # a unit with more left than this times the largest size is ended earlier at once
 LEAST_PART = 0.5  # of the smallest unit: less is not worth handing out
 
 
@@ -54,6 +55,28 @@ class Tail:
             asked = sum(1 for unit in running if self._is_asked(unit, now))
             whole = self._split(running, left, idle, asked, now)
             self._hedge(whole, left, idle, now)
+
+    def curb(self, unit: Unit, now: float) -> None:
+        """A unit has told how far it is: if it would last far longer than any should, it is ended earlier.
+
+        Its host is slow, or its video costs more than was thought; that need not wait until slots idle.
+        """
+        cap_s = self._pool.options.unit_cap_s
+        if unit.unsplittable or self._is_asked(unit, now) or not self._pool.can_split(unit):
+            return
+        if self._pool.options.unit_span_s is not None or self._pool.options.cut == "never":
+            return
+        left_s, rate = self._remaining(unit, now)
+        if left_s < CURB_FACTOR * cap_s:
+            return
+        stop = self._stop_for(unit, left_s, rate, keep_s=cap_s, helper_speed=1.0, within_gops=False)
+        if stop is not None:
+            self._shrink(unit, stop, now)
+
+    def _shrink(self, unit: Unit, stop: int, now: float) -> None:
+        assert unit.host is not None
+        unit.shrink_at = now
+        self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Shrink(lease=unit.lease, stop=stop)))
 
     def _remaining(self, unit: Unit, now: float) -> tuple[float, float]:
         """Estimated seconds until a LEASED extraction is complete, and its pixels per second."""
@@ -125,14 +148,19 @@ class Tail:
                 whole.append(unit)
             if stop is None:
                 continue
-            assert unit.host is not None
-            unit.shrink_at = now
             free -= 1
-            self._emit(Send(peer=self._hosts[unit.host].peer, message=m.Shrink(lease=unit.lease, stop=stop)))
+            self._shrink(unit, stop, now)
         return whole
 
     def _stop_for(
-        self, unit: Unit, left_s: float, rate: float, *, keep_s: float, helper_speed: float
+        self,
+        unit: Unit,
+        left_s: float,
+        rate: float,
+        *,
+        keep_s: float,
+        helper_speed: float,
+        within_gops: bool = True,
     ) -> int | None:
         video = self._pool.videos[unit.video]
         assert video.info is not None
@@ -148,7 +176,9 @@ class Tail:
             helper_time_per_video_s=px_per_video_s / (self._pool.rates.of(video) * helper_speed),
             lead_s=max(0.0, left_px - work_px) / rate,
         )
-        stop = policy.split_position(video.info, self._pool.sampling_of(video), left, keep_s=keep_s)
+        stop = policy.split_position(
+            video.info, self._pool.sampling_of(video), left, keep_s=keep_s, within_gops=within_gops
+        )
         if stop is None or not unit.start < stop <= MAX_TICK or (unit.stop is not None and stop >= unit.stop):
             return None
         return stop

@@ -222,3 +222,32 @@ def test_native_frames_are_numbered_through_a_split() -> None:
     said = bench.say("a", bench.done("a", unit, frames=11))
     commits = {x.lease: x.first_sample for _, x in said if isinstance(x, m.Commit)}
     assert commits == {unit.lease: 0, rest.lease: 11}
+
+
+def test_a_unit_on_a_slow_host_is_ended_earlier_although_no_slot_idles() -> None:
+    bench = Bench(hosts=("a",), options=SchedulingOptions(lease_s=1e6, heartbeat_s=1e5))
+    bench.hello("a")
+    bench.probe_all("a", 10_000.0)
+    (unit,) = bench.running("a")
+    assert unit.stop is not None
+    told = m.UnitProgress(unit.id, unit.attempt, unit.start + 20, 20, 100.0)
+    ((_, shrink),) = shrinks(bench.say("a", m.Progress(units=[told]), after_s=100))
+    assert unit.start + 20 <= shrink.stop < unit.stop
+    assert shrink.stop % 5 == 0, "a keyframe"
+    bench.say("a", m.Shrunk(lease=unit.lease, stop=shrink.stop))
+    assert unit.stop == shrink.stop
+
+
+def test_a_video_that_outlasts_its_claim_is_split_behind_it() -> None:
+    bench, unit = one_runs(100.0)
+    progress(bench, unit, 1000, 30.0)  # 200 s are done, of 100
+    assert bench.core.pool.videos[0].end_s > 200
+    ((_, shrink),) = shrinks(bench.hello("b"))
+    assert shrink.stop > 1000
+
+
+def test_no_copy_is_made_of_what_goes_on_and_would_be_done_earlier() -> None:
+    bench, unit = one_runs(20.0, seekable=False)
+    progress(bench, unit, 80, 100.0)  # 16 of 20 s are done: 25 s are left, and a copy would take 125
+    assert not assigned(bench.hello("b"))
+    assert not assigned(bench.tell(Tick(), after_s=1))
