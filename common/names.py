@@ -63,6 +63,11 @@ def output_folders(paths: Sequence[bytes]) -> list[str]:
     return folders
 
 
+def plain_folder(name: str) -> str:
+    """The folder that most videos of this name have: the name without its suffix."""
+    return _without_suffix(name)
+
+
 def safe_component(part: str, *, limit_bytes: int = MAX_COMPONENT_BYTES) -> str:
     """One component of a path, with what is unsafe percent-escaped; 1 to ``limit_bytes`` bytes long.
 

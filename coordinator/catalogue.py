@@ -50,7 +50,7 @@ def list_videos(root: Path) -> Listing:
     found.sort()
     folders = output_folders([path for path, _ in found])
     videos = [
-        ListedVideo(index=index, path=path, name=video_name(path), folder=folder, size_bytes=size)
+        ListedVideo.of(index=index, path=path, name=video_name(path), folder=folder, size_bytes=size)
         for index, ((path, size), folder) in enumerate(zip(found, folders, strict=True))
     ]
     failures = [

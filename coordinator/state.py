@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-import msgspec
-
 from common.media import VideoInfo
 from common.messages import Done, Hello, Lease
 from common.report import HostState
@@ -127,7 +125,7 @@ class Unit:
     def forget(self) -> None:
         """It is DONE, and there may be a million such: keep who did it and what it counts for."""
         self.done = None
-        self.work_px = self.changed_at = self.busy_s = self.progress_at = 0.0
+        self.work_px = self.lead_px = self.changed_at = self.busy_s = self.progress_at = 0.0
 
     def move(self, event: str) -> None:
         """Change the state as ``TRANSITIONS`` says, or raise ``IllegalMoveError`` and change nothing."""
@@ -195,9 +193,8 @@ class Video:
 
     def forget(self) -> None:
         """It is settled, and there may be a million such: keep what the account at the end needs."""
-        self.listed = msgspec.structs.replace(self.listed, path=b"", folder="")
         self.info = self.rate = None
-        self.px_per_s = self.px_per_time = self.remaining_px = 0.0
+        self.end_s = self.px_per_s = self.px_per_time = self.remaining_px = self.piece_px = 0.0
         self.units = self.units.copy()  # without the room for more of them
 
 

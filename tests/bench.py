@@ -59,7 +59,7 @@ class Bench:
             JobSpec(job_id="job", sampling=sampling, scheduling=options or SchedulingOptions()),
             selection=Selection(sampling, timestamps=timestamps, ranges=ranges),
             videos=[
-                ListedVideo(index=index, path=name.encode(), name=name, folder=name[:-4], size_bytes=1000)
+                ListedVideo.of(index=index, path=name.encode(), name=name, folder=name[:-4], size_bytes=1000)
                 for index, name in enumerate(names)
             ],
             problems=problems,

@@ -78,7 +78,7 @@ class Footage:
     def listed(self) -> ListedVideo:
         """The entry of the catalogue."""
         name = self.name
-        return ListedVideo(
+        return ListedVideo.of(
             index=self.index, path=name.encode(), name=name, folder=name, size_bytes=self.size_bytes
         )
 

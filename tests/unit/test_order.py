@@ -15,7 +15,9 @@ from tests.bench import info
 
 def video(index: int, seconds: float, piece_s: float, *, known: bool = True) -> Video:
     """A video whose largest GOP takes ``piece_s`` seconds, of ``seconds`` altogether."""
-    listed = ListedVideo(index=index, path=b"v%d" % index, name=f"v{index}", folder=f"v{index}", size_bytes=1)
+    listed = ListedVideo.of(
+        index=index, path=b"v%d" % index, name=f"v{index}", folder=f"v{index}", size_bytes=1
+    )
     made = Video(listed=listed, info=info(10.0))
     made.rate = policy.DEFAULT_RATE if known else None
     made.remaining_px = seconds * policy.DEFAULT_RATE

@@ -20,7 +20,7 @@ from tests.bench import Bench, assigned
 from tests.unit.test_core_random import MODES, world
 from tests.unit.test_replay import MortalServer, same_job
 
-VIDEO = ListedVideo(index=0, path=b"a.mp4", name="a.mp4", folder="a", size_bytes=1000)
+VIDEO = ListedVideo.of(index=0, path=b"a.mp4", name="a.mp4", folder="a", size_bytes=1000)
 
 
 def unit(start: int, stop: int | None, frames: int, *, sample: int | None = None, shown: int = 0) -> _Unit:

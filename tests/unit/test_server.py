@@ -32,7 +32,7 @@ class Bench:
         self.stop: str | None = None
         self.code: int | None = None
         self.videos = [
-            ListedVideo(
+            ListedVideo.of(
                 index=index, path=b"%d.mp4" % index, name=f"{index}.mp4", folder=str(index), size_bytes=9
             )
             for index in range(videos)
@@ -186,7 +186,7 @@ def test_what_a_host_is_told_is_on_record_and_comes_at_once(tmp_path: Path) -> N
     link = _Link(path)
     with Journal(path) as journal:
         spec = JobSpec(job_id="j")
-        video = ListedVideo(index=0, path=b"v", name="v", folder="v", size_bytes=1)
+        video = ListedVideo.of(index=0, path=b"v", name="v", folder="v", size_bytes=1)
         core = Core(
             spec,
             selection=Selection(spec.sampling),
