@@ -73,12 +73,7 @@ def same_job(core: Core, done: dict[str, DoneVideo] | None = None) -> Core:
     return Core(
         core.spec,
         selection=core.pool.selection,
-        videos=[
-            msgspec.structs.replace(
-                listed, path=listed.name.encode(), folder=listed.name.removesuffix(".mp4")
-            )
-            for listed in (video.listed for video in core.pool.videos)  # as it was before any was forgotten
-        ],
+        videos=[video.listed for video in core.pool.videos],
         problems=[],
         expected=sorted(core._expected),
         now=0.0,
