@@ -39,12 +39,12 @@ from coordinator.events import (
 from coordinator.failing import Failing
 from coordinator.leases import Leases, task_of
 from coordinator.listing import ListedVideo
+from coordinator.membership import Membership
 from coordinator.pool import Pool
 from coordinator.state import Host, Unit, UnitState
 from coordinator.tail import Tail
 
 RESEND_S = 10.0
-CHALLENGE_S = 1.0  # a flood of claims must not fill the queue of the host that they are about
 TICK_S = 0.5
 
 
@@ -70,13 +70,7 @@ class Core:
         self.last_commit_at = now
         self.garbled = 0
         self.restarts = 0  # of the process that drives this
-        self._expected = frozenset(expected)
-        self._peers: dict[bytes, Host] = {}
-        self._replaced: set[str] = set()
         self._alive_at = self._resent_at = now
-        # who can work, and their total speed: there may be thousands, so all are asked when one of them
-        # comes or goes, and else once a tick
-        self._strength: tuple[frozenset[str], float, float] | None = None
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
         self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
@@ -84,6 +78,17 @@ class Core:
         self._draining = Draining(self.hosts, emit=self._out.append)
         self._tail = Tail(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.pool.on_split = self._on_split
+        self.members = Membership(
+            spec,
+            self.pool,
+            self._leases,
+            self._committing,
+            self._draining,
+            self.hosts,
+            expected=expected,
+            reject=self._reject,
+            emit=self._out.append,
+        )
         self._ending = Ending(spec.scheduling, started_at=now, emit=self._out.append)
 
     @property
@@ -112,12 +117,14 @@ class Core:
                 self._on_message(peer, message, now)
             case Garbled(peer=peer):
                 self.garbled += 1
-                if peer not in self._peers:
+                if peer not in self.members.peers:
                     self._send(peer, m.ReHello())
             case Unreachable(peer=peer):
-                self._on_unreachable(peer, now)
+                waiting = self.members.unreachable(peer, now)
+                if waiting is not None:
+                    self._on_hello(*waiting, now)
             case Stop(reason=reason):
-                self._ending.stop(reason, self._peers.keys(), now)
+                self._ending.stop(reason, self.members.peers.keys(), now)
             case Tick():
                 self._on_tick(now)
         return self._flush()
@@ -126,154 +133,45 @@ class Core:
         """Hand out work to every host that has credit, or end the job if none is left."""
         if not self._ending.begun:
             if not self.pool.unsettled and not self.pool.probes_open:
-                self._ending.conclude("completed", "", self._peers.keys(), now)
+                self._ending.conclude("completed", "", self.members.peers.keys(), now)
             else:
                 idle = self._assign_all(now)
                 if idle:
                     self._tail.relieve(idle, now)
         if self._ending.begun:
-            somebody = bool(self._peers) or any(host.is_awaited for host in self.hosts.values())
-            self._ending.check(somebody, now, all_joined=self._expected <= self.hosts.keys())
+            somebody = bool(self.members.peers) or any(host.is_awaited for host in self.hosts.values())
+            self._ending.check(somebody, now, all_joined=self.members.expected <= self.hosts.keys())
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------
 
     def _on_hello(self, peer: bytes, hello: m.Hello, now: float) -> None:
-        refusal = self._refusal(peer, hello)
-        if refusal:
-            self._send(peer, m.Refuse(reason=refusal))
-            return
-        host = self.hosts.get(hello.host)
-        if host is not None and host.peer != peer and host.peer in self._peers:
-            # a name is its connection's as long as there is one: if this message cannot be sent, it is over
-            host.challenger = peer, hello
-            if now - host.challenged_at >= CHALLENGE_S:
-                host.challenged_at = now
-                self._send(host.peer, m.Alive())
-            return
-        if host is not None and host.incarnation != hello.incarnation:
-            self._replaced.add(host.incarnation)
-            self._lose(host, "was started again")
-            host = None
-        was_awaited = host is not None and host.is_awaited
-        if host is None:
-            host = Host.joining(hello, peer, self.hosts.get(hello.host), now)
-            self.hosts[hello.host] = host
-        self._peers.pop(host.peer, None)
-        self._peers[peer] = host
-        host.peer, host.state, host.last_seen, host.unreachable_since = peer, "up", now, None
-        host.challenger = None
-        self._record("host_up", host=host.name, incarnation=host.incarnation, slots=host.slots)
-        self._send(
-            peer,
-            m.Welcome(
-                job_id=self.spec.job_id, heartbeat_s=self.options.heartbeat_s, lease_s=self.options.lease_s
-            ),
-        )
-        if was_awaited and len(hello.running) < m.MAX_RUNNING:
-            self._release_unknown(host, hello.running)
-        for lease in hello.running:
-            self._resume(host, lease, now)
-        if self._ending.begun:
+        if self.members.hello(peer, hello, now) is not None and self._ending.begun:
             self._send(peer, self._ending.message)
 
-    def _on_unreachable(self, peer: bytes, now: float) -> None:
-        host = self._peers.get(peer)
-        if host is None:
-            return
-        if host.unreachable_since is None:
-            host.unreachable_since = now
-        if host.challenger is not None:  # it is the same host, connected anew, or started again
-            del self._peers[peer]
-            self._on_hello(*host.challenger, now)
-
-    def _refusal(self, peer: bytes, hello: m.Hello) -> str | None:
-        if hello.version != m.PROTOCOL_VERSION:
-            return (
-                f"protocol version {hello.version}, the coordinator speaks {m.PROTOCOL_VERSION}: "
-                "run one image on all hosts"
-            )
-        if hello.host not in self._expected:
-            return f"host {hello.host!r} is not in this cluster"
-        known = self._peers.get(peer)
-        if known is not None and known.name != hello.host:
-            return f"this connection is host {known.name!r}'s, not {hello.host!r}'s"
-        if hello.incarnation in self._replaced:
-            return f"host {hello.host!r} has been started again since; this process is out of date"
-        return None
-
-    def _resume(self, host: Host, lease: m.Lease, now: float) -> None:
-        unit = self.pool.units.get(lease.unit)
-        if unit is not None and unit.held_by(host.name, lease.attempt):
-            if unit.state is UnitState.COMMITTING:
-                self._committing.send(unit, now)
-            return
-        if (
-            unit is not None
-            and unit.state is UnitState.PENDING
-            and (unit.host, unit.attempt) == (host.name, lease.attempt)
-            and host.running < host.slots
-        ):
-            self.pool.unqueue(unit)
-            self._leases.grant(unit, host, now)
-            self._record("resumed", unit=unit.id, attempt=unit.attempt, host=host.name)
-            # if it is complete there, this makes the host say so again
-            self._send(host.peer, m.Assign(lease=lease, task=task_of(unit, self.pool, again=True)))
-            return
-        self._reject(host, lease)
-
-    def _release_unknown(self, host: Host, running: Sequence[m.Lease]) -> None:
-        """What a host does not name in its first ``Hello`` to this process never reached it, or its answer
-        reached only the process before."""
-        named = frozenset(running)
-        for number in sorted(host.held, reverse=True):
-            if self.pool.units[number].lease not in named:
-                self._release(self.pool.units[number])
-
-    def _release(self, unit: Unit) -> None:
-        self._record("released", unit=unit.id, attempt=unit.attempt)
-        self._leases.release(unit)
-
-    def _lose(self, host: Host, why: str) -> None:
-        if host.state != "up":
-            return
-        host.state = "lost"
-        self._strength = None
-        self._peers.pop(host.peer, None)
-        self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
-        self._committing.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
-        self._leases.release_all(host)
-        self._draining.last_resort()
-
     def _on_tick(self, now: float) -> None:
-        self._strength = None
-        for host in list(self.hosts.values()):
-            if host.state != "up":
-                continue
-            silent_s = now - host.last_seen
-            cut_off_s = now - host.unreachable_since if host.unreachable_since is not None else 0.0
-            if silent_s > self.options.lease_s or cut_off_s > 2 * self.options.heartbeat_s:
-                self._lose(host, f"was not heard for {silent_s:.0f} s")
+        self.members.changed()
+        self.members.lose_silent(now)
         if now - self._alive_at >= self.options.heartbeat_s:
             self._alive_at = now
-            for peer in self._peers:
+            for peer in self.members.peers:
                 self._send(peer, m.Alive())
         if now - self._resent_at >= RESEND_S / 4:  # it looks at all that is held
             self._resent_at = now
             self._resend(now)
-        if not self._ending.begun and not self._peers:
+        if not self._ending.begun and not self.members.peers:
             last_heard = max((host.last_seen for host in self.hosts.values()), default=self.started_at)
             if now - last_heard > self.options.host_wait_s:
                 self._ending.conclude(
                     "failed",
                     f"no host was left for {self.options.host_wait_s:.0f} s",
-                    self._peers.keys(),
+                    self.members.peers.keys(),
                     now,
                 )
 
     def _resend(self, now: float) -> None:
         """Repeat a ``Commit`` that went unanswered: the host may have reconnected in between."""
-        for host in self._peers.values():
+        for host in self.members.peers.values():
             for number in host.held:
                 unit = self.pool.units[number]
                 if unit.state is UnitState.COMMITTING and now - unit.changed_at > RESEND_S:
@@ -282,7 +180,7 @@ class Core:
     # ---- messages of known hosts --------------------------------------------------------------------
 
     def _on_message(self, peer: bytes, message: m.FromHost, now: float) -> None:
-        host = self._peers.get(peer)
+        host = self.members.peers.get(peer)
         if host is None:
             if not isinstance(message, m.Bye):
                 self._send(peer, m.ReHello())
@@ -291,7 +189,7 @@ class Core:
         match message:
             case m.Ready(slots=slots):
                 host.capacity = min(slots, host.slots)
-                self._strength = None
+                self.members.changed()
             case m.Progress():
                 self._on_progress(host, message, now)
             case m.Probed():
@@ -308,12 +206,7 @@ class Core:
                 for lease in leases:
                     self._if_held(host, lease, lambda unit: self._on_committed(host, unit, now))
             case m.Bye():
-                host.state = "left"
-                self._strength = None
-                self._peers.pop(peer, None)
-                self._record("host_left", host=host.name, reason=message.reason)
-                self._leases.release_all(host)
-                self._draining.last_resort()
+                self.members.leave(host, message.reason)
             case m.Hello():
                 raise AssertionError("handled before")
 
@@ -348,7 +241,7 @@ class Core:
         for number in host.held - known:
             unit = self.pool.units[number]
             if unit.state is UnitState.LEASED and now - unit.changed_at > overdue_s:
-                self._release(unit)  # the assignment never arrived
+                self.members.release(unit)  # the assignment never arrived
 
     def _on_unit_progress(self, host: Host, unit: Unit, progress: m.UnitProgress, now: float) -> None:
         unit.progress_frames = progress.frames
@@ -450,21 +343,16 @@ class Core:
         if not unit.is_probe:
             self._committing.after_giving_up(unit, now)
         if failed.kind == "output":
-            self._ending.conclude("failed", failed.text, self._peers.keys(), now)
+            self._ending.conclude("failed", failed.text, self.members.peers.keys(), now)
 
     # ---- handing out --------------------------------------------------------------------------------
 
     def _assign_all(self, now: float) -> list[Host]:
         """Hand out what there is; return the hosts that have credit left."""
-        hungry = [host for host in self._peers.values() if host.credit > 0]
+        hungry = [host for host in self.members.peers.values() if host.credit > 0]
         hungry.sort(key=lambda host: -host.credit)
         found = hungry
-        if self._strength is None:
-            able = [host for host in self._peers.values() if host.capacity > 0 and host.drained is None]
-            live = frozenset(host.name for host in able)  # none of them may be waited for in vain
-            fastest = max((host.speed for host in able), default=0.0)
-            self._strength = live, sum(host.capacity * host.speed for host in able), fastest
-        live, slots, fastest = self._strength
+        live, slots, fastest = self.members.strength
         while hungry and not self.pool.empty:
             still_hungry = []
             for host in hungry:

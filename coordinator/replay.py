@@ -95,7 +95,7 @@ class _Replay:
         self._ended: Entry | None = None
         self._by_event: dict[str, Callable[[Entry], None]] = {
             "host_up": self._host_up,
-            "host_lost": lambda entry: core._lose(core.hosts[entry["host"]], entry["reason"]),
+            "host_lost": lambda entry: core.members.lose(core.hosts[entry["host"]], entry["reason"]),
             "host_left": self._host_left,
             "leased": self._leased,
             "hedged": self._hedged,
@@ -124,7 +124,7 @@ class _Replay:
     def finish(self, now: float) -> None:
         """Nobody is connected any more."""
         core = self._core
-        core._peers.clear()
+        core.members.peers.clear()
         for host in core.hosts.values():
             host.peer, host.capacity = b"", 0
             host.last_seen, host.unreachable_since = now, None
@@ -150,7 +150,7 @@ class _Replay:
         self._say(self._core.hosts[entry["host"]], m.Bye(reason=entry["reason"]))
 
     def _say(self, host: Host, message: m.FromHost) -> None:
-        _expect(self._core._peers.get(host.peer) is host, f"host {host.name} is not there")
+        _expect(self._core.members.peers.get(host.peer) is host, f"host {host.name} is not there")
         self._core.handle(Received(peer=host.peer, message=message), self._now)
 
     # ---- units --------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def durable(core: Core) -> Entry:
         "failures": list(core.failing.failures),
         "retries": core.failing.retries,
         "notes": list(core.notes),
-        "replaced": sorted(core._replaced),
+        "replaced": sorted(core.members.replaced),
         "hosts": {
             host.name: (
                 host.incarnation, host.slots, host.state, sorted(host.held), host.running, host.units,

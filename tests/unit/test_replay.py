@@ -75,7 +75,7 @@ def same_job(core: Core, done: dict[str, DoneVideo] | None = None) -> Core:
         selection=core.pool.selection,
         videos=[video.listed for video in core.pool.videos],
         problems=[],
-        expected=sorted(core._expected),
+        expected=sorted(core.members.expected),
         now=0.0,
         done=done,
     )

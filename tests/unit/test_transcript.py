@@ -42,7 +42,7 @@ class Generous(Core):
     """Gives hosts units that they did not ask for."""
 
     def _assign_all(self, now: float) -> list[Host]:
-        for host in self._peers.values():
+        for host in self.members.peers.values():
             host.capacity = host.slots + 1
         return super()._assign_all(now)
 

@@ -1,0 +1,209 @@
+"""Who takes part: hosts that come, come back, are lost, and leave, and how strong they are together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+
+from common import messages as m
+from common.spec import JobSpec
+from coordinator.committing import Committing
+from coordinator.draining import Draining
+from coordinator.events import Action, Record, Send
+from coordinator.leases import Leases, task_of
+from coordinator.pool import Pool
+from coordinator.state import Host, Unit, UnitState
+
+CHALLENGE_S = 1.0  # a flood of claims must not fill the queue of the host that they are about
+
+
+class Membership:
+    """The hosts of a job, by name, and by the connection that each has now (``peers``).
+
+    A host's name is its connection's as long as there is one: another that claims it waits until a message
+    to the first cannot be sent, or its lease is over.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        pool: Pool,
+        leases: Leases,
+        committing: Committing,
+        draining: Draining,
+        hosts: dict[str, Host],
+        *,
+        expected: Sequence[str],
+        reject: Callable[[Host, m.Lease], None],
+        emit: Callable[[Action], None],
+    ) -> None:
+        self._spec = spec
+        self._pool = pool
+        self._leases = leases
+        self._committing = committing
+        self._draining = draining
+        self._reject = reject
+        self._emit = emit
+        self.hosts = hosts
+        self.peers: dict[bytes, Host] = {}
+        self.expected = frozenset(expected)
+        self.replaced: set[str] = set()
+        """Incarnations that are out of date."""
+        self._strength: tuple[Set[str], float, float] | None = None
+
+    # ---- how strong they are ------------------------------------------------------------------------
+
+    @property
+    def strength(self) -> tuple[Set[str], float, float]:
+        """The names of those that can work, their slots' total speed, and the speed of the fastest.
+
+        There may be thousands, so all are asked when one of them comes, goes or ``changed``, and else once a
+        tick.
+        """
+        if self._strength is None:
+            able = [host for host in self.peers.values() if host.capacity > 0 and host.drained is None]
+            live = frozenset(host.name for host in able)  # none of them may be waited for in vain
+            fastest = max((host.speed for host in able), default=0.0)
+            self._strength = live, sum(host.capacity * host.speed for host in able), fastest
+        return self._strength
+
+    def changed(self) -> None:
+        """A host has more or fewer slots, or another speed."""
+        self._strength = None
+
+    # ---- coming -------------------------------------------------------------------------------------
+
+    def hello(self, peer: bytes, hello: m.Hello, now: float) -> Host | None:
+        """A host introduces itself; None if it has to wait, or cannot take part."""
+        refusal = self._refusal(peer, hello)
+        if refusal:
+            self._emit(Send(peer=peer, message=m.Refuse(reason=refusal)))
+            return None
+        host = self.hosts.get(hello.host)
+        if host is not None and host.peer != peer and host.peer in self.peers:
+            host.challenger = peer, hello
+            if now - host.challenged_at >= CHALLENGE_S:
+                host.challenged_at = now
+                self._emit(Send(peer=host.peer, message=m.Alive()))
+            return None
+        if host is not None and host.incarnation != hello.incarnation:
+            self.replaced.add(host.incarnation)
+            self.lose(host, "was started again")
+            host = None
+        was_awaited = host is not None and host.is_awaited
+        if host is None:
+            host = Host.joining(hello, peer, self.hosts.get(hello.host), now)
+            self.hosts[hello.host] = host
+        self.peers.pop(host.peer, None)
+        self.peers[peer] = host
+        self.changed()
+        host.peer, host.state, host.last_seen, host.unreachable_since = peer, "up", now, None
+        host.challenger = None
+        self._record("host_up", host=host.name, incarnation=host.incarnation, slots=host.slots)
+        options = self._spec.scheduling
+        welcome = m.Welcome(
+            job_id=self._spec.job_id, heartbeat_s=options.heartbeat_s, lease_s=options.lease_s
+        )
+        self._emit(Send(peer=peer, message=welcome))
+        if was_awaited and len(hello.running) < m.MAX_RUNNING:
+            self._release_unknown(host, hello.running)
+        for lease in hello.running:
+            self._resume(host, lease, now)
+        return host
+
+    def _refusal(self, peer: bytes, hello: m.Hello) -> str | None:
+        if hello.version != m.PROTOCOL_VERSION:
+            return (
+                f"protocol version {hello.version}, the coordinator speaks {m.PROTOCOL_VERSION}: "
+                "run one image on all hosts"
+            )
+        if hello.host not in self.expected:
+            return f"host {hello.host!r} is not in this cluster"
+        known = self.peers.get(peer)
+        if known is not None and known.name != hello.host:
+            return f"this connection is host {known.name!r}'s, not {hello.host!r}'s"
+        if hello.incarnation in self.replaced:
+            return f"host {hello.host!r} has been started again since; this process is out of date"
+        return None
+
+    def _resume(self, host: Host, lease: m.Lease, now: float) -> None:
+        unit = self._pool.units.get(lease.unit)
+        if unit is not None and unit.held_by(host.name, lease.attempt):
+            if unit.state is UnitState.COMMITTING:
+                self._committing.send(unit, now)
+            return
+        if (
+            unit is not None
+            and unit.state is UnitState.PENDING
+            and (unit.host, unit.attempt) == (host.name, lease.attempt)
+            and host.running < host.slots
+        ):
+            self._pool.unqueue(unit)
+            self._leases.grant(unit, host, now)
+            self._record("resumed", unit=unit.id, attempt=unit.attempt, host=host.name)
+            # if it is complete there, this makes the host say so again
+            assign = m.Assign(lease=lease, task=task_of(unit, self._pool, again=True))
+            self._emit(Send(peer=host.peer, message=assign))
+            return
+        self._reject(host, lease)
+
+    def _release_unknown(self, host: Host, running: Sequence[m.Lease]) -> None:
+        """What a host does not name in its first ``Hello`` to this process never reached it, or its answer
+        reached only the process before."""
+        named = frozenset(running)
+        for number in sorted(host.held, reverse=True):
+            if self._pool.units[number].lease not in named:
+                self.release(self._pool.units[number])
+
+    # ---- going --------------------------------------------------------------------------------------
+
+    def unreachable(self, peer: bytes, now: float) -> tuple[bytes, m.Hello] | None:
+        """A message to a peer could not be sent; the answer is the ``Hello`` that has waited for this."""
+        host = self.peers.get(peer)
+        if host is None:
+            return None
+        if host.unreachable_since is None:
+            host.unreachable_since = now
+        if host.challenger is None:
+            return None
+        del self.peers[peer]  # it is the same host, connected anew, or started again
+        return host.challenger
+
+    def lose_silent(self, now: float) -> None:
+        """Lose hosts whose lease is over, and those that have been cut off for two heartbeats."""
+        options = self._spec.scheduling
+        for host in list(self.hosts.values()):
+            if host.state != "up":
+                continue
+            silent_s = now - host.last_seen
+            cut_off_s = now - host.unreachable_since if host.unreachable_since is not None else 0.0
+            if silent_s > options.lease_s or cut_off_s > 2 * options.heartbeat_s:
+                self.lose(host, f"was not heard for {silent_s:.0f} s")
+
+    def lose(self, host: Host, why: str) -> None:
+        """A host is gone; what it has not finished is handed out again."""
+        if host.state != "up":
+            return
+        host.state = "lost"
+        self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
+        self._committing.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
+        self._gone(host)
+
+    def leave(self, host: Host, reason: str) -> None:
+        """A host says ``Bye``."""
+        host.state = "left"
+        self._record("host_left", host=host.name, reason=reason)
+        self._gone(host)
+
+    def _gone(self, host: Host) -> None:
+        self.changed()
+        self.peers.pop(host.peer, None)
+        self._leases.release_all(host)
+        self._draining.last_resort()
+
+    def release(self, unit: Unit) -> None:
+        """Take a unit back from a host that has nothing of it."""
+        self._record("released", unit=unit.id, attempt=unit.attempt)
+        self._leases.release(unit)
+
+    def _record(self, what: str, **fields: object) -> None:
+        self._emit(Record(entry={"event": what, **fields}))
