@@ -28,7 +28,7 @@ PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
 PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly
 SLOW = 2.0  # a host is slow when another is faster by more than this factor
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
-MAX_HINTS_AHEAD = 2_000_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
+MAX_HINTS_AHEAD = 500_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
 HINTS_PER_VIDEO = 25  # so many more are as large as all else that is known of a video
 
 
@@ -360,7 +360,14 @@ class Pool:
     ) -> Unit:
         number = self._next_number
         self._next_number += 1
-        unit = Unit(id=number, files=files, is_probe=is_probe, start=start, stop=stop, work_px=work_px)
+        unit = Unit(
+            id=number,
+            video=files[0],
+            batch=files if is_probe else None,
+            start=start,
+            stop=stop,
+            work_px=work_px,
+        )
         self.units[number] = unit
         return unit
 

@@ -66,9 +66,10 @@ class Unit:
     """A piece of work: a range of one video's positions, or a batch of files to probe."""
 
     id: int
-    files: tuple[int, ...]
-    """Indices of videos: several for a probe, one for an extraction."""
-    is_probe: bool = False
+    video: int
+    """Index of the video; of a probe's first one."""
+    batch: tuple[int, ...] | None = None
+    """The videos of a probe; None for an extraction."""
     start: int = 0
     stop: int | None = None
     work_px: float = 0.0
@@ -111,8 +112,13 @@ class Unit:
     """Its hedged copy."""
 
     @property
-    def video(self) -> int:
-        return self.files[0]
+    def is_probe(self) -> bool:
+        return self.batch is not None
+
+    @property
+    def files(self) -> tuple[int, ...]:
+        """Indices of videos: several for a probe, one for an extraction."""
+        return (self.video,) if self.batch is None else self.batch
 
     @property
     def lease(self) -> Lease:

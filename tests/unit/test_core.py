@@ -354,7 +354,7 @@ def test_native_numbers_survive_the_loss_of_a_committing_host() -> None:
 
 
 def test_an_illegal_move_changes_nothing() -> None:
-    unit = Unit(id=3, files=(0,))
+    unit = Unit(id=3, video=0)
     with pytest.raises(IllegalMoveError, match="unit 3"):
         unit.move("committed")
     assert unit.state is UnitState.PENDING
