@@ -15,6 +15,7 @@ from coordinator import policy
 from coordinator.rates import Rates
 from coordinator.state import Video
 
+LEAST_LIMIT = 1000  # entries of a heap, before those that are of no use any more are looked for
 UNKNOWN_FACTOR = 3.0  # a video of which no unit was done may cost so much more than others of its class
 
 Key = Callable[[Video], float]
@@ -27,6 +28,7 @@ class Order:
         self._videos = videos
         self._rates = rates
         self._longest: list[tuple[float, int]] = []
+        self._limits: dict[int, int] = {}
         # by class, as what is learned changes the rates of a whole class at once
         self._coarsest: dict[policy.RateClass, list[tuple[float, int]]] = {}
 
@@ -37,9 +39,17 @@ class Order:
         """A video can be cut from now on, or again."""
         video = self._videos[index]
         assert video.info is not None
-        heapq.heappush(self._longest, (-video.remaining_px, index))
+        self._push(self._longest, -video.remaining_px, index)
         coarsest = self._coarsest.setdefault(policy.rate_class(video.info), [])
-        heapq.heappush(coarsest, (-_piece_px(video), index))
+        self._push(coarsest, -_piece_px(video), index)
+
+    def _push(self, heap: list[tuple[float, int]], key: float, index: int) -> None:
+        """What is cut whole leaves a heap only when it comes up; so all such leave it when it has doubled."""
+        if len(heap) >= self._limits.get(id(heap), LEAST_LIMIT):
+            heap[:] = [entry for entry in heap if self._videos[entry[1]].can_cut]
+            heapq.heapify(heap)
+            self._limits[id(heap)] = max(LEAST_LIMIT, 2 * len(heap))
+        heapq.heappush(heap, (key, index))
 
     def choose(self, last: int | None, size_s: float) -> int | None:
         """The video from which a piece of about ``size_s`` seconds is to be cut; None if there is none.

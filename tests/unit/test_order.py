@@ -7,7 +7,7 @@ import math
 from common.media import VideoInfo
 from coordinator import policy
 from coordinator.listing import ListedVideo
-from coordinator.order import UNKNOWN_FACTOR, Order
+from coordinator.order import LEAST_LIMIT, UNKNOWN_FACTOR, Order
 from coordinator.rates import Rates
 from coordinator.state import Video
 from tests.bench import info
@@ -71,6 +71,17 @@ def test_nothing_is_left_when_all_is_cut() -> None:
     assert made.choose(None, 1.0) is None
     assert made.choose(0, 1.0) is None
     assert not made
+
+
+def test_what_is_over_does_not_stay() -> None:
+    videos = [video(index, 10, 1 + index % 3) for index in range(5 * LEAST_LIMIT)]
+    made = Order(videos, Rates())
+    for index, each in enumerate(videos):
+        made.add(index)
+        each.all_cut = index % 100 > 0
+    assert len(made._longest) < 2 * LEAST_LIMIT
+    assert sum(map(len, made._coarsest.values())) < 2 * LEAST_LIMIT
+    assert made.choose(None, 0.5) is not None
 
 
 def test_the_largest_piece_of_a_video() -> None:
