@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from common.cgroups import CGROUPS, OWN, read_limits
 from common.spec import LimitOptions
 
 DEFAULT_MEMORY_BYTES: Final = 2 * 2**30  # five times what a 4K film may take; 8K HEVC with 16 references fits
@@ -44,7 +45,6 @@ OOM_SCORE: Final = "500"  # of 1000: if the kernel must kill, then a slot, not i
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-_CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +72,15 @@ def limits_for(options: LimitOptions, *, slots: int, host_bytes: int | None) -> 
     return Limits(memory_bytes, options.no_progress_s)
 
 
-def host_memory_bytes(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
+def host_memory_bytes(cgroups: Path = CGROUPS, own: Path = OWN) -> int | None:
     """What this host or container has: the machine's memory, or its control group's limit if that is less."""
     found: list[int] = []
     with contextlib.suppress(ValueError, OSError):
         found.append(os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES)
-    with contextlib.suppress(OSError):
-        for line in own.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                root, name = cgroups, "memory.max"
-            elif "memory" in controllers.split(","):
-                root, name = cgroups / "memory", "memory.limit_in_bytes"
-            else:
-                continue
-            # a container sees its own group as the root, a service on the machine itself does not
-            inner = Path(path.lstrip("/"))
-            for group in (inner, *inner.parents):
-                with contextlib.suppress(OSError, ValueError):  # "max" is no number
-                    found.append(int((root / group / name).read_text()))
+    names = {"v1": ["memory.limit_in_bytes"], "v2": ["memory.max"]}
+    for words in read_limits("memory", v1=names["v1"], v2=names["v2"], cgroups=cgroups, own=own):
+        with contextlib.suppress(ValueError):  # "max" is no number
+            found.append(int("".join(words)))
     return min(found, default=None)
 
 
