@@ -1,6 +1,6 @@
 # The one image of every host: locally with compose, on SageMaker Processing as it is.
 #   docker build --platform linux/amd64 --tag framefleet .
-# Where no registry can be reached, docker/make-base.sh makes another BASE_IMAGE (docs/compose.md).
+# Where no registry can be reached, docker/make-base.sh makes another BASE_IMAGE.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
 

@@ -1,4 +1,4 @@
-"""What the control groups of this process allow it, of either version: limits of containers and of services."""
+"""What the control groups of this process allow it, of either version: limits of containers and services."""
 
 from __future__ import annotations
 

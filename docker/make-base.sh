@@ -12,7 +12,7 @@ if [ "${1:-}" = --trust-host ]; then
     shift
 fi
 image=${1:-framefleet-base}
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=${DEBIAN_MIRROR:-}  # empty: the one that debootstrap itself knows
 packages=ca-certificates,python3-pip  # bookworm's Python is 3.11
 
 for tool in docker debootstrap; do
@@ -22,7 +22,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 log=$folder/debootstrap.log
 root=$folder/root
-if ! debootstrap --variant=minbase --include="$packages" bookworm "$root" "$mirror" >"$log" 2>&1; then
+if ! debootstrap --variant=minbase --include="$packages" bookworm "$root" ${mirror:+"$mirror"} >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     exit 1
 fi
