@@ -122,7 +122,9 @@ class Job:
             if str(self.output) not in environment or root not in environment + "\0":
                 continue
             found.append((int(folder.name), parent, command))
-        agents = [pid for pid, _, command in found if command[1:3] == ["-m", "worker"]]
+        alike = {pid: parent for pid, parent, command in found if command[1:3] == ["-m", "worker"]}
+        # between fork and exec, a child of the agent looks like the agent
+        agents = [pid for pid, parent in alike.items() if parent not in alike]
         if not slots:
             return agents
         servers = [
