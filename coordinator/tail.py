@@ -82,7 +82,7 @@ class Tail:
         """Estimated seconds until a LEASED extraction is complete, and its pixels per second."""
         assert unit.host is not None
         video = self._pool.videos[unit.video]
-        done_px = self._pool.done_px(unit)
+        done_px = self._pool.workload.done_px(unit)
         return policy.remaining_s(
             max(unit.lead_px + self._work_px(unit), done_px),
             rate=self._pool.rates.of(video) * self._hosts[unit.host].speed,
@@ -95,7 +95,7 @@ class Tail:
     def _range_s(self, unit: Unit) -> tuple[float, float]:
         """Where a unit begins and ends, in seconds of video."""
         video = self._pool.videos[unit.video]
-        info, sampling = video.info, self._pool.sampling_of(video)
+        info, sampling = video.info, self._pool.workload.sampling_of(video)
         assert info is not None
         start_s = sampling.seconds_of(unit.start, info.time_base)
         if unit.stop is not None:
@@ -177,7 +177,7 @@ class Tail:
             lead_s=max(0.0, left_px - work_px) / rate,
         )
         stop = policy.split_position(
-            video.info, self._pool.sampling_of(video), left, keep_s=keep_s, within_gops=within_gops
+            video.info, self._pool.workload.sampling_of(video), left, keep_s=keep_s, within_gops=within_gops
         )
         if stop is None or not unit.start < stop <= MAX_TICK or (unit.stop is not None and stop >= unit.stop):
             return None
@@ -218,7 +218,9 @@ class Tail:
             elapsed_s = now - unit.changed_at
             if elapsed_s <= policy.HEDGE_MIN_S:
                 return
-            if unit.copy is not None or elapsed_s <= policy.HEDGE_FACTOR * self._pool.estimate_s(unit):
+            if unit.copy is not None or elapsed_s <= policy.HEDGE_FACTOR * self._pool.workload.estimate_s(
+                unit
+            ):
                 continue
             others = [host for host in idle if host.credit > 0 and host.name != unit.host]
             if not others:
