@@ -17,6 +17,7 @@ except ModuleNotFoundError:
     sys.exit(f"Error: the Python package 'click' is missing: {REMEDY}")
 
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
+    from common.spec import MetricsOptions
     from targets.job import JobRequest
 
 from targets.image_options import image_options  # noqa: E402 - it needs click, as this does
@@ -119,6 +120,19 @@ def cli() -> None:
     "The options on frames and images must be the same, the others need not.",
 )
 @click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="Serve the job's metrics for Prometheus at this port of the coordinator's host.  [default: not]",
+)
+@click.option(
+    "--metrics-address",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where that port is; 0.0.0.0 is every network of that host.",
+)
+@click.option(
     "--target",
     type=click.Choice(["auto", "local", *TARGETS_TO_COME]),
     metavar="NAME",
@@ -175,6 +189,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     from targets.sampling_options import make_sampling
 
     sampling, image = make_sampling(options), make_image_options(options)
+    metrics = _make_metrics(options)
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
@@ -210,6 +225,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         mode=options["mode"],
         image=image,
         on_error=options["on_error"],
+        metrics=metrics,
         resume=options["resume"],
     )
     if request.resume:
@@ -218,6 +234,20 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
 
         check_options(request, abandoned(output))
     return request, is_demo
+
+
+def _make_metrics(options: dict[str, Any]) -> MetricsOptions:
+    from importlib.util import find_spec
+
+    from common.errors import UserError
+    from common.spec import MetricsOptions
+
+    port, address = options["metrics_port"], options["metrics_address"]
+    if port is not None and options["mode"] == "sharded":
+        raise UserError("--metrics-port needs --mode coordinated: a sharded job has no one that knows it all")
+    if port is not None and find_spec("prometheus_client") is None:
+        raise UserError("--metrics-port needs prometheus-client: pip install 'framefleet[metrics]'")
+    return MetricsOptions(port=port, address=address)
 
 
 def run_job(request: JobRequest, *, is_demo: bool) -> int:

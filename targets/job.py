@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.report import Failure, Summary
-from common.spec import ImageOptions, Mode, OnError, SchedulingOptions
+from common.spec import ImageOptions, MetricsOptions, Mode, OnError, SchedulingOptions
 from targets.sampling_options import SamplingRequest
 
 # all hosts of one machine start within seconds
 LOCAL_SCHEDULING = SchedulingOptions(host_wait_s=60.0)
+NO_METRICS = MetricsOptions()
 
 EXIT_DONE = 0
 EXIT_LOST = 1  # frames were lost, or something failed under --on-error fail
@@ -32,6 +33,7 @@ class JobRequest:
     image: ImageOptions
     on_error: OnError
     scheduling: SchedulingOptions = LOCAL_SCHEDULING
+    metrics: MetricsOptions = NO_METRICS
     resume: bool = False
 
 

@@ -139,6 +139,7 @@ class _LocalCluster:
             endpoint=endpoint,
             status_interval_s=STATUS_INTERVAL_S,
             scheduling=request.scheduling,
+            metrics=request.metrics,
             frame_options=options_of(request),
             keys=make_keys(),
         )
