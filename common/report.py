@@ -39,8 +39,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=S
     ``left_s`` is None until it can be told. ``frames`` includes frames of running units, ``frames_written``
     only those that are published. ``host`` is the one whose coordinator tells this, ``at`` its wall clock
     (RFC 3339, UTC); ``outcome`` is None until the job is over. ``work_s`` sums the seconds that slots spent
-    in units that have ended, ``wake_s`` is the longest that the coordinator's loop was busy in one go since the
-    last status."""
+    in units that have ended, ``wake_s`` is the longest that the coordinator's loop was busy in one go since
+    the last status."""
 
     elapsed_s: float
     frames: int
