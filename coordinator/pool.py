@@ -6,9 +6,12 @@ what has been learned by then.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+
+import msgspec
 
 from common.done import DoneRange, DoneVideo
 from common.media import VideoInfo
@@ -24,8 +27,10 @@ from coordinator.workload import Workload, earlier
 
 SLOW = 2.0  # a host is slow when another is faster by more than this factor
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
-MAX_HINTS_AHEAD = 500_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
-HINTS_PER_VIDEO = 25  # so many more are as large as all else that is known of a video
+# What is known of videos not yet done may take so many bytes before probing waits. Many slots need more:
+# what is probed last is cut last, and if it costs far more than was thought all wait for it.
+KNOWN_BYTES, KNOWN_BYTES_PER_SLOT = 20_000_000, 20_000
+VIDEO_BYTES, KEYFRAME_BYTES = 1000, 8
 
 
 @dataclass(slots=True)
@@ -61,8 +66,8 @@ class Pool:
         self.numbering = Numbering(selection, self.units)
         self.unsettled = len(self.videos)
         self.probes_open = 0
-        self.hints = 0
-        """How large all that is known of videos not yet done is, in keyframes."""
+        self.known_bytes = 0
+        """How large all that is known of videos not yet done is, about."""
         self.workload = Workload(self.videos, selection, options)
         self.rates = self.workload.rates
         self._order = Order(self.videos, self.rates)
@@ -154,7 +159,7 @@ class Pool:
         """Up to half of the slots probe, to know early what is long; all of them if the work runs out."""
         if self.rates.remaining_s() < READY_AHEAD_S * slots:
             return True
-        return self.hints < MAX_HINTS_AHEAD and self.probes_open < max(1.0, slots / 2)
+        return self._room_bytes(slots) > 0 and self.probes_open < max(1.0, slots / 2)
 
     def _take_requeued(self, host: str, live: Set[str], slowness: float | None, slots: float) -> Unit | None:
         for number in self._requeue:
@@ -215,8 +220,11 @@ class Pool:
         return unit
 
     def _cut_probe(self, slots: float) -> Unit:
-        room = (MAX_HINTS_AHEAD - self.hints) / (HINTS_PER_VIDEO * max(slots, 1.0))
+        room = self._room_bytes(slots) / (VIDEO_BYTES * max(slots, 1.0))
         return self.probe_next(self._unprobed.batch_size(slots, int(room)))
+
+    def _room_bytes(self, slots: float) -> float:
+        return KNOWN_BYTES + KNOWN_BYTES_PER_SLOT * slots - self.known_bytes
 
     def probe_next(self, count: int) -> Unit:
         """A probe of the ``count`` largest files that nobody has looked at."""
@@ -329,9 +337,10 @@ class Pool:
     def probed(self, index: int, info: VideoInfo) -> None:
         """A video's probe came back: it can be cut from now on."""
         video = self.videos[index]
-        video.info = info
+        # numbers of their own take 32 bytes each, and lists 8 more
+        video.info = info = msgspec.structs.replace(info, keyframes=array("q", info.keyframes))
         self.workload.measure(video)
-        self.hints += HINTS_PER_VIDEO + len(info.keyframes)
+        self.known_bytes += _known_bytes(info)
         self.look_further(index)
         work_s = max(video.remaining_px / self.rates.of(video), 1e-3)
         self._unprobed.measured(info.size_bytes, work_s)
@@ -363,7 +372,7 @@ class Pool:
     def forget(self, video: Video) -> None:
         """A settled video, all of whose units were published, needs no more than a line in the account."""
         if video.info is not None:
-            self.hints -= HINTS_PER_VIDEO + len(video.info.keyframes)
+            self.known_bytes -= _known_bytes(video.info)
         video.forget()
 
     def stop_cutting(self, video: Video) -> None:
@@ -391,3 +400,7 @@ class Pool:
         video.open_units -= 1
         if video.settled:
             self.unsettled -= 1
+
+
+def _known_bytes(info: VideoInfo) -> int:
+    return VIDEO_BYTES + KEYFRAME_BYTES * len(info.keyframes)

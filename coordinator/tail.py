@@ -132,7 +132,7 @@ class Tail:
         speeds = [self._hosts[unit.host].speed for unit in running if unit.host is not None]
         times = [(left[unit.id][0], speed) for unit, speed in zip(running, speeds, strict=True)]
         level_s = policy.finish_level_s(times, idle_speed)
-        fastest = max(host.speed for host in idle)
+        helper_speed = idle_speed / sum(host.credit for host in idle)
         least_s = LEAST_PART * self._pool.options.unit_min_s
         whole: list[Unit] = []
         for unit in sorted(running, key=lambda unit: left[unit.id], reverse=True):
@@ -143,7 +143,7 @@ class Tail:
                 continue
             stop = None
             if not unit.unsplittable and self._pool.can_split(unit):
-                stop = self._stop_for(unit, left_s, rate, keep_s=level_s, helper_speed=fastest)
+                stop = self._stop_for(unit, left_s, rate, keep_s=level_s, helper_speed=helper_speed)
             if stop is None or unit.shrink_at is not None:  # or was asked, and did not answer
                 whole.append(unit)
             if stop is None:
