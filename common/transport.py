@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,6 @@ from urllib.parse import urlsplit
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import parse_monitor_message
 
 from common.errors import UserError
 from common.keys import JobKeys
@@ -51,6 +51,7 @@ AT_ONCE_S = 1.0  # a connection that ends so soon was not closed by a coordinato
 WRONG_KEYS_S, WRONG_KEYS_TRIES = 20.0, 5  # in a row; a flood may break some handshakes of an honest host
 REDIAL_S = 1.0
 
+_MONITOR_EVENT = struct.Struct("=hi")  # zmq_socket_monitor(3); zmq.utils.monitor would load all of asyncio
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
@@ -112,10 +113,10 @@ class _Link:
         """What has become of connections: (event, its value)."""
         while True:
             try:
-                told = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
+                told, _ = self._monitor.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            yield int(told["event"]), int(told["value"])
+            yield _MONITOR_EVENT.unpack(told)
 
     def watch(self, descriptor: int) -> None:
         """Let ``wait`` wake for this descriptor as well."""
