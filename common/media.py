@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -59,7 +60,7 @@ class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
     first_pts: Tick
     duration_s: Duration
     frame_rate: Annotated[float, msgspec.Meta(ge=0, le=MAX_FRAME_RATE)]
-    keyframes: Annotated[list[Tick], msgspec.Meta(max_length=MAX_HINTS)]
+    keyframes: Annotated[Sequence[Tick], msgspec.Meta(max_length=MAX_HINTS)]
     seekable: bool
     size_bytes: Bytes
 

@@ -38,7 +38,7 @@ def status(core: Core, now: float, rate: FrameRate) -> Status:
     frames = sum(host.frames for host in core.hosts.values()) + sum(unit.progress_frames for unit in running)
     done_s = sum(host.busy_s for host in core.hosts.values())
     left_s = core.pool.remaining_s() + sum(
-        max(0.0, core.pool.estimate_s(unit) - (now - unit.changed_at))
+        max(0.0, core.pool.workload.estimate_s(unit) - (now - unit.changed_at))
         for unit in running
         if unit.state is UnitState.LEASED
     )
@@ -147,7 +147,9 @@ def _notes(core: Core) -> list[str]:
     without = [
         video.listed.name
         for video in core.pool.videos
-        if video.settled and not (video.frames or video.failed) and core.pool.sampling_of(video).is_limited
+        if video.settled
+        and not (video.frames or video.failed)
+        and core.pool.workload.sampling_of(video).is_limited
     ]
     if without:
         more = f" and {len(without) - MAX_NAMES} more" if len(without) > MAX_NAMES else ""

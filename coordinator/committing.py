@@ -68,7 +68,7 @@ class Committing:
     def after_giving_up(self, unit: Unit, now: float) -> None:
         """Others of its video may have waited for it: the frames that it lacks are estimated."""
         video = self._pool.videos[unit.video]
-        sampling = self._pool.sampling_of(video)
+        sampling = self._pool.workload.sampling_of(video)
         counted = self._numbering.give_up(video, unit, sampling)
         if counted is not None and video.info is not None:
             start_s = sampling.seconds_of(unit.start, video.info.time_base)

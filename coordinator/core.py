@@ -248,9 +248,9 @@ class Core:
         if unit.state is not UnitState.LEASED or unit.is_probe or progress.done_to <= unit.done_to:
             return
         unit.done_to, unit.busy_s, unit.progress_at = progress.done_to, progress.busy_s, now
-        self.pool.reached(unit)
+        self.pool.workload.reached(unit)
         if not host.units:
-            video, done_px = self.pool.videos[unit.video], self.pool.done_px(unit)
+            video, done_px = self.pool.videos[unit.video], self.pool.workload.done_px(unit)
             host.learn_speed(self.pool.rates.learn_early(video, done_px, unit.busy_s, host.speed))
         self._tail.curb(unit, now)
 

@@ -72,7 +72,7 @@ class Failing:
         assert video.info is not None
         if video.poisoned >= MAX_POISONED:
             return False
-        sampling = self._pool.sampling_of(video)
+        sampling = self._pool.workload.sampling_of(video)
         middle = policy.middle_position(video.info, sampling, start=unit.start, stop=unit.stop)
         if middle is None:
             return False
@@ -94,7 +94,7 @@ class Failing:
         video.failed = True
         if unit.isolating:
             video.poisoned += 1
-        seconds_of, time_base = self._pool.sampling_of(video).seconds_of, video.info.time_base
+        seconds_of, time_base = self._pool.workload.sampling_of(video).seconds_of, video.info.time_base
         stop_s = None if unit.stop is None else seconds_of(unit.stop, time_base)
         if kind == "input":
             # the file is gone or unreadable: the ranges behind it would only say so again
@@ -117,7 +117,7 @@ class Failing:
     def _quarantine_rest(self, index: int, video: Video) -> None:
         """So much of a file crashes its decoder that what nobody has begun is not begun."""
         assert video.info is not None
-        start_s = self._pool.sampling_of(video).seconds_of(video.next_start, video.info.time_base)
+        start_s = self._pool.workload.sampling_of(video).seconds_of(video.next_start, video.info.time_base)
         self._pool.stop_cutting(video)
         reason = f"{video.poisoned} parts of it crashed what decoded them: the rest was not tried"
         self._add(index, kind="lost", reason=reason, attempts=0, start_s=start_s)

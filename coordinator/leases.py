@@ -93,6 +93,6 @@ def task_of(unit: Unit, pool: Pool, *, again: bool = False) -> m.Probe | m.Extra
         stop=unit.stop,
         first_pts=video.info.first_pts,
         duration_s=video.info.duration_s,
-        rank=unit.rank if again else pool.numbering.tell_rank(video, unit, pool.sampling_of(video)),
+        rank=unit.rank if again else pool.numbering.tell_rank(video, unit, pool.workload.sampling_of(video)),
         limit=pool.numbering.limit_of(video, unit),
     )

@@ -29,8 +29,9 @@ class Order:
         self._rates = rates
         self._longest: list[tuple[float, int]] = []
         self._limits: dict[int, int] = {}
-        # by class, as what is learned changes the rates of a whole class at once
+        # those without a rate of their own by class: what is learned changes the rates of all of it at once
         self._coarsest: dict[policy.RateClass, list[tuple[float, int]]] = {}
+        self._coarsest_known: list[tuple[float, int]] = []
 
     def __bool__(self) -> bool:
         return bool(self._longest)
@@ -40,8 +41,11 @@ class Order:
         video = self._videos[index]
         assert video.info is not None
         self._push(self._longest, -video.remaining_px, index)
-        coarsest = self._coarsest.setdefault(policy.rate_class(video.info), [])
-        self._push(coarsest, -_piece_px(video), index)
+        if video.rate is None:
+            coarsest = self._coarsest.setdefault(policy.rate_class(video.info), [])
+            self._push(coarsest, -_piece_px(video), index)
+        else:
+            self._push(self._coarsest_known, -self._piece_s(index), index)
 
     def _push(self, heap: list[tuple[float, int]], key: float, index: int) -> None:
         """What is cut whole leaves a heap only when it comes up; so all such leave it when it has doubled."""
@@ -72,13 +76,21 @@ class Order:
 
     def _peek_coarsest(self, size_s: float) -> int | None:
         best: tuple[float, int] | None = None
-        for heap in self._coarsest.values():
-            index = self._peek(heap, _piece_px)
+        unknown = [self._peek_unknown(heap) for heap in self._coarsest.values()]
+        known = self._peek(self._coarsest_known, lambda video: _piece_px(video) / self._rates.of(video))
+        for index in [*unknown, known]:
             if index is not None:
                 piece_s = self._piece_s(index)
                 if piece_s > size_s and (best is None or piece_s > best[0]):
                     best = piece_s, index
         return None if best is None else best[1]
+
+    def _peek_unknown(self, heap: list[tuple[float, int]]) -> int | None:
+        """The same among those of a class; those whose own rate is known by now move to where they belong."""
+        while (index := self._peek(heap, _piece_px)) is not None and self._videos[index].rate is not None:
+            heapq.heappop(heap)
+            self._push(self._coarsest_known, -self._piece_s(index), index)
+        return index
 
     def _piece_s(self, index: int) -> float:
         video = self._videos[index]
@@ -100,4 +112,5 @@ class Order:
 
 
 def _piece_px(video: Video) -> float:
-    return min(video.piece_px, video.remaining_px)
+    # the last piece may be longer than its container claims
+    return min(video.piece_px, video.remaining_px + policy.CLAIM_MARGIN_S * video.px_per_s)

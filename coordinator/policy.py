@@ -107,9 +107,10 @@ def piece_s(info: VideoInfo) -> float:
     be entered in the middle."""
     if not info.seekable or not info.keyframes or not info.duration_s:
         return math.inf
-    end = info.first_pts + round(info.duration_s / info.time_base)
-    gaps = (after - before for before, after in pairwise([*info.keyframes, end]))
-    return max(0.0, float(max(gaps) * info.time_base))
+    gaps = [float((after - before) * info.time_base) for before, after in pairwise(info.keyframes)]
+    last_s = info.duration_s - float((info.keyframes[-1] - info.first_pts) * info.time_base)
+    # a file of one GOP may be longer than its container claims
+    return max(0.0, last_s, *gaps) if gaps else max(0.0, last_s) + CLAIM_MARGIN_S
 
 
 def observed_px(info: VideoInfo, *, decoded: int, written: int) -> float:

@@ -6,30 +6,31 @@ what has been learned by then.
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+import msgspec
+
 from common.done import DoneRange, DoneVideo
 from common.media import VideoInfo
-from common.messages import MAX_PROBE_BATCH
-from common.sampling import Sampling
 from common.selection import Selection
 from common.spec import SchedulingOptions
 from coordinator import policy
 from coordinator.listing import ListedVideo
 from coordinator.numbering import Numbering
 from coordinator.order import Order
-from coordinator.rates import Rates
 from coordinator.state import OPEN, Unit, UnitState, Video
+from coordinator.waiting import Requeue, Unprobed
+from coordinator.workload import Workload, earlier
 
-PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
-PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly
 SLOW = 2.0  # a host is slow when another is faster by more than this factor
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
-MAX_HINTS_AHEAD = 500_000  # keyframes (40 bytes each) of videos not yet done, before probing waits for them
-HINTS_PER_VIDEO = 25  # so many more are as large as all else that is known of a video
+# What is known of videos not yet done may take so many bytes before probing waits. Many slots need more:
+# what is probed last is cut last, and if it costs far more than was thought all wait for it.
+KNOWN_BYTES, KNOWN_BYTES_PER_SLOT = 20_000_000, 20_000
+VIDEO_BYTES, KEYFRAME_BYTES = 1000, 8
 
 
 @dataclass(slots=True)
@@ -65,24 +66,17 @@ class Pool:
         self.numbering = Numbering(selection, self.units)
         self.unsettled = len(self.videos)
         self.probes_open = 0
-        self.hints = 0
-        """How large all that is known of videos not yet done is, in keyframes."""
+        self.known_bytes = 0
+        """How large all that is known of videos not yet done is, about."""
+        self.workload = Workload(self.videos, selection, options)
+        self.rates = self.workload.rates
+        self._order = Order(self.videos, self.rates)
+        self._requeue = Requeue()
         self.taken_over = TakenOver()
         self._done_ahead: dict[int, deque[DoneRange]] = {}
         if done:
             self._take_over(done)
-            videos = [listed for listed in videos if not self.videos[listed.index].all_cut]
-        largest_first = sorted(videos, key=lambda listed: (-listed.size_bytes, listed.index))
-        # the list's own numbers: there may be a million, and they would be objects of their own
-        self._unprobed = deque(listed.index for listed in largest_first)
-        self._unprobed_bytes = sum(listed.size_bytes for listed in videos)
-        self._bytes_per_work_s: float | None = None
-        self._requeued: deque[int] = deque()
-        self._requeued_s: dict[int, float] = {}
-        """Estimated seconds of each when it was queued, and (below) of all: there may be thousands."""
-        self._again_s = 0.0
-        self.rates = Rates()
-        self._order = Order(self.videos, self.rates)
+        self._unprobed = Unprobed(self.videos)
         self.on_split: Callable[[Unit, Unit], None] = lambda unit, rest: None
         """Is told of every unit that was divided, and of its rest."""
         self.orphans: list[int] = []
@@ -90,32 +84,19 @@ class Pool:
 
     # ---- what is left -------------------------------------------------------------------------------
 
-    def sampling_of(self, video: Video) -> Sampling:
-        """What is wanted of a video; not kept here, as there may be a million of them."""
-        sampling = self.selection.of(video.listed.name)
-        assert sampling is not None  # else it would not be in the list
-        return sampling
-
     def remaining_s(self) -> float:
         """Estimated seconds of work that nobody has yet (R)."""
-        unprobed = self._unprobed_bytes / (self._bytes_per_work_s or policy.DEFAULT_BYTES_PER_WORK_S)
-        return self.rates.remaining_s() + self._again_s + unprobed
-
-    def estimate_s(self, unit: Unit) -> float:
-        """Estimated seconds of a unit on a slot of ordinary speed."""
-        if unit.is_probe:
-            return 0.0
-        return (unit.lead_px + unit.work_px) / self.rates.of(self.videos[unit.video])
+        return self.rates.remaining_s() + self._requeue.remaining_s + self._unprobed.remaining_s()
 
     @property
     def empty(self) -> bool:
         """Nothing can be handed out at this moment."""
-        return not (self._requeued or self._unprobed or self._order)
+        return not (self._requeue or self._unprobed or self._order)
 
     @property
     def queued(self) -> Sequence[int]:
         """Units that wait to be handed out again, the next one first."""
-        return tuple(self._requeued)
+        return tuple(self._requeue)
 
     @property
     def unprobed(self) -> Sequence[int]:
@@ -154,7 +135,9 @@ class Pool:
             unit_cap_s=self.options.unit_cap_s,
         )
         if unit is not None:
-            self._cut_requeued(unit, size_s * speed)
+            stop = self.workload.cut_of(unit, size_s * speed)
+            if stop is not None:  # it may be far more than a slot should have at this stage of the job
+                self.split(unit, stop)
             return unit
         if slowness is not None:
             video = self._order.choose_fine(last_video, self._piece_for(slowness, slots))
@@ -176,45 +159,22 @@ class Pool:
         """Up to half of the slots probe, to know early what is long; all of them if the work runs out."""
         if self.rates.remaining_s() < READY_AHEAD_S * slots:
             return True
-        return self.hints < MAX_HINTS_AHEAD and self.probes_open < max(1.0, slots / 2)
+        return self._room_bytes(slots) > 0 and self.probes_open < max(1.0, slots / 2)
 
     def _take_requeued(self, host: str, live: Set[str], slowness: float | None, slots: float) -> Unit | None:
-        for place, number in enumerate(self._requeued):
+        for number in self._requeue:
             unit = self.units[number]
-            if slowness is not None and self.estimate_s(unit) > self._piece_for(slowness, slots):
+            if slowness is not None and self.workload.estimate_s(unit) > self._piece_for(slowness, slots):
                 continue
             if host not in unit.avoid or live <= unit.avoid:
-                del self._requeued[place]
-                self._take_off(number)
+                self._requeue.remove(number)
                 return unit
         return None
-
-    def _cut_requeued(self, unit: Unit, size_s: float) -> None:
-        """A unit that comes back may be far more than a slot should have at this stage of the job."""
-        video = self.videos[unit.video]
-        assert video.info is not None
-        if self.options.unit_span_s is not None or unit.work_px <= 1.5 * size_s * self.rates.of(video):
-            return
-        sampling = self.sampling_of(video)
-        end_s = video.info.duration_s
-        start_s = sampling.seconds_of(unit.start, video.info.time_base)
-        if unit.stop is not None:
-            end_s = sampling.seconds_of(unit.stop, video.info.time_base)
-        stop = policy.cut_position(
-            video.info,
-            sampling,
-            start=unit.start,
-            span_s=(end_s - start_s) * size_s * self.rates.of(video) / unit.work_px,
-            rule=self.options.cut,
-            end=unit.stop,
-        )
-        if stop is not None:
-            self.split(unit, stop)
 
     def can_split(self, unit: Unit) -> bool:
         """Whether a part of a unit may become a unit of its own: no other may be numbered by what it gave."""
         video = self.videos[unit.video]
-        if unit.copy_of is not None or unit.copy is not None or self._is_one_unit(video):
+        if unit.copy_of is not None or unit.copy is not None or self.workload.is_one_unit(video):
             return False
         return not self.selection.in_order or unit.counted is None
 
@@ -227,29 +187,19 @@ class Pool:
         if stop < unit.start or (unit.stop is not None and stop >= unit.stop):
             raise ValueError(f"unit {unit.id} [{unit.start}, {unit.stop}) cannot be split at {stop}")
         video = self.videos[unit.video]
-        sampling = self.sampling_of(video)
-        kept_px = self.work_px(video, sampling, unit.start, stop)
-        rest_px = self.work_px(video, sampling, stop, unit.stop)
+        kept_px = self.workload.range_px(video, unit.start, stop)
+        rest_px = self.workload.range_px(video, stop, unit.stop)
         rest = self._new_unit(files=unit.files, start=stop, stop=unit.stop, work_px=rest_px)
-        rest.lead_px = self._lead_px(video, stop)
+        rest.lead_px = self.workload.lead_px(video, stop)
         rest.isolating, rest.crashes = unit.isolating, unit.crashes
         unit.stop, unit.work_px, unit.counted = stop, kept_px, None
         if unit.state is UnitState.PENDING:
             unit.attempt += 1  # a lost host that comes back may still be at work on the whole of it
         video.units.insert(video.units.index(unit.id) + 1, rest.id)
         video.open_units += 1
-        self._put_on(rest)
+        self._requeue.put(rest.id, self.workload.estimate_s(rest))
         self.on_split(unit, rest)
         return rest
-
-    def _lead_px(self, video: Video, start: int) -> float:
-        """Work of the roll-in of a unit that begins at ``start``."""
-        info, sampling = video.info, self.sampling_of(video)
-        assert info is not None
-        if not video.px_per_s or sampling.keyframes_only:
-            return 0.0
-        seconds = policy.roll_in_s(info, sampling.seconds_of(start, info.time_base))
-        return seconds * video.px_per_s * policy.decoding_share(info, sampling)
 
     def copy(self, unit: Unit) -> Unit:
         """A hedged copy of a unit, not queued: the caller leases it at once."""
@@ -270,45 +220,28 @@ class Pool:
         return unit
 
     def _cut_probe(self, slots: float) -> Unit:
-        share = len(self._unprobed) / (PROBES_PER_SLOT * max(slots, 1.0))
-        room = (MAX_HINTS_AHEAD - self.hints) / (HINTS_PER_VIDEO * max(slots, 1.0))
-        batch = max(1, min(PROBE_BATCH_CAP, round(share), int(room)))
-        return self.probe_next(min(len(self._unprobed), batch))
+        room = self._room_bytes(slots) / (VIDEO_BYTES * max(slots, 1.0))
+        return self.probe_next(self._unprobed.batch_size(slots, int(room)))
+
+    def _room_bytes(self, slots: float) -> float:
+        return KNOWN_BYTES + KNOWN_BYTES_PER_SLOT * slots - self.known_bytes
 
     def probe_next(self, count: int) -> Unit:
         """A probe of the ``count`` largest files that nobody has looked at."""
-        files = tuple(self._unprobed.popleft() for _ in range(count))
-        for index in files:
-            self._unprobed_bytes -= self.videos[index].listed.size_bytes
         self.probes_open += 1
-        return self._new_unit(files=files, is_probe=True)
+        return self._new_unit(files=self._unprobed.take(count), is_probe=True)
 
     def _cut_extraction(self, index: int, size_s: float) -> Unit:
-        video = self.videos[index]
-        assert video.info is not None
-        sampling, start = self.sampling_of(video), video.next_start
-        # where a video is one unit, its host stops as soon as it has as many frames as are wanted
-        end = video.stop if self._is_one_unit(video) else _earlier(video.stop, video.horizon)
-        stop = policy.cut_position(
-            video.info,
-            sampling,
-            start=start,
-            span_s=self.options.unit_span_s or self._span_s(video, sampling, size_s * self.rates.of(video)),
-            rule=self.options.cut,
-            end=end,
-        )
+        stop = self.workload.cut(self.videos[index], size_s)
         ahead = self._done_ahead.get(index)
-        if ahead and (stop is None or stop > ahead[0].start):
-            stop = ahead[0].start
-        return self.cut_at(index, end if stop is None else stop)
+        return self.cut_at(index, earlier(stop, ahead[0].start) if ahead else stop)
 
     def cut_at(self, index: int, stop: int | None) -> Unit:
         """The next unit of a video, which ends at ``stop``; None: at the video's end."""
         video = self.videos[index]
-        sampling, start = self.sampling_of(video), video.next_start
-        work_px = video.remaining_px
+        start, work_px = video.next_start, video.remaining_px
         if stop is not None:
-            work_px = min(work_px, self.work_px(video, sampling, start, stop))
+            work_px = min(work_px, self.workload.range_px(video, start, stop))
         unit = self._new_unit(files=(video.listed.index,), start=start, stop=stop, work_px=work_px)
         video.units.append(unit.id)
         video.open_units += 1
@@ -319,35 +252,6 @@ class Pool:
             self.stop_cutting(video)
         self._pass_over_done(index)
         return unit
-
-    def _is_one_unit(self, video: Video) -> bool:
-        return self.options.cut == "never" or video.info is None or not video.info.seekable
-
-    def _span_s(self, video: Video, sampling: Sampling, work_px: float) -> float:
-        """Seconds of video, from where it is cut next, that hold so much work."""
-        if sampling.times is None:
-            return work_px / video.px_per_s
-        first = video.next_start
-        last = min(len(sampling.times) - 1, first + max(1, round(work_px / video.px_per_time)))
-        return float(sampling.times[last] - sampling.times[first])
-
-    def work_px(self, video: Video, sampling: Sampling, start: int, stop: int | None) -> float:
-        """Estimated work, in pixels, at positions ``[start, stop)``."""
-        info = video.info
-        assert info is not None
-        if sampling.times is not None:
-            return ((len(sampling.times) if stop is None else stop) - start) * video.px_per_time
-        start_s = sampling.seconds_of(start, info.time_base)
-        stop_s = video.end_s if stop is None else min(video.end_s, sampling.seconds_of(stop, info.time_base))
-        return max(0.0, stop_s - start_s) * video.px_per_s
-
-    def reached(self, unit: Unit) -> None:
-        """A running unit has told how far it is; that may be behind the end that its container claims."""
-        video = self.videos[unit.video]
-        assert video.info is not None
-        seen_s = self.sampling_of(video).seconds_of(unit.done_to, video.info.time_base)
-        if unit.stop is None and seen_s > video.info.duration_s > 0:
-            video.end_s = max(video.end_s, policy.believed_end_s(video.info, seen_s))
 
     def _new_unit(
         self,
@@ -376,22 +280,11 @@ class Pool:
     def requeue(self, unit: Unit) -> None:
         """Hand a PENDING unit out again, before anything new."""
         assert unit.state is UnitState.PENDING
-        self._put_on(unit)
+        self._requeue.put(unit.id, self.workload.estimate_s(unit))
 
     def unqueue(self, unit: Unit) -> None:
         """Take a PENDING unit back out of the queue: the host that had it has it still."""
-        self._requeued.remove(unit.id)
-        self._take_off(unit.id)
-
-    def _put_on(self, unit: Unit) -> None:
-        self._requeued.appendleft(unit.id)
-        estimate_s = self._requeued_s[unit.id] = self.estimate_s(unit)
-        self._again_s += estimate_s
-
-    def _take_off(self, number: int) -> None:
-        self._again_s -= self._requeued_s.pop(number)
-        if not self._requeued_s:
-            self._again_s = 0.0  # and no rounding errors
+        self._requeue.remove(unit.id)
 
     def split_probe(self, unit: Unit) -> list[Unit]:
         """Each file of a failed batch by itself, so that one bad file blames no other."""
@@ -399,7 +292,7 @@ class Pool:
         singles = [self._new_unit(files=(index,), is_probe=True) for index in unit.files]
         self.probes_open += len(singles)  # the batch itself is closed when it is given up
         for single in reversed(singles):
-            self._put_on(single)
+            self._requeue.put(single.id, 0.0)
         return singles
 
     # ---- what an earlier run has done ---------------------------------------------------------------
@@ -423,7 +316,7 @@ class Pool:
         video, ahead = self.videos[index], self._done_ahead.get(index)
         while ahead and not video.all_cut and ahead[0].start == video.next_start:
             done = ahead.popleft()
-            px = self.work_px(video, self.sampling_of(video), done.start, done.stop)
+            px = self.workload.range_px(video, done.start, done.stop)
             self.rates.add_remaining(video, -min(px, video.remaining_px))
             unit = self._new_unit(files=(index,), start=done.start, stop=done.stop)
             unit.move("taken_over")
@@ -444,20 +337,13 @@ class Pool:
     def probed(self, index: int, info: VideoInfo) -> None:
         """A video's probe came back: it can be cut from now on."""
         video = self.videos[index]
-        sampling = self.sampling_of(video)
-        video.info = info
-        video.end_s = info.duration_s or info.size_bytes / policy.DEFAULT_BYTES_PER_VIDEO_S
-        self.hints += HINTS_PER_VIDEO + len(info.keyframes)
-        video.start, video.stop = sampling.range_of(info.time_base)
-        video.next_start = video.start
-        video.px_per_s = policy.work_per_second(info, sampling)
-        if sampling.times is not None:
-            video.px_per_time = policy.work_per_time(info, len(sampling.times))
-        piece_s = math.inf if self._is_one_unit(video) else policy.piece_s(info)
-        video.piece_px = piece_s * video.px_per_s if sampling.times is None else 0.0
+        # numbers of their own take 32 bytes each, and lists 8 more
+        video.info = info = msgspec.structs.replace(info, keyframes=array("q", info.keyframes))
+        self.workload.measure(video)
+        self.known_bytes += _known_bytes(info)
         self.look_further(index)
         work_s = max(video.remaining_px / self.rates.of(video), 1e-3)
-        self._bytes_per_work_s = policy.ewma(self._bytes_per_work_s, max(1.0, info.size_bytes) / work_s)
+        self._unprobed.measured(info.size_bytes, work_s)
         if video.stop is not None and video.start >= video.stop:
             self.stop_cutting(video)
         self._pass_over_done(index)
@@ -470,11 +356,10 @@ class Pool:
         if video.all_cut:
             return
         assert video.info is not None
-        sampling = self.sampling_of(video)
-        video.horizon = self.numbering.horizon(video, sampling)
+        video.horizon = self.numbering.horizon(video, self.workload.sampling_of(video))
         self.rates.add_remaining(video, -video.remaining_px)
-        end = _earlier(video.stop, video.horizon)
-        self.rates.add_remaining(video, self.work_px(video, sampling, video.next_start, end))
+        end = earlier(video.stop, video.horizon)
+        self.rates.add_remaining(video, self.workload.range_px(video, video.next_start, end))
         if video.can_cut:
             self._order.add(index)
 
@@ -484,18 +369,10 @@ class Pool:
         video.refused = video.failed = True
         self.unsettled -= 1
 
-    def done_px(self, unit: Unit) -> float:
-        """Estimated work, in pixels, of what a running unit has done so far."""
-        if unit.done_to <= unit.start:
-            return 0.0
-        video = self.videos[unit.video]
-        sampling = self.sampling_of(video)
-        return unit.lead_px + self.work_px(video, sampling, unit.start, unit.done_to)
-
     def forget(self, video: Video) -> None:
         """A settled video, all of whose units were published, needs no more than a line in the account."""
         if video.info is not None:
-            self.hints -= HINTS_PER_VIDEO + len(video.info.keyframes)
+            self.known_bytes -= _known_bytes(video.info)
         video.forget()
 
     def stop_cutting(self, video: Video) -> None:
@@ -525,6 +402,5 @@ class Pool:
             self.unsettled -= 1
 
 
-def _earlier(stop: int | None, other: int | None) -> int | None:
-    """The first of two ends, None being none."""
-    return other if stop is None else stop if other is None else min(stop, other)
+def _known_bytes(info: VideoInfo) -> int:
+    return VIDEO_BYTES + KEYFRAME_BYTES * len(info.keyframes)

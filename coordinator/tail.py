@@ -82,7 +82,7 @@ class Tail:
         """Estimated seconds until a LEASED extraction is complete, and its pixels per second."""
         assert unit.host is not None
         video = self._pool.videos[unit.video]
-        done_px = self._pool.done_px(unit)
+        done_px = self._pool.workload.done_px(unit)
         return policy.remaining_s(
             max(unit.lead_px + self._work_px(unit), done_px),
             rate=self._pool.rates.of(video) * self._hosts[unit.host].speed,
@@ -95,7 +95,7 @@ class Tail:
     def _range_s(self, unit: Unit) -> tuple[float, float]:
         """Where a unit begins and ends, in seconds of video."""
         video = self._pool.videos[unit.video]
-        info, sampling = video.info, self._pool.sampling_of(video)
+        info, sampling = video.info, self._pool.workload.sampling_of(video)
         assert info is not None
         start_s = sampling.seconds_of(unit.start, info.time_base)
         if unit.stop is not None:
@@ -132,7 +132,7 @@ class Tail:
         speeds = [self._hosts[unit.host].speed for unit in running if unit.host is not None]
         times = [(left[unit.id][0], speed) for unit, speed in zip(running, speeds, strict=True)]
         level_s = policy.finish_level_s(times, idle_speed)
-        fastest = max(host.speed for host in idle)
+        helper_speed = idle_speed / sum(host.credit for host in idle)
         least_s = LEAST_PART * self._pool.options.unit_min_s
         whole: list[Unit] = []
         for unit in sorted(running, key=lambda unit: left[unit.id], reverse=True):
@@ -143,7 +143,7 @@ class Tail:
                 continue
             stop = None
             if not unit.unsplittable and self._pool.can_split(unit):
-                stop = self._stop_for(unit, left_s, rate, keep_s=level_s, helper_speed=fastest)
+                stop = self._stop_for(unit, left_s, rate, keep_s=level_s, helper_speed=helper_speed)
             if stop is None or unit.shrink_at is not None:  # or was asked, and did not answer
                 whole.append(unit)
             if stop is None:
@@ -177,7 +177,7 @@ class Tail:
             lead_s=max(0.0, left_px - work_px) / rate,
         )
         stop = policy.split_position(
-            video.info, self._pool.sampling_of(video), left, keep_s=keep_s, within_gops=within_gops
+            video.info, self._pool.workload.sampling_of(video), left, keep_s=keep_s, within_gops=within_gops
         )
         if stop is None or not unit.start < stop <= MAX_TICK or (unit.stop is not None and stop >= unit.stop):
             return None
@@ -218,7 +218,9 @@ class Tail:
             elapsed_s = now - unit.changed_at
             if elapsed_s <= policy.HEDGE_MIN_S:
                 return
-            if unit.copy is not None or elapsed_s <= policy.HEDGE_FACTOR * self._pool.estimate_s(unit):
+            if unit.copy is not None or elapsed_s <= policy.HEDGE_FACTOR * self._pool.workload.estimate_s(
+                unit
+            ):
                 continue
             others = [host for host in idle if host.credit > 0 and host.name != unit.host]
             if not others:

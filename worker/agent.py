@@ -1,8 +1,7 @@
 """The agent of a host: it takes units from the coordinator, gives them to its slots, and publishes.
 
-One thread, one loop over the socket and the slots' pipes. What the host holds of a unit is in one of four
-places: queued or running in a slot, staged (``Done`` is said), queued for publishing (``Commit`` came), or
-published. The coordinator may ask about, or discard, any of them at any time.
+One thread, one loop over the socket and the slots' pipes. What the host holds of a unit is queued, running
+in a slot, or complete and on the shelf. The coordinator may ask about, or discard, any of it at any time.
 """
 
 from __future__ import annotations
@@ -24,13 +23,12 @@ from common.transport import HostLink
 from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.pipe import Running, SlotUp, Staged, staging_folder
-from worker.publish import Extent, Publisher, warm_up
+from worker.publish import Publisher, warm_up
+from worker.shelf import IDLE_FLUSH_S, Shelf
 from worker.slots import SlotProcess, start_fork_server
 
 HELLO_S = 2.0
 RESEND_S = 10.0
-FLUSH_S = 3.0  # the longest that a committed unit waits for its rows on disk, while slots are busy
-IDLE_FLUSH_S = 0.05
 LOOP_S = 0.25
 SILENCE_LEASES = 2  # a coordinator silent for so many leases is gone,
 SILENCE_MIN_S = 20.0  # but it may die, be started again, and read its journal
@@ -58,7 +56,7 @@ class Agent:
         self._spec = spec
         self._link = link
         self._should_stop = should_stop
-        self._publisher = Publisher(layout, host, spec.frame_options)
+        self._shelf = Shelf(Publisher(layout, host, spec.frame_options), layout, say=self._send)
         self._limits = limits_for(spec.limits, slots=slots, host_bytes=host_memory_bytes())
         self._looked_at = float("-inf")
         start_fork_server()
@@ -69,15 +67,11 @@ class Agent:
         threading.Thread(target=warm_up, daemon=True).start()
         self._failed_starts = 0
         self._queue: deque[m.Assign] = deque()
-        self._staged: dict[m.Lease, Held] = {}
-        self._committing: dict[m.Lease, Held] = {}
-        self._published: dict[m.Lease, Held] = {}
         self._progress: dict[m.Lease, m.UnitProgress] = {}
         self._cancelled: set[m.Lease] = set()
         self._welcome: m.Welcome | None = None
         self._heard_at = time.monotonic()
         self._hello_at = self._beat_at = float("-inf")
-        self._flush_since: float | None = None
         self._idle_since = self._heard_at
         self._end: m.End | None = None
 
@@ -119,12 +113,12 @@ class Agent:
         now = time.monotonic()
         self._feed_slots(now)
         self._keep_in_touch(now)
-        if self._flush_due(now):
-            self._flush()
+        if self._shelf.flush_due(now, idle_since=self._idle_since):
+            self._shelf.flush()
         self._link.flush()
 
     def _timeout_s(self) -> float:
-        return IDLE_FLUSH_S if self._committing else LOOP_S
+        return IDLE_FLUSH_S if self._shelf.is_committing else LOOP_S
 
     def _keep_in_touch(self, now: float) -> None:
         if self._welcome is None:
@@ -145,13 +139,10 @@ class Agent:
             self._beat_at = now
             self._beat()
             self._say_ready()  # the last one may have been lost with its connection
-            for held in self._staged.values():
-                if now - held.said_at > RESEND_S:
-                    held.said_at = now
-                    self._send(held.done)
+            self._shelf.say_staged(now, after_s=RESEND_S)
 
     def _say_hello(self) -> None:
-        running = [*self._unfinished(), *self._staged, *self._committing, *reversed(self._published)]
+        running = [*self._unfinished(), *self._shelf.leases()]
         self._send(
             m.Hello(
                 version=m.PROTOCOL_VERSION,
@@ -175,11 +166,7 @@ class Agent:
                 units.append(
                     self._progress.get(lease) or m.UnitProgress(lease.unit, lease.attempt, 0, 0, 0.0)
                 )
-        for lease, held in (*self._staged.items(), *self._committing.items()):
-            frames = len(held.result.rows)
-            units.append(
-                m.UnitProgress(lease.unit, lease.attempt, held.task.start, frames, held.result.seconds)
-            )
+        units.extend(self._shelf.progress())
         self._send(m.Progress(units=units[: m.MAX_SLOTS]))
 
     def _send(self, message: m.Message) -> None:
@@ -192,8 +179,7 @@ class Agent:
             case m.Welcome():
                 self._welcome = message
                 self._say_ready()
-                for held in (*self._staged.values(), *self._committing.values()):
-                    self._send(held.done)
+                self._shelf.say_all()
             case m.ReHello():
                 if self._welcome is not None:  # else Hello has been said, and this answers what was before
                     self._welcome, self._hello_at = None, float("-inf")
@@ -204,7 +190,7 @@ class Agent:
             case m.Shrink():
                 self._shrink(message)
             case m.Commit():
-                self._commit(message)
+                self._shelf.commit(message)
             case m.Discard(lease=lease):
                 self._discard(lease)
             case m.End():
@@ -217,7 +203,7 @@ class Agent:
 
     def _assigned(self, assign: m.Assign) -> None:
         lease = assign.lease
-        held = self._staged.get(lease) or self._committing.get(lease) or self._published.get(lease)
+        held = self._shelf.find(lease)
         if held is not None:
             self._send(held.done)  # the coordinator was started again, or had lost this host
         elif lease not in self._unfinished():
@@ -236,47 +222,6 @@ class Agent:
             if slot.running is not None and slot.running.lease == shrink.lease:
                 slot.shrink(shrink)
 
-    def _commit(self, commit: m.Commit) -> None:
-        lease = commit.lease
-        held = self._published.get(lease) or self._committing.get(lease)
-        if held is not None and held.commit != commit:
-            # never, or frames would lie under wrong names: they are taken back and made again
-            text = f"told to publish it as {commit}, and before as {held.commit}"
-            print(f"framefleet: unit {lease.unit} was {text}", file=sys.stderr, flush=True)
-            self._discard(lease)
-            self._send(m.Failed(lease=lease, kind="error", text=m.clip_text(text)))
-            return
-        if lease in self._published:
-            self._say_committed([lease])
-            return
-        held = self._staged.pop(lease, None)
-        if held is None:
-            return  # already queued for publishing, or gone: a heartbeat without it tells so
-        held.commit = commit
-        self._committing[lease] = held
-        rows = held.result.rows[: commit.keep]
-        if len(rows) < len(held.result.rows):
-            held.trimmed = m.Trimmed(
-                lease, sum(row.status == "suspect" for row in rows), sum(row.bytes for row in rows)
-            )
-        result, done = held.result, held.done
-        self._publisher.add(
-            lease.unit,
-            lease.attempt,
-            held.task.video,
-            held.task.folder,
-            rows,
-            commit.first_sample,
-            extent=Extent(
-                start=held.task.start,
-                stop=None if done.saw_end else done.stop,
-                shown=done.shown,
-                video_bytes=result.video_bytes,
-            ),
-        )
-        if self._flush_since is None:
-            self._flush_since = time.monotonic()
-
     def _discard(self, lease: m.Lease) -> None:
         self._queue = deque(assign for assign in self._queue if assign.lease != lease)
         for slot in self._slots:
@@ -284,10 +229,7 @@ class Agent:
                 self._cancelled.add(lease)
                 slot.cancel(lease)
                 return  # its files go when it has stopped
-        self._staged.pop(lease, None)
-        self._committing.pop(lease, None)
-        self._published.pop(lease, None)
-        self._publisher.discard(lease.unit, lease.attempt)
+        self._shelf.discard(lease)
 
     # ---- slots --------------------------------------------------------------------------------------
 
@@ -355,9 +297,7 @@ class Agent:
         if self._was_cancelled(lease):
             shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
             return
-        done = done_of(staged)
-        self._staged[lease] = Held(task, staged.result, done, time.monotonic())
-        self._send(done)
+        self._shelf.stage(Held(task, staged.result, done_of(staged), time.monotonic()))
 
     def _was_cancelled(self, lease: m.Lease) -> bool:
         self._progress.pop(lease, None)
@@ -390,40 +330,11 @@ class Agent:
         text = f"the slot process {how} while {what}"
         self._send(m.Failed(lease=lease, kind="crash", text=text, seconds=time.monotonic() - slot.since))
 
-    # ---- publishing ---------------------------------------------------------------------------------
-
-    def _flush_due(self, now: float) -> bool:
-        if self._flush_since is None:
-            return False
-        return now - self._flush_since > FLUSH_S or now - self._idle_since > IDLE_FLUSH_S
-
-    def _flush(self) -> None:
-        self._flush_since = None
-        if not self._committing:
-            return
-        try:
-            published = [m.Lease(unit, attempt) for unit, attempt in self._publisher.flush()]
-        except OSError as error:
-            for lease in list(self._committing):
-                self._discard(lease)
-                text = f"cannot write to {self._layout.output}: {error.strerror or error}"
-                self._send(m.Failed(lease=lease, kind="output", text=text))
-            return
-        for lease in published:
-            held = self._published[lease] = self._committing.pop(lease)
-            held.result.rows.clear()  # the manifest has them
-        if published:
-            self._say_committed(published)
-
-    def _say_committed(self, leases: list[m.Lease]) -> None:
-        trimmed = [self._published[lease].trimmed for lease in leases]
-        self._send(m.Committed(leases=leases, trimmed=[each for each in trimmed if each is not None]))
-
     def _leave(self, *, reason: str) -> None:
         """Drop what is not committed, publish what is, and say goodbye; bounded in time."""
         for slot in self._slots:
             slot.end()
-        self._flush()
+        self._shelf.flush()
         shutil.rmtree(self._layout.staging, ignore_errors=True)
         self._send(m.Bye(reason=m.clip_text(reason)))
         deadline = time.monotonic() + GOODBYE_S

@@ -16,6 +16,7 @@ for the sake of damaged leading pictures, the GOP before them.
 from __future__ import annotations
 
 import heapq
+import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Final
@@ -31,7 +32,9 @@ from worker.media import OpenVideo
 from worker.packets import REORDER_PACKETS, Item, Reader, is_key
 from worker.plan import Plan, Planner
 
-STEP_PACKETS: Final = 32  # between two looks at whether the unit is to go on
+# Between two looks at whether the unit is to go on: so many packets, or so many seconds where they take long.
+STEP_PACKETS: Final = 32
+STEP_S: Final = 0.25
 NEAR_KEYFRAMES: Final = 4  # tried one by one before the steps backwards grow
 
 # A seek costs some 20 us in an index, and then the reading of what lies around; to read on costs 3 us a
@@ -78,6 +81,7 @@ class Session:
         self.reader = reader
         self.start_pts: int | None = floor
         self.steps = 0
+        self._stepped_at = time.monotonic()
         self.gops: deque[Gop] = deque(maxlen=REORDER_PACKETS)
         self.errors: set[tuple[int | None, int]] = set()
         self.decoded = 0
@@ -126,8 +130,8 @@ class Session:
             plan = self._plan(chunk)
             self.thinned |= bool(plan.shortened) or plan.feed < len(chunk)
             for place, item in enumerate(chunk[: plan.feed]):
-                if place and place % STEP_PACKETS == 0:
-                    self.steps += 1
+                if place and (place % STEP_PACKETS == 0 or time.monotonic() - self._stepped_at > STEP_S):
+                    self._step()
                 if item is None:
                     self._note_demux_error()
                 elif (needed_bytes := plan.shortened.get(place)) is None:
@@ -137,7 +141,7 @@ class Session:
                     self.gops[-1].fed += 1
                 else:
                     yield from self._feed(_shortened(item, needed_bytes), gives_frame=False)
-            self.steps += 1
+            self._step()
             self._forget_passed()
             if plan.resume_at is not None:
                 self.resume_at = plan.resume_at
@@ -145,6 +149,10 @@ class Session:
         if not self._idle:
             yield from self._feed(None)
         yield from self._count_to(None)
+
+    def _step(self) -> None:
+        self.steps += 1
+        self._stepped_at = time.monotonic()
 
     def _plan(self, chunk: list[Item]) -> Plan:
         for item in chunk:

@@ -18,9 +18,9 @@ from coordinator.listing import ListedVideo
 from coordinator.policy import ENCODE_WEIGHT
 
 TICKS = 1000  # a second
-LOOK_FRAMES = (
-    32  # as worker/decode.py: a slot looks at its bound after every GOP, and so often within a long one
-)
+# As worker/decode.py: it looks at its bound after every GOP, in a long one after so many frames or seconds
+LOOK_FRAMES = 32
+LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +194,17 @@ class Footage:
         """The keyframe that a frame's decoding begins with."""
         return frame - frame % self.gop
 
+    @property
+    def look_frames(self) -> int:
+        """Frames between two looks within a GOP, on a slot of speed 1."""
+        return max(1, min(LOOK_FRAMES, int(LOOK_S / self.decode_s())))
+
     def look_before(self, frame: int) -> int:
         """The last frame up to this one before which a slot looks at its bound."""
         key = self.keyframe_of(frame)
-        return key + (frame - key) // LOOK_FRAMES * LOOK_FRAMES
+        return key + (frame - key) // self.look_frames * self.look_frames
 
     def look_after(self, frame: int) -> int:
         """The same for the first one behind it."""
         key = self.keyframe_of(frame)
-        return min(key + self.gop, self.look_before(frame) + LOOK_FRAMES)
+        return min(key + self.gop, self.look_before(frame) + self.look_frames)

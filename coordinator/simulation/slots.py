@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from common import messages as m
 from common.sampling import Sampling
-from coordinator.simulation.footage import LOOK_FRAMES, TICKS, Footage, Picked
+from coordinator.simulation.footage import TICKS, Footage, Picked
 from coordinator.simulation.timeline import Timeline
 
 TIME_BASE = Fraction(1, TICKS)
@@ -240,7 +240,7 @@ class VirtualSlot:
         """After how much work it looks at its bound the next time."""
         assert work.video is not None
         if self.done_s < work.lead_s:
-            step_s = LOOK_FRAMES * work.video.decode_s()
+            step_s = work.video.look_frames * work.video.decode_s()
             return min(work.lead_s, (int(self.done_s / step_s + 1e-6) + 1) * step_s)
         return work.lead_s + work.look_after(taken) * work.frame_s
 

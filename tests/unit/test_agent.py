@@ -61,7 +61,7 @@ class Bench:
             (folder / row.file).write_bytes(b"x")
         result = UnitResult(rows=list(ROWS), decoded=3, roll_in=0, errors=0, saw_end=True)
         done = done_of(Staged(lease=LEASE, result=result, stop=None))
-        self.agent._staged[LEASE] = Held(TASK, result, done, 0.0)
+        self.agent._shelf.stage(Held(TASK, result, done, 0.0))
         return done
 
     def files(self) -> list[str]:
@@ -82,7 +82,7 @@ def test_what_is_staged_or_being_published_is_said_again(bench: Bench) -> None:
     assert bench.hear(WELCOME) == [m.Ready(slots=1), done]
     bench.hear(COMMIT)
     assert bench.hear(WELCOME) == [m.Ready(slots=1), done]
-    bench.agent._flush()
+    bench.agent._shelf.flush()
     assert bench.hear(WELCOME) == [m.Ready(slots=1)], "a Commit will ask, or an Assign"
     assert bench.hear(COMMIT) == [m.Committed(leases=[LEASE])]
     assert bench.hear(m.Assign(lease=LEASE, task=TASK)) == [done]
@@ -99,7 +99,7 @@ def test_all_that_is_held_is_named_and_what_runs_comes_first(
 ) -> None:
     bench.stage()
     bench.hear(COMMIT)
-    bench.agent._flush()
+    bench.agent._shelf.flush()
     bench.hear(m.Assign(lease=m.Lease(9, 2), task=TASK))
     bench.said.clear()
     bench.agent._say_hello()
@@ -120,12 +120,12 @@ def test_another_number_than_before_is_an_error_and_leaves_nothing_behind(
     bench.stage()
     bench.hear(COMMIT)
     if is_published:
-        bench.agent._flush()
+        bench.agent._shelf.flush()
         assert bench.files() == ["00000007.jpg", "00000008.jpg", "00000009.jpg"]
     (answer,) = bench.hear(m.Commit(lease=LEASE, first_sample=8))
     assert isinstance(answer, m.Failed)
     assert "first_sample=8" in answer.text
     assert "first_sample=7" in answer.text
     assert "told to publish" in capsys.readouterr().err
-    bench.agent._flush()
+    bench.agent._shelf.flush()
     assert bench.files() == []

@@ -18,6 +18,7 @@ from common.sampling import Sampling
 from common.spec import ImageOptions
 from tests.clips import CLIPS, FPS, FRAMES, GOP
 from tests.oracle_reference import bgr_md5, reference
+from worker import decode
 from worker.extract import Checkpoint, extract
 from worker.media import MediaError, OpenVideo
 from worker.probe import probe
@@ -234,6 +235,16 @@ def test_checkpoints_come_within_a_long_gop_and_after_short_ones(tmp_path: Path,
     assert len(result.rows) == 120
     assert len(asked) >= max(2, 600 // gop - 1)
     assert asked == sorted(asked)
+
+
+def test_checkpoints_come_more_often_where_packets_take_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "STEP_S", 0.0)
+    asked: list[int] = []
+    work = Extractor(make_without_b_frames(tmp_path / "long.mp4", gop=600), tmp_path / "units")
+    work.unit(NATIVE, checkpoint=lambda done_to, frames: asked.append(done_to))
+    assert len(asked) > 2 * 600 // decode.STEP_PACKETS
 
 
 def test_whatever_a_checkpoint_raises_ends_the_unit(clips: Path, tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_a_limited_job_expects_little_work() -> None:
     limited, _ = extracting(SamplingOptions(fps="5", max_frames_per_video=1), slots=1, seconds=600.0)
     whole, _ = extracting(SamplingOptions(fps="5"), slots=1, seconds=600.0)
     assert limited.core.pool.remaining_s() < whole.core.pool.remaining_s() / 100
-    assert limited.core.pool.estimate_s(limited.running("a")[0]) < 0.1
+    assert limited.core.pool.workload.estimate_s(limited.running("a")[0]) < 0.1
 
 
 # ---- limits on the time, times ----------------------------------------------------------------------

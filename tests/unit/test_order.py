@@ -57,6 +57,22 @@ def test_what_was_never_measured_may_cost_more() -> None:
     assert made.choose(None, 2.0 * UNKNOWN_FACTOR - 0.1) == 1
 
 
+def test_the_doubtful_is_not_hidden_behind_what_is_known() -> None:
+    made = order(video(0, 100, 3), video(1, 20, 2, known=False))
+    assert made.choose(None, 4.0) == 1, "it may last up to 6 s, the other one 3 s"
+
+
+def test_what_became_known_counts_by_its_own_rate() -> None:
+    videos = [video(0, 100, 1), video(1, 20, 2, known=False), video(2, 20, 3, known=False)]
+    made = order(*videos)
+    assert made.choose(None, 5.0) == 2
+    videos[2].rate = policy.DEFAULT_RATE
+    assert made.choose(None, 5.0) == 1, "it lasts 3 s, the other one up to 6 s"
+    videos[1].rate = policy.DEFAULT_RATE
+    assert made.choose(None, 5.0) == 0
+    assert made.choose(None, 2.5) == 2
+
+
 def test_a_slow_host_gets_fine_pieces_only() -> None:
     made = order(video(0, 100, 6), video(1, 20, 1))
     assert made.choose_fine(None, 7.0) == 0

@@ -72,6 +72,13 @@ def test_a_video_without_known_keyframes_or_that_cannot_be_entered_is_not_cut() 
         assert policy.cut_position(video, sampling, start=0, span_s=5.0, rule="keyframes") is None
 
 
+def test_the_largest_piece_is_a_gop_or_all_of_a_short_file_that_may_be_longer_than_it_claims() -> None:
+    assert policy.piece_s(info(10.0, [0, 2000, 7000])) == 5.0
+    assert policy.piece_s(info(10.0, [0, 2000])) == 8.0
+    assert policy.piece_s(info(0.25, [0])) == 0.25 + policy.CLAIM_MARGIN_S
+    assert policy.piece_s(info(10.0, [0, 2000], seekable=False)) == float("inf")
+
+
 def test_one_endless_gop_is_not_cut() -> None:
     assert (
         policy.cut_position(

@@ -81,7 +81,7 @@ def test_made_up_videos_give_what_the_selector_gives(mode: str, fps: int) -> Non
 
 
 def test_looks_come_at_keyframes_and_within_long_gops() -> None:
-    short, long = Footage(index=0, frames=1000, gop=10), Footage(index=1, frames=1000, gop=1000)
+    short, long = Footage(index=0, frames=1000, gop=10), Footage(index=1, frames=1000, gop=1000, rate=1e9)
     assert [short.look_after(frame) for frame in (0, 9, 10)] == [10, 10, 20]
     assert [long.look_after(frame) for frame in (0, 31, 32)] == [32, 32, 64]
     assert [short.look_before(frame) for frame in (9, 10, 25)] == [0, 10, 20]
@@ -153,10 +153,10 @@ def test_a_slot_shrinks_at_its_next_look_and_no_further_than_it_is() -> None:
     talk.host.hear(m.Shrink(lease=lease, stop=3))
     assert not talk.heard(m.Shrunk)
     talk.timeline.advance(3.0)
-    assert talk.heard(m.Shrunk) == [m.Shrunk(lease=lease, stop=27)]  # frame 132 is the last before that look
+    assert talk.heard(m.Shrunk) == [m.Shrunk(lease=lease, stop=24)]  # frame 120 is the last before that look
     (done,) = talk.heard(m.Done)
     assert isinstance(done, m.Done)
-    assert (done.stop, done.frames, done.saw_end) == (27, 27, False)
+    assert (done.stop, done.frames, done.saw_end) == (24, 24, False)
 
 
 def test_a_cut_within_a_gop_costs_its_roll_in() -> None:

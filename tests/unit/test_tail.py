@@ -138,7 +138,8 @@ def test_a_host_that_is_lost_after_it_was_asked_leaves_the_whole_range() -> None
 def test_a_pending_unit_that_is_split_fences_the_host_that_had_it() -> None:
     bench, unit = one_runs()
     old = unit.lease
-    bench.core.pool.options = SchedulingOptions(lease_s=1e6, heartbeat_s=1e5)  # sizes are the policy's again
+    pool = bench.core.pool  # sizes are the policy's again
+    pool.options = pool.workload.options = SchedulingOptions(lease_s=1e6, heartbeat_s=1e5)
     bench.say("a", m.Bye(reason=""))
     bench.hello("b")
     assert unit.stop is not None, "it was cut to size when it was handed out again"

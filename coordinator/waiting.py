@@ -1,0 +1,87 @@
+"""What waits besides new cuts: files that nobody has looked at, and units that came back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from common.messages import MAX_PROBE_BATCH
+from coordinator import policy
+from coordinator.state import Video
+
+PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
+PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly
+
+
+class Unprobed:
+    """Files that nobody has looked at, the largest first."""
+
+    def __init__(self, videos: Sequence[Video]) -> None:
+        todo = (video.listed for video in videos if not video.all_cut)
+        largest_first = sorted(todo, key=lambda listed: (-listed.size_bytes, listed.index))
+        # the list's own numbers: there may be a million, and they would be objects of their own
+        self._files = deque(listed.index for listed in largest_first)
+        self._videos = videos
+        self._bytes = sum(listed.size_bytes for listed in largest_first)
+        self._bytes_per_work_s = policy.DEFAULT_BYTES_PER_WORK_S
+        self._is_measured = False
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._files)
+
+    def remaining_s(self) -> float:
+        """Estimated seconds of work in them, by what the probed ones have for their size."""
+        return self._bytes / self._bytes_per_work_s
+
+    def measured(self, size_bytes: int, work_s: float) -> None:
+        """A file of this size was found to hold so much work."""
+        known = self._bytes_per_work_s if self._is_measured else None
+        self._bytes_per_work_s = policy.ewma(known, max(1.0, size_bytes) / work_s)
+        self._is_measured = True
+
+    def batch_size(self, slots: float, room: int) -> int:
+        """How many files the next probe is for; ``room`` bounds it, but for the first."""
+        share = len(self._files) / (PROBES_PER_SLOT * max(slots, 1.0))
+        return min(len(self._files), max(1, min(PROBE_BATCH_CAP, round(share), room)))
+
+    def take(self, count: int) -> tuple[int, ...]:
+        """The next ``count`` files."""
+        files = tuple(self._files.popleft() for _ in range(count))
+        self._bytes -= sum(self._videos[index].listed.size_bytes for index in files)
+        return files
+
+
+class Requeue:
+    """Numbers of units that came back, the last one first, and how much work they are."""
+
+    def __init__(self) -> None:
+        self._numbers: deque[int] = deque()
+        self._seconds: dict[int, float] = {}
+        """Estimated seconds of each when it came, and (below) of all: there may be thousands."""
+        self.remaining_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def put(self, number: int, estimate_s: float) -> None:
+        """A unit waits, before all others."""
+        self._numbers.appendleft(number)
+        self._seconds[number] = estimate_s
+        self.remaining_s += estimate_s
+
+    def remove(self, number: int) -> None:
+        """A unit waits no longer.
+
+        Raises:
+            ValueError: it does not wait.
+        """
+        self._numbers.remove(number)
+        self.remaining_s -= self._seconds.pop(number)
+        if not self._seconds:
+            self.remaining_s = 0.0  # and no rounding errors
