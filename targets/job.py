@@ -20,14 +20,25 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOptions:
+    """What each host may use where hosts are containers; None is its share of the machine."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """A job that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no frames, or
-    (``resume``) those that an earlier run of the job has made."""
+    (``resume``) those that an earlier run of the job has made.
+
+    ``slots_per_instance`` is None where each host decides, by its CPUs.
+    """
 
     input: Path
     output: Path
     instances: int
-    slots_per_instance: int
+    slots_per_instance: int | None
     sampling: SamplingRequest
     mode: Mode
     image: ImageOptions
@@ -35,6 +46,7 @@ class JobRequest:
     scheduling: SchedulingOptions = LOCAL_SCHEDULING
     metrics: MetricsOptions = NO_METRICS
     resume: bool = False
+    containers: ContainerOptions = ContainerOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
