@@ -1,8 +1,8 @@
 """How long a host takes from its start to its first frame, and what it does in that time.
 
-``python -m benchmarks.startup [--against COMMIT]`` runs a job of one host and one short video again and again: the host
-is the primary, so its start holds the coordinator's too. With another commit, both take turns, and the ratios
-of their medians tell what a change has brought. Writes docs/benchmarks-startup.md.
+``python -m benchmarks.startup [--against COMMIT]`` runs a job of one host and one short video again and
+again: the host is the primary, so its start holds the coordinator's too. With another commit, both take
+turns, and the ratios of their medians tell what a change has brought. Writes docs/benchmarks-startup.md.
 """
 
 from __future__ import annotations
@@ -51,33 +51,35 @@ SMALL_MS: Final = 1.5  # packages that take less are added up
 INTRODUCTION: Final = """\
 # Benchmarks: start-up
 
-From the start of a host's process to its first frame written. The job has one host with {slots}, so this host is the
-last one up and the primary too: its coordinator starts with it, on the same cores. The video is the demo clip
-(640x360, H.264). Written by
+From the start of a host's process to its first frame written. The job has one host with {slots}, so this host
+is the last one up and the primary too: its coordinator starts with it, on the same cores. The video is the
+demo clip (640x360, H.264). Written by
 
 ```
 {command}
 ```
 
-on {machine}: medians of {rounds} rounds{turns}. Modules were compiled beforehand, as they are in the image.
+on {machine}: medians of {rounds} rounds{turns}. Modules were compiled
+beforehand, as they are in the image.
 
-**First frame after {first_s:.2f} s** (the quickest round: {best_s:.2f} s; the bound is {bound:g} s), for {cpu_s:.2f} CPU seconds of all
-processes together, which is what counts on a host with a fraction of a CPU: a quarter of one takes at least {quarter_s:.1f} s.
+**First frame after {first_s:.2f} s** (the quickest round: {best_s:.2f} s; the bound is {bound:g} s), for
+{cpu_s:.2f} CPU seconds of all processes together, which is what counts on a host with a fraction of a CPU: a
+quarter of one takes at least {quarter_s:.1f} s.
 """
 
 BREAKDOWN: Final = """\
 ## Who is where, and when
 
-Milliseconds since the host's start, and the CPU milliseconds that the process in question has used until then. The
-"libraries" are the process that slots are forked from: it loads PyAV, OpenCV and numpy once.
+Milliseconds since the host's start, and the CPU milliseconds that the process in question has used until
+then. The "libraries" are the process that slots are forked from: it loads PyAV, OpenCV and numpy once.
 """
 
 IMPORTS: Final = """\
 ## Imports
 
-Milliseconds in the modules of each package, by `-X importtime`, the least of {runs} runs for each module; before them
-come {bare:.0f} ms for an interpreter that imports nothing. All three programs start at the same time.
-"""
+Milliseconds in the modules of each package, by `-X importtime`, the least of {runs} runs for each module;
+before them come {bare:.0f} ms for an interpreter that imports nothing. All three programs start at the same
+time. """
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,10 @@ class Start:
 
 
 def start_once(tree: Path, compiled: Path, *, slots: int) -> Start:
-    """Start a host of the checkout ``tree``, whose compiled modules lie in ``compiled``; end it after its first frame.
-
-    Raises:
-        click.ClickException: there was none.
+    """Start a host of the checkout ``tree``, its compiled modules in ``compiled``; end it after its first
+    frame.
+        Raises:
+            click.ClickException: there was none.
     """
     with tempfile.TemporaryDirectory() as name, _port() as port:
         folder = Path(name)
@@ -117,7 +119,9 @@ def start_once(tree: Path, compiled: Path, *, slots: int) -> Start:
             while time.monotonic() < begun + TIMEOUT_S and host.poll() is None:
                 cpu_s, reached = _cpu_of_session(host.pid), marks.read(told)
                 if any(mark.label == marks.LAST for mark in reached):
-                    return Start([msgspec.structs.replace(mark, at=mark.at - begun) for mark in reached], cpu_s)
+                    return Start(
+                        [msgspec.structs.replace(mark, at=mark.at - begun) for mark in reached], cpu_s
+                    )
                 time.sleep(POLL_S)
             last = (folder / "log").read_text(errors="replace").splitlines()[-1:]
             raise click.ClickException(f"a host of {tree} wrote no frame: {''.join(last) or 'no words'}")
@@ -244,7 +248,7 @@ def page(
     slots: int,
     command: str,
 ) -> str:
-    """The page in Markdown. The first version of ``rounds`` and ``imports`` is this one, a second an earlier one."""
+    """The page in Markdown. The first of ``rounds`` and ``imports`` is this version, a second another."""
     names = list(rounds)
     ours = rounds[names[0]]
     first_s = {name: median(one.first_frame_s for one in starts) for name, starts in rounds.items()}
@@ -267,8 +271,9 @@ def page(
     if len(names) > 1:
         before = names[1]
         parts.append(
-            f"Against {before}: {first_s[now] / first_s[before]:.2f} of the time ({first_s[before]:.2f} s then), "
-            f"{cpu_s[now] / cpu_s[before]:.2f} of the CPU time ({cpu_s[before]:.2f} s then).\n"
+            f"Against {before}: {first_s[now] / first_s[before]:.2f} of the time "
+            f"({first_s[before]:.2f} s then), {cpu_s[now] / cpu_s[before]:.2f} of the CPU time "
+            f"({cpu_s[before]:.2f} s then).\n"
         )
     parts.append(BREAKDOWN)
     tables = {name: breakdown(starts) for name, starts in rounds.items()}
@@ -340,9 +345,7 @@ def main(rounds: int, slots: int, against: str | None, target: Path) -> None:
             for place, (name, tree) in enumerate(trees.items())
         }
     command = "python -m benchmarks.startup" + (f" --against {against}" if against else "")
-    target.write_text(
-        page(starts, imports, bare_ms=bare_interpreter_ms(), slots=slots, command=command)
-    )
+    target.write_text(page(starts, imports, bare_ms=bare_interpreter_ms(), slots=slots, command=command))
     console.print(f"written: {target}")
 
 

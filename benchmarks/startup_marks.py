@@ -1,9 +1,9 @@
 """Marks in a host's processes: when each got to which point of its start.
 
 ``install`` writes a ``sitecustomize`` module, which every Python process of a host imports before anything
-else (forks inherit it). It wraps functions of the product as their modules are loaded, and appends a line to a
-file when one begins or ends. The product knows nothing of it; a function that a version does not have leaves
-no mark.
+else (forks inherit it). It wraps functions of the product as their modules are loaded, and appends a line to
+a file when one begins or ends. The product knows nothing of it; a function that a version does not have
+leaves no mark.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ POINTS: Final = (
     ("worker.images", "write", LAST, "after"),
 )
 
-_SITECUSTOMIZE: Final = '''
+_SITECUSTOMIZE: Final = """
 import os, sys, time
 _START, _PID = time.monotonic(), os.getpid()
 with open("/proc/self/cmdline", "rb") as file:
@@ -109,7 +109,7 @@ class _Finder:
 
 sys.meta_path.insert(0, _Finder())
 _mark("interpreter", _START)
-'''
+"""
 
 
 class Mark(msgspec.Struct, frozen=True):

@@ -37,7 +37,9 @@ BACKLOG = 4096  # a thousand hosts connect within one second
 # ended while its input waited for the reader (stream_engine_base.cpp: out_event).
 DEAD_S, KEEPALIVE_S = 15, 5
 LINGER_S = 2
-RECONNECT_S, RECONNECT_MAX_S = 0.1, 5.0
+# short at first, as a coordinator that starts with its host is there after some tenths of a second; and never
+# long, as whoever was up before the coordinator idles until then
+RECONNECT_S, RECONNECT_MAX_S = 0.05, 1.0
 RESOLVE_FIRST_S, RESOLVE_MAX_S = 0.1, 5.0  # waits between tries; AWS's toolkits try for up to 15 min
 
 
