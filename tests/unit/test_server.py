@@ -12,7 +12,7 @@ import pytest
 
 from common import messages as m
 from common.layout import Layout
-from common.report import STATUS_PREFIX, Status, Summary
+from common.report import Summary, decode_status
 from common.selection import Selection
 from common.spec import JobSpec, SchedulingOptions
 from common.transport import CoordinatorLink, HostLink
@@ -115,9 +115,12 @@ def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.
     message = bench.layout.exit_message.read_bytes()
     assert len(message) <= 1024
     assert b"completed" in message
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(STATUS_PREFIX)]
-    last = msgspec.json.decode(lines[-1].removeprefix(STATUS_PREFIX), type=Status)
-    assert (last.videos, last.videos_done, last.fraction) == (1, 1, 1.0)
+    statuses = [decode_status(line) for line in capsys.readouterr().out.splitlines()]
+    last = statuses[-1]
+    assert last is not None
+    assert (last.videos, last.videos_done, last.fraction, last.failures) == (1, 1, 1.0, 1)
+    assert [each.outcome for each in statuses if each][-1] == "completed"
+    assert (last.job_id, last.version) == ("j", 1)
 
 
 def test_being_told_to_stop_ends_the_hosts_first(tmp_path: Path) -> None:
