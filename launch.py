@@ -245,15 +245,21 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
 def run_job(request: JobRequest, *, is_demo: bool, target: str = "local") -> int:
     """Run a checked job on this machine and tell the user about it; the exit code."""
     from common.errors import UserError
-    from targets.compose import ComposeCluster
     from targets.display import SlowStep, make_console
     from targets.job import EXIT_LOST
-    from targets.local import LocalCluster, run_local
+    from targets.local import run_local
     from targets.progress import open_view
     from targets.summary import print_result
 
     console = make_console()
-    cluster_type = ComposeCluster if target == "compose" else LocalCluster
+    cluster_type = None
+    if target == "compose":
+        from targets.compose import container_clusters
+
+        try:
+            cluster_type = container_clusters(request, say=console.print)
+        except UserError as error:
+            raise click.UsageError(str(error)) from error
     try:
         request.output.mkdir(parents=True, exist_ok=True)
         marker = request.output / DEMO_MARKER

@@ -21,7 +21,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[JobReque
     """The jobs that command lines lead to; nothing is run, and the work folder is a new one."""
     seen: list[tuple[JobRequest, bool]] = []
 
-    def remember(request: JobRequest, *, is_demo: bool) -> int:
+    def remember(request: JobRequest, *, is_demo: bool, target: str) -> int:
         seen.append((request, is_demo))
         return 0
 
