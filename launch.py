@@ -37,12 +37,12 @@ def _names(decorator: Callable[[Any], Any]) -> tuple[str, ...]:
 
 
 SECTIONS: list[tuple[str, tuple[str, ...] | None]] = [
-    ("Where", ("source", "destination", "instances", "slots", "target")),
+    ("Where", ("source", "destination", "instances", "slots", "target", "cpus", "memory")),
     ("Which frames (one of --fps, --every, --keyframes, --timestamps)", _names(sampling_options)),
     ("Images", _names(image_options)),
     ("Others", None),
 ]
-TARGETS_TO_COME = {"compose": "docker compose", "sagemaker": "SageMaker Processing"}
+TARGETS_TO_COME = {"sagemaker": "SageMaker Processing"}
 
 
 class DefaultGroup(click.Group):
@@ -120,12 +120,26 @@ def cli() -> None:
 )
 @click.option(
     "--target",
-    type=click.Choice(["auto", "local", *TARGETS_TO_COME]),
+    type=click.Choice(["auto", "local", "compose", *TARGETS_TO_COME]),
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="Where hosts run: local (processes on this machine), compose, sagemaker; "
+    help="Where hosts run: local (processes on this machine), compose (containers on it), sagemaker; "
     "auto is sagemaker for s3:// folders, else local.",
+)
+@click.option(
+    "--cpus",
+    type=click.FloatRange(0.01, MAX_SLOTS),
+    metavar="N",
+    show_default="the machine's, shared out",
+    help="With --target compose: CPU time of a container, 0.25 for a quarter of a core.",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(128),
+    metavar="MIB",
+    show_default="most of the machine's, shared out",
+    help="With --target compose: memory of a container.",
 )
 def run(**options: Any) -> int:
     """Extract frames from all the videos of a folder.
@@ -134,18 +148,21 @@ def run(**options: Any) -> int:
     frame was delivered, even if some files are broken; 1 when frames were lost, or when something
     failed under --on-error fail; 2 when the command line is wrong; 130 after Ctrl-C.
     """
-    check_target(options["target"], options["source"], options["destination"])
+    target = check_target(options["target"], options["source"], options["destination"])
+    if target != "compose" and (options["cpus"] is not None or options["memory"] is not None):
+        raise click.UsageError("--cpus and --memory are limits of containers: use --target compose with them")
+    options["target"] = target
     from common.errors import UserError
 
     try:
         request, is_demo = make_request(options)
     except UserError as error:
         raise click.UsageError(str(error)) from error
-    return run_job(request, is_demo=is_demo)
+    return run_job(request, is_demo=is_demo, target=target)
 
 
-def check_target(target: str, source: str | None, destination: str) -> None:
-    """Refuse targets that this version does not have, and S3 folders for the one it has."""
+def check_target(target: str, source: str | None, destination: str) -> str:
+    """Refuse targets that this version does not have, and S3 folders for those it has; the target."""
     remote = [folder for folder in (source, destination) if folder and folder.startswith(S3_SCHEME)]
     if target == "auto":
         target = "sagemaker" if remote else "local"
@@ -155,7 +172,8 @@ def check_target(target: str, source: str | None, destination: str) -> None:
             f"this version cannot run on {TARGETS_TO_COME[target]}{because}: use --target local and folders"
         )
     if remote:
-        raise click.UsageError(f"--target local works on folders of this machine, not on {remote[0]}")
+        raise click.UsageError(f"--target {target} works on folders of this machine, not on {remote[0]}")
+    return target
 
 
 def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
@@ -170,7 +188,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     from common.cores import usable_cores
     from common.errors import UserError
     from targets.image_options import make_image_options
-    from targets.job import JobRequest
+    from targets.job import ContainerOptions, JobRequest
     from targets.local import running_job
     from targets.sampling_options import make_sampling
 
@@ -200,17 +218,24 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
             raise UserError(f"--input {source} may not be read: change its permissions")
     if output == source or output.is_relative_to(source) or source.is_relative_to(output):
         raise UserError(f"--input {source} and --output {output} lie in one another: choose another --output")
-    instances = options["instances"]
+    instances, slots = options["instances"], options["slots"]
+    memory_bytes = None if options["memory"] is None else options["memory"] * 2**20
+    if slots is None and options["target"] != "compose":  # a container looks at its own CPU time
+        slots = max(1, usable_cores() // instances)
     request = JobRequest(
         input=source,
         output=output,
         instances=instances,
-        slots_per_instance=options["slots"] or max(1, usable_cores() // instances),
+        slots_per_instance=slots,
         sampling=sampling,
         mode=options["mode"],
         image=image,
         on_error=options["on_error"],
         resume=options["resume"],
+        containers=ContainerOptions(
+            cpus=options["cpus"],
+            memory_bytes=None if options["memory"] is None else options["memory"] * 2**20,
+        ),
     )
     if request.resume:
         from targets.local import abandoned
@@ -220,16 +245,18 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     return request, is_demo
 
 
-def run_job(request: JobRequest, *, is_demo: bool) -> int:
+def run_job(request: JobRequest, *, is_demo: bool, target: str = "local") -> int:
     """Run a checked job on this machine and tell the user about it; the exit code."""
     from common.errors import UserError
+    from targets.compose import ComposeCluster
     from targets.display import SlowStep, make_console
     from targets.job import EXIT_LOST
-    from targets.local import run_local
+    from targets.local import LocalCluster, run_local
     from targets.progress import open_view
     from targets.summary import print_result
 
     console = make_console()
+    cluster_type = ComposeCluster if target == "compose" else LocalCluster
     try:
         request.output.mkdir(parents=True, exist_ok=True)
         marker = request.output / DEMO_MARKER
@@ -242,7 +269,7 @@ def run_job(request: JobRequest, *, is_demo: bool) -> int:
     view = open_view(console)
     try:
         with SlowStep(console, "merging the hosts' outputs") as step:
-            result = run_local(request, view=view, on_merge=step.update)
+            result = run_local(request, view=view, on_merge=step.update, cluster_type=cluster_type)
     except UserError as error:
         _complain(str(error))
         return EXIT_LOST

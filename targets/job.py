@@ -19,20 +19,32 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOptions:
+    """What each host may use where hosts are containers; None is its share of the machine."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """A job that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no frames, or
-    (``resume``) those that an earlier run of the job has made."""
+    (``resume``) those that an earlier run of the job has made.
+
+    ``slots_per_instance`` is None where each host decides, by its CPUs.
+    """
 
     input: Path
     output: Path
     instances: int
-    slots_per_instance: int
+    slots_per_instance: int | None
     sampling: SamplingRequest
     mode: Mode
     image: ImageOptions
     on_error: OnError
     scheduling: SchedulingOptions = LOCAL_SCHEDULING
     resume: bool = False
+    containers: ContainerOptions = ContainerOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

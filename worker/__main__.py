@@ -43,6 +43,10 @@ class Host:
     def should_stop(self) -> str | None:
         """Why this host should leave now, if it should."""
         if self.stop_reason is not None:
+            if (
+                self.coordinator is not None
+            ):  # at once: a busy host may take seconds to leave, and so may others
+                self.coordinator.tell_to_stop()
             return self.stop_reason
         return self.coordinator.look() if self.coordinator is not None else None
 
