@@ -130,6 +130,8 @@ def kill_containers(hosts: Sequence[ComposeHost]) -> None:
 class ComposeCluster(LocalCluster):
     """The containers of one job, their network, and the compose file that describes both."""
 
+    host_type = ComposeHost
+
     def __init__(
         self,
         request: JobRequest,
@@ -146,7 +148,7 @@ class ComposeCluster(LocalCluster):
         self._engine = find_engine()
 
     def _make_host(self, name: str, root: Path) -> ComposeHost:
-        self._containers.append(ComposeHost(name=name, root=root, container=f"{self._project}-{name}"))
+        self._containers.append(self.host_type(name=name, root=root, container=f"{self._project}-{name}"))
         return self._containers[-1]
 
     def _endpoint(self, resources: contextlib.ExitStack) -> None:
