@@ -219,7 +219,6 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     if output == source or output.is_relative_to(source) or source.is_relative_to(output):
         raise UserError(f"--input {source} and --output {output} lie in one another: choose another --output")
     instances, slots = options["instances"], options["slots"]
-    memory_bytes = None if options["memory"] is None else options["memory"] * 2**20
     if slots is None and options["target"] != "compose":  # a container looks at its own CPU time
         slots = max(1, usable_cores() // instances)
     request = JobRequest(

@@ -200,6 +200,8 @@ def container_clusters(
 class ComposeCluster(LocalCluster):
     """The containers of one job, their network, and the compose file that describes both."""
 
+    host_type = ComposeHost
+
     def __init__(
         self,
         request: JobRequest,
@@ -219,7 +221,7 @@ class ComposeCluster(LocalCluster):
         self._is_made = False
 
     def _make_host(self, name: str, root: Path) -> ComposeHost:
-        self._containers.append(ComposeHost(name=name, root=root, container=f"{self._project}-{name}"))
+        self._containers.append(self.host_type(name=name, root=root, container=f"{self._project}-{name}"))
         return self._containers[-1]
 
     def _endpoint(self, resources: contextlib.ExitStack) -> None:
