@@ -231,7 +231,10 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         image=image,
         on_error=options["on_error"],
         resume=options["resume"],
-        containers=ContainerOptions(cpus=options["cpus"], memory_bytes=memory_bytes),
+        containers=ContainerOptions(
+            cpus=options["cpus"],
+            memory_bytes=None if options["memory"] is None else options["memory"] * 2**20,
+        ),
     )
     if request.resume:
         from targets.local import abandoned

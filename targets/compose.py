@@ -13,6 +13,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ MEMORY_SHARE = 0.8  # of the machine's, for all hosts
 LEAST_MEMORY_BYTES = 512 * 2**20
 KILLED = 128 + signal.SIGKILL  # what the engine says of a container that was
 ENGINE_TIMEOUT_S = 30.0  # for an answer about a container; a busy engine takes seconds
+LOOK_S = 20.0  # between looks at what the engine says of the containers
 GRACE_S = 10.0  # as of `docker stop`: a quarter of a CPU takes its time to put things in order
 
 
@@ -119,12 +121,20 @@ class ComposeHost(LocalHost):
     def __init__(self, *, name: str, root: Path, container: str) -> None:
         super().__init__(name=name, root=root)
         self.container = container
+        self._keep_open: Sequence[int] = ()
+        self._was_detached = False
         self._signals: list[subprocess.Popen[bytes]] = []
         self._out_of_memory = False
 
     def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
         """Start the container; the image knows the command."""
+        self._keep_open = keep_open
         super().start(["docker", "start", "--attach", self.container], keep_open=keep_open)
+
+    def detach(self) -> None:
+        """End the command attached to the container, which hangs; ``poll`` sees to what follows."""
+        self._was_detached = True
+        super().kill()
 
     def terminate(self) -> None:
         """Ask the host to leave, without waiting for the engine."""
@@ -156,9 +166,15 @@ class ComposeHost(LocalHost):
             return "was out of memory (--memory allows more)"
         return "was killed by SIGKILL" if self.returncode == KILLED else super().ending()
 
-    def _end(self, agent: subprocess.Popen[bytes]) -> int:
+    def _end(self, agent: subprocess.Popen[bytes]) -> int | None:
         code = agent.wait()
         state = self._state()
+        if self._was_detached and state is not None and state.status == "created":
+            self._was_detached = False
+            if self._reader is not None:
+                self._reader.close()
+            self.start([], keep_open=self._keep_open)
+            return None
         if state is not None and state.running:  # the command was ended, and the host was not
             kill_containers([self])
             state = self._state()
@@ -219,6 +235,8 @@ class ComposeCluster(LocalCluster):
         self._engine, self._image = engine, image
         self._file = roots / COMPOSE_FILE
         self._is_made = False
+        self._look_at = float("inf")
+        self._astray: set[str] = set()
 
     def _make_host(self, name: str, root: Path) -> ComposeHost:
         self._containers.append(self.host_type(name=name, root=root, container=f"{self._project}-{name}"))
@@ -245,6 +263,31 @@ class ComposeCluster(LocalCluster):
             limits=container_limits(self._request.containers, len(self._containers), self._engine),
             labels={JOB_LABEL: self._spec.job_id, FOLDER_LABEL: str(self._roots)},
         )
+
+    def start(self, command: Sequence[str], lock: int) -> None:
+        self._look_at = time.monotonic() + LOOK_S
+        super().start(command, lock)
+
+    def _poll(self) -> None:
+        super()._poll()
+        if time.monotonic() >= self._look_at:
+            self._put_right()
+            self._look_at = time.monotonic() + LOOK_S
+
+    def _put_right(self) -> None:
+        """End attached commands that hang: the container has not begun, or is over, at two looks in a row."""
+        which = ["--filter", f"label={JOB_LABEL}={self._spec.job_id}"]
+        columns = ["--format", "{{.Names}} {{.State}}"]
+        told = run(["docker", "ps", "--all", *which, *columns], timeout_s=ENGINE_TIMEOUT_S)
+        states = dict(line.split(" ", 1) for line in told.stdout.splitlines())
+        idle = ("created", "exited", "dead")
+        astray = {
+            host.name for host in self._containers if host.running and states.get(host.container) in idle
+        }
+        for host in self._containers:
+            if host.name in astray & self._astray:
+                host.detach()
+        self._astray = astray
 
     def close(self) -> None:
         kill_containers([host for host in self._containers if host.running])

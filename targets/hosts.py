@@ -96,8 +96,8 @@ class LocalHost:
                 self.returncode = self._end(self._process)
         return self._read_statuses()
 
-    def _end(self, agent: subprocess.Popen[bytes]) -> int:
-        """End what an agent that is over has left of its group; its exit code."""
+    def _end(self, agent: subprocess.Popen[bytes]) -> int | None:
+        """End what an agent that is over has left of its group; its exit code, or None (started again)."""
         self.kill()
         return agent.wait()
 

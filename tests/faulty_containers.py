@@ -5,26 +5,28 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from targets.compose import ComposeCluster, ComposeHost
+from targets.engine import find_engine
 from targets.hosts import LocalHost
+from targets.image import ensure_image
+from targets.local import LocalCluster
 from tests.jobs import ContainerFaults, Job
 
-NEVER_S = 100_000
 
-
-def faulty_cluster(faults: ContainerFaults) -> type[ComposeCluster]:
+def faulty_cluster(faults: ContainerFaults) -> Callable[..., LocalCluster]:
     """A compose cluster with such faults from its start."""
 
     class LateHost(ComposeHost):
         def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
             delay_s = faults.late.get(self.name, 0)
-            wait = f"sleep {NEVER_S if delay_s < 0 else delay_s}"
-            start = ["sh", "-c", f"{wait}; exec docker start --attach {self.container}"]
-            LocalHost.start(self, start, keep_open=keep_open)
+            if delay_s >= 0:
+                start = ["sh", "-c", f"sleep {delay_s}; exec docker start --attach {self.container}"]
+                LocalHost.start(self, start, keep_open=keep_open)
 
     class FaultyCluster(ComposeCluster):
         host_type = LateHost
@@ -37,7 +39,7 @@ def faulty_cluster(faults: ContainerFaults) -> type[ComposeCluster]:
                     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(host.layout.output)]
                     subprocess.run(command, check=True)
 
-    return FaultyCluster
+    return partial(FaultyCluster, engine=find_engine(), image=ensure_image())
 
 
 def remove_disks(output: Path) -> None:

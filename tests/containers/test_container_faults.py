@@ -12,13 +12,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.errors import UserError
 from common.spec import SchedulingOptions
 from targets.demo import make_demo_set
-from targets.engine import build_image, find_engine
+from targets.engine import find_engine
+from targets.image import ensure_image
 from tests.faulty_containers import ContainerJob, docker
 from tests.jobs import REPOSITORY, check_output, run_job, summary, tree
 
@@ -34,7 +36,7 @@ def engine() -> None:
         find_engine()
     except UserError as error:
         pytest.skip(f"containers cannot be tried here: {error}")
-    build_image()
+    ensure_image()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return tree(output)
 
 
-def start(source: Path, tmp_path: Path, **options: object) -> ContainerJob:
+def start(source: Path, tmp_path: Path, **options: Any) -> ContainerJob:
     return ContainerJob(
         source, tmp_path / "out", **{"instances": 3, "fps": "native", "scheduling": SCHEDULING, **options}
     )
