@@ -234,7 +234,6 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     if output == source or output.is_relative_to(source) or source.is_relative_to(output):
         raise UserError(f"--input {source} and --output {output} lie in one another: choose another --output")
     instances, slots = options["instances"], options["slots"]
-    memory_bytes = None if options["memory"] is None else options["memory"] * 2**20
     if slots is None and options["target"] != "compose":  # a container looks at its own CPU time
         slots = max(1, usable_cores() // instances)
     request = JobRequest(
@@ -248,7 +247,10 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         on_error=options["on_error"],
         metrics=metrics,
         resume=options["resume"],
-        containers=ContainerOptions(cpus=options["cpus"], memory_bytes=memory_bytes),
+        containers=ContainerOptions(
+            cpus=options["cpus"],
+            memory_bytes=None if options["memory"] is None else options["memory"] * 2**20,
+        ),
     )
     if request.resume:
         from targets.local import abandoned
@@ -275,15 +277,21 @@ def _make_metrics(options: dict[str, Any]) -> MetricsOptions:
 def run_job(request: JobRequest, *, is_demo: bool, target: str = "local") -> int:
     """Run a checked job on this machine and tell the user about it; the exit code."""
     from common.errors import UserError
-    from targets.compose import ComposeCluster
     from targets.display import SlowStep, make_console
     from targets.job import EXIT_LOST
-    from targets.local import LocalCluster, run_local
+    from targets.local import run_local
     from targets.progress import open_view
     from targets.summary import print_result
 
     console = make_console()
-    cluster_type = ComposeCluster if target == "compose" else LocalCluster
+    cluster_type = None
+    if target == "compose":
+        from targets.compose import container_clusters
+
+        try:
+            cluster_type = container_clusters(request, say=console.print)
+        except UserError as error:
+            raise click.UsageError(str(error)) from error
     try:
         request.output.mkdir(parents=True, exist_ok=True)
         marker = request.output / DEMO_MARKER

@@ -1,4 +1,4 @@
-"""The container engine, through its own commands: what it is, the image of the hosts, and compose."""
+"""The container engine, through its own commands: what it is, what it may use, and its compose."""
 
 from __future__ import annotations
 
@@ -7,20 +7,12 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from common.errors import UserError
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-IMAGE = "framefleet"
-PLATFORM = "linux/amd64"  # SageMaker has no other
-BASE_VARIABLE = "BASE_IMAGE"
-MADE_BASE = "framefleet-base"  # by docker/make-base.sh
-
-TAIL_LINES = 12
-REMEDY = "is Docker installed, and may you use it? --target local needs none"
+LOCAL_REMEDY = "--target local needs no engine"
 
 
 class _Info(msgspec.Struct):
@@ -57,51 +49,39 @@ def find_engine() -> Engine:
     """The engine that the ``docker`` command reaches.
 
     Raises:
-        UserError: there is none, or no compose.
+        UserError: there is none, it may not be used, or there is no compose.
     """
     if shutil.which("docker") is None:
-        raise UserError(f"the command docker, which --target compose needs, is not there: {REMEDY}")
-    told = _run(["docker", "info", "--format", "{{json .}}"])
+        raise UserError(
+            f"--target compose needs the command docker, which is not here: install Docker; {LOCAL_REMEDY}"
+        )
+    told = run(["docker", "info", "--format", "{{json .}}"])
     try:
         info = msgspec.json.decode(told.stdout, type=_Info)
     except msgspec.DecodeError:
-        info = _Info(errors=[_last_line(told.stderr)])
+        info = _Info()
     if told.returncode or info.errors or not info.cpus:
-        why = info.errors[0] if info.errors else _last_line(told.stderr)
-        raise UserError(f"the container engine does not answer ({why}): {REMEDY}")
-    if _run(["docker", "compose", "version"]).returncode == 0:
+        raise UserError(_no_answer(info.errors[0] if info.errors else last_line(told.stderr)))
+    if run(["docker", "compose", "version"]).returncode == 0:
         compose: tuple[str, ...] = ("docker", "compose")
     elif shutil.which("docker-compose") is not None:
         compose = ("docker-compose",)
     else:
         raise UserError(
-            "Docker is here, and compose is not: install its plugin (docker-compose-plugin) or docker-compose"
+            "--target compose needs compose, which is not here beside Docker: install its plugin "
+            f"(docker-compose-plugin) or docker-compose; {LOCAL_REMEDY}"
         )
     rootless = any("rootless" in option for option in info.security or [])
     return Engine(info.cpus, info.memory_bytes, rootless, compose)
 
 
-def build_image() -> str:
-    """Build the image of the hosts from the source beside this file; seconds if little has changed.
-
-    Returns:
-        Its id, which stays what it is when others build.
-
-    Raises:
-        UserError: it cannot be built.
-    """
-    command = ["docker", "build", "--quiet", "--network", "host", "--platform", PLATFORM, "--tag", IMAGE]
-    base = os.environ.get(BASE_VARIABLE) or (MADE_BASE if _has_image(MADE_BASE) else None)
-    if base is not None:
-        command += ["--build-arg", f"{BASE_VARIABLE}={base}"]
-    done = _run([*command, str(REPOSITORY)])
-    if done.returncode:
-        told = "\n".join(f"  | {line}" for line in (done.stdout + done.stderr).splitlines()[-TAIL_LINES:])
-        raise UserError(
-            "the image of the hosts cannot be built (where no image registry can be reached, "
-            f"docker/make-base.sh makes a base for it):\n{told}"
+def _no_answer(why: str) -> str:
+    if "permission denied" in why.lower():
+        return (
+            f"you may not use the container engine ({why}): "
+            f"let an administrator add you to its group, docker, or use sudo; {LOCAL_REMEDY}"
         )
-    return done.stdout.split()[-1]
+    return f"the container engine does not answer ({why}): start Docker; {LOCAL_REMEDY}"
 
 
 def run_engine(command: Sequence[str], *, doing: str, environment: Mapping[str, str] | None = None) -> str:
@@ -110,32 +90,39 @@ def run_engine(command: Sequence[str], *, doing: str, environment: Mapping[str, 
     Raises:
         UserError: it failed; ``doing`` names what is not done.
     """
-    done = _run(command, environment)
+    done = run(command, environment)
     if done.returncode:
-        raise UserError(f"cannot {doing}: {_last_line(done.stderr)}")
+        raise UserError(f"cannot {doing}: {last_line(done.stderr)}")
     return done.stdout
 
 
-def _has_image(name: str) -> bool:
-    return _run(["docker", "image", "inspect", "--format", "{{.Id}}", name]).returncode == 0
-
-
-def _run(
-    command: Sequence[str], environment: Mapping[str, str] | None = None
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    timeout_s: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """In a session of its own: a Ctrl-C at the terminal is the launcher's to deal with."""
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="backslashreplace",
-        check=False,
-        start_new_session=True,
-        env=None if environment is None else {**os.environ, **environment},
-    )
+    """Run a command in a session of its own: a Ctrl-C at the terminal is the launcher's to deal with.
+
+    Whatever fails, a time that is over too, is a return code other than 0.
+    """
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            start_new_session=True,
+            env=None if environment is None else {**os.environ, **environment},
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"no answer within {timeout_s:.0f} s")
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last line that says something."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "it says nothing"

@@ -93,9 +93,13 @@ class LocalHost:
             # Only an agent that is not yet reaped keeps its group's number from being given to others.
             ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is not None:
-                self.kill()
-                self.returncode = self._process.wait()
+                self.returncode = self._end(self._process)
         return self._read_statuses()
+
+    def _end(self, agent: subprocess.Popen[bytes]) -> int | None:
+        """End what an agent that is over has left of its group; its exit code, or None (started again)."""
+        self.kill()
+        return agent.wait()
 
     def terminate(self) -> None:
         """Ask the agent to leave, as ``docker stop`` asks the first process of a container and no other."""

@@ -90,10 +90,10 @@ def run_local(
     roots = request.output / f"{ROOTS_PREFIX}{_job_id()}"
     with Interrupts() as interrupts:
         with contextlib.ExitStack() as resources:
+            lock = resources.enter_context(_new_and_locked(roots))
             cluster = (cluster_type or LocalCluster)(request, roots, view, interrupts, done)
             resources.callback(cluster.close)
             cluster.prepare(resources)
-            lock = resources.enter_context(_locked(roots, fcntl.LOCK_EX))
             cluster.start(command, lock)
             cluster.watch()
         view.close()
@@ -352,6 +352,16 @@ def running_job(output: Path) -> str | None:
 def abandoned(output: Path) -> list[Path]:
     """What launchers that were killed have left in ``output``."""
     return sorted(output.glob(f"{ROOTS_PREFIX}*/"))
+
+
+@contextlib.contextmanager
+def _new_and_locked(roots: Path) -> Iterator[int]:
+    try:
+        roots.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {roots.parent}: {error.strerror}") from error
+    with _locked(roots, fcntl.LOCK_EX) as descriptor:
+        yield descriptor
 
 
 @contextlib.contextmanager

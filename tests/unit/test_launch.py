@@ -21,7 +21,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[JobReque
     """The jobs that command lines lead to; nothing is run, and the work folder is a new one."""
     seen: list[tuple[JobRequest, bool]] = []
 
-    def remember(request: JobRequest, *, is_demo: bool) -> int:
+    def remember(request: JobRequest, *, is_demo: bool, target: str) -> int:
         seen.append((request, is_demo))
         return 0
 
@@ -99,7 +99,8 @@ def test_run_may_be_named_and_has_defaults(
         ("--input videos --mode fast", "'fast'"),
         ("--input s3://bucket/videos", "cannot run on SageMaker Processing (which s3://bucket/videos"),
         ("--input videos --output s3://bucket/out", "(which s3://bucket/out would need)"),
-        ("--input videos --target compose", "cannot run on docker compose"),
+        ("--input videos --cpus 0.5", "--target compose"),
+        ("--input videos --target compose --memory 1", "1 is not in the range"),
         ("--input s3://bucket/videos --target local", "not on s3://bucket/videos"),
         ("--input videos --nonsense", "--nonsense"),
         ("videos", "videos"),
