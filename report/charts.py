@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from report.series import over_time
-from report.timeline import US, Attempt, Kind, Lane, Timeline, video_rows
+from report.timeline import US, Attempt, Kind, Lane, Timeline
 
 MAX_DRAWN = 150_000  # a canvas draws so many in a tenth of a second
 FIRST_PIXELS = 4096  # neighbours that together are narrower than a pixel of so wide a chart are drawn as one
@@ -18,21 +18,24 @@ HUES = 8  # videos that have a colour of their own: those with most work
 SPLIT, COPY = 4, 8  # added to the kind of a unit
 
 
+def chart_data(timeline: Timeline, videos: Sequence[str], *, end_us: int | None = None) -> dict[str, Any]:
+    """What the page's script needs of a job.
 
-def chart_data(timeline: Timeline, *, end_us: int | None = None) -> dict[str, Any]:
-    """What the page's script needs of a job. ``end_us``: where the axis of time ends (the makespan)."""
+    ``videos`` are those of the job, and perhaps of another one beside it; the first ``HUES`` have colours of
+    their own. ``end_us``: where the axis of time ends, if not with the makespan.
+    """
     end_us = timeline.makespan_us if end_us is None else end_us
-    rows = video_rows(timeline.attempts())
-    videos = {row.name: number for number, row in enumerate(rows)}
+    numbers = {name: number for number, name in enumerate(videos)}
+    hues = min(HUES, len(videos))
     groups = _groups(timeline.lanes, timeline.makespan_us)
     firsts = [group[0] for _, group in groups]
     times, rates, busy = over_time(list(timeline.attempts()), end_us / US)
-    used = sorted({videos[first.video] for first in firsts if not first.is_probe} | set(range(min(HUES, len(rows)))))
+    used = sorted({numbers[first.video] for first in firsts if not first.is_probe} | set(range(hues)))
     place = {number: at for at, number in enumerate(used)}
     return {
         "end_s": end_us / US,
         "makespan_s": timeline.makespan_us / US,
-        "hues": min(HUES, len(rows)),
+        "hues": hues,
         "lanes": [
             {
                 "host": lane.host,
@@ -42,13 +45,15 @@ def chart_data(timeline: Timeline, *, end_us: int | None = None) -> dict[str, An
             }
             for lane in timeline.lanes
         ],
-        "videos": [rows[number].name for number in used],
+        "videos": [videos[number] for number in used],
         "units": {
             "count": len(groups),
             "lane": _packed([lane for lane, _ in groups], "<u2"),
             "start": _packed([group[0].start_us / US for _, group in groups], "<f4"),
             "length": _packed([(group[-1].end_us - group[0].start_us) / US for _, group in groups], "<f4"),
-            "video": _packed([-1 if first.is_probe else place[videos[first.video]] for first in firsts], "<i4"),
+            "video": _packed(
+                [-1 if first.is_probe else place[numbers[first.video]] for first in firsts], "<i4"
+            ),
             "kind": _packed([_kind(group) for _, group in groups], "u1"),
             "of": _packed([len(group) for _, group in groups], "<u4"),
             "unit": _packed([first.unit for first in firsts], "<u4"),
@@ -72,7 +77,9 @@ def _groups(lanes: Sequence[Lane], makespan_us: int) -> list[tuple[int, list[Att
     quantum_us = max(1, makespan_us // FIRST_PIXELS)
     while True:
         groups = [
-            (place, group) for place, lane in enumerate(lanes) for group in _grouped(lane.attempts, quantum_us)
+            (place, group)
+            for place, lane in enumerate(lanes)
+            for group in _grouped(lane.attempts, quantum_us)
         ]
         if len(groups) <= MAX_DRAWN or quantum_us >= makespan_us:
             return groups
@@ -82,7 +89,11 @@ def _groups(lanes: Sequence[Lane], makespan_us: int) -> list[tuple[int, list[Att
 def _grouped(attempts: Sequence[Attempt], quantum_us: int) -> list[list[Attempt]]:
     groups: list[list[Attempt]] = []
     for attempt in attempts:
-        if groups and groups[-1][0].kind is attempt.kind and attempt.end_us - groups[-1][0].start_us <= quantum_us:
+        if (
+            groups
+            and groups[-1][0].kind is attempt.kind
+            and attempt.end_us - groups[-1][0].start_us <= quantum_us
+        ):
             groups[-1].append(attempt)
         else:
             groups.append([attempt])
@@ -90,7 +101,9 @@ def _grouped(attempts: Sequence[Attempt], quantum_us: int) -> list[list[Attempt]
 
 
 def _kind(group: Sequence[Attempt]) -> int:
-    flags = SPLIT * any(attempt.was_split for attempt in group) + COPY * any(attempt.is_copy for attempt in group)
+    flags = SPLIT * any(attempt.was_split for attempt in group) + COPY * any(
+        attempt.is_copy for attempt in group
+    )
     return int(group[0].kind.value) + flags
 
 

@@ -200,7 +200,9 @@ class _Reader:
             if told.host == line.host and told.kind is Kind.OPEN:
                 _waste(told, line.t_s, why)
 
-    _on_host_left = _on_host_lost
+    def _on_host_left(self, line: Line) -> None:
+        if not self.journal.outcome:  # else the job was over: its slots wait for those of other journals
+            self._on_host_lost(line)
 
     # ---- attempts -----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from report.journals import HostTold, Journal, Told
 from report.timeline import US, Attempt, Kind, Lane, Phases
+from targets.display import natural_key
 
 
 def us(seconds: float) -> int:
@@ -48,20 +49,6 @@ def lanes_of(journal: Journal, *, shift_s: float, makespan_us: int) -> list[Lane
     for name, host in sorted(journal.hosts.items(), key=lambda item: natural_key(item[0])):
         lanes += _lanes_of_host(name, host, by_host.get(name, []), us(shift_s), makespan_us)
     return lanes
-
-
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """``algo-2`` comes before ``algo-10``."""
-    pieces, digits = [], ""
-    for char in f"{name} ":
-        if char.isascii() and char.isdigit():
-            digits += char
-            continue
-        if digits:
-            pieces.append((int(digits), ""))
-            digits = ""
-        pieces.append((-1, char))
-    return pieces
 
 
 def _attempt(told: Told, video: str, offset_s: float | None) -> Attempt:

@@ -6,10 +6,6 @@ import os
 from pathlib import Path
 
 from common.errors import UserError
-from report.page import render
-from report.reading import read_job
-from report.thumbnails import thumbnails
-from report.trace import write_trace
 
 PAGE, TRACE = "report.html", "trace.json"
 
@@ -20,6 +16,11 @@ def make_report(output: Path) -> Path:
     Raises:
         UserError: there is no job, or the disk refuses.
     """
+    from report.page import render  # numpy and Arrow are worth their time only now
+    from report.reading import read_job
+    from report.thumbnails import thumbnails
+    from report.trace import write_trace
+
     timeline = read_job(output)
     page = output / "job" / PAGE
     try:
@@ -40,15 +41,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def try_report(output: Path) -> str | None:
-    """Make the report of a job that is over; None, or in a sentence why there is none.
+def try_report(output: Path) -> str:
+    """Make the report of a job that is over; why there is none, in a sentence, or nothing if there is one.
 
     A job is as good without its report: whatever goes wrong here is told, and nothing more.
     """
     try:
+        for name in (PAGE, TRACE):  # those of an earlier job
+            (output / "job" / name).unlink(missing_ok=True)
         make_report(output)
     except UserError as error:
-        return f"no report was made: {error}"
+        return str(error)
     except Exception as error:  # noqa: BLE001 - a bug of the report's is not to fail the job
-        return f"no report was made: {type(error).__name__}: {error}"
-    return None
+        return f"{type(error).__name__}: {error}"
+    return ""

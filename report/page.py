@@ -13,12 +13,15 @@ from report.accounting import PARTS, Account, account
 from report.charts import HUES, chart_data
 from report.thumbnails import Thumbnail
 from report.timeline import US, Kind, Lane, Timeline, VideoRow, video_rows
-from report.words import Column, card, count_of, duration, esc, key, percent, size, table
+from report.words import Column, card, duration, esc, key, percent, size, table
+from targets.display import count_of
 
 MAX_VIDEO_ROWS = 300
 MAX_HOST_ROWS = 500
 MAX_FAILURES = 200
 MAX_NOTES = 100
+# What names of files might smuggle in finds nothing to load.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 PART_WORDS = {
     "probing": ("Probing", "finding out what the files are"),
@@ -42,7 +45,7 @@ def render(timeline: Timeline, pictures: Sequence[Thumbnail] = ()) -> str:
         header(timeline),
         _figures(timeline, whole),
         card("Where the time went", accounting(whole, timeline), note=_accounting_note(timeline)),
-        charts(timeline, videos),
+        charts(timeline, [video.name for video in videos]),
         _strip(pictures),
         card("Hosts", _hosts(timeline)),
         card("Videos", _videos(videos, timeline.failures), _failures(timeline)),
@@ -59,7 +62,7 @@ def document(title: str, sections: Sequence[str]) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{esc(title)}</title>
 <style>
 {asset("uPlot.min.css")}
@@ -104,7 +107,7 @@ def _figures(timeline: Timeline, whole: Account) -> str:
     kinds = Counter(attempt.kind for attempt in timeline.attempts())
     frames, seconds = timeline.frames, timeline.makespan_us / US
     pairs = [
-        ("Makespan", duration(timeline.makespan_us), f"from the start to the last thing done"),
+        ("Makespan", duration(timeline.makespan_us), "from the start to the last thing done"),
         ("Frames", f"{frames:,}", f"{frames / seconds:,.1f} frames/s" if seconds else ""),
         ("Efficiency", percent(whole.share(whole.useful)), "of all slots' time went into frames"),
         ("Idle", percent(whole.share(whole.idle)), f"{duration(whole.idle)} of slots"),
@@ -133,7 +136,8 @@ def accounting(whole: Account, timeline: Timeline) -> str:
     return account_bar(whole) + account_table("accounting", [("slot time", whole)])
 
 
-def account_bar(whole: Account) -> str:
+def account_bar(whole: Account, *, of_us: int = 0) -> str:
+    """Its parts as one bar; ``of_us``: what the whole width stands for, where that is more than the total."""
     parts = [(name, getattr(whole, name)) for name in PARTS]
     segments = "".join(
         f'<i style="flex:{value} 0 0;background:var(--part-{name})" '
@@ -141,7 +145,11 @@ def account_bar(whole: Account) -> str:
         for name, value in parts
         if value
     )
-    words = ", ".join(f"{PART_WORDS[name][0]} {percent(whole.share(value))}" for name, value in parts if value)
+    rest_us = max(0, of_us - whole.total)
+    segments += f'<b style="flex:{rest_us} 0 0"></b>' if rest_us else ""
+    words = ", ".join(
+        f"{PART_WORDS[name][0]} {percent(whole.share(value))}" for name, value in parts if value
+    )
     return f'<div class="bar" role="img" aria-label="{esc(words)}">{segments}</div>'
 
 
@@ -167,9 +175,9 @@ def account_table(name: str, accounts: Sequence[tuple[str, Account]]) -> str:
     return table(name, columns, rows, total=["Slots &times; makespan", *cells("total"), ""])
 
 
-def charts(timeline: Timeline, videos: Sequence[VideoRow], *, end_us: int | None = None, title: str = "") -> str:
+def charts(timeline: Timeline, videos: Sequence[str], *, end_us: int | None = None, title: str = "") -> str:
     """The Gantt chart and the rate over time, with their data."""
-    data = chart_data(timeline, end_us=end_us)
+    data = chart_data(timeline, videos, end_us=end_us)
     kinds = Counter(attempt.kind for attempt in timeline.attempts())
     splits = sum(attempt.was_split for attempt in timeline.attempts())
     told = (
@@ -179,15 +187,17 @@ def charts(timeline: Timeline, videos: Sequence[VideoRow], *, end_us: int | None
     )
     return (
         f'<section class="card job"><h2>{esc(title or "Slots over time")}</h2>'
-        '<p class="note">Each row is a slot, each bar a unit, coloured by its video. Point at a bar to read what it '
-        "is; drag to zoom in, double-click to zoom out.</p>"
+        '<p class="note">Each row is a slot, each bar a unit, coloured by its video. Point at a bar to read '
+        "what it is; drag to zoom in, double-click to zoom out.</p>"
         + _legend(videos, timeline)
         + f'<figure role="img" aria-label="Gantt chart: {esc(told)}."><div class="gantt"></div></figure>'
         + '<h3>Rate</h3><ul class="legend">'
         f"<li>{key('rate')}frames per second</li>"
         '<li><span class="key dashed"></span>slots at work (right axis)</li></ul>'
-        + f'<figure role="img" aria-label="Frames per second and busy slots over time: {timeline.frames:,} frames '
-        f'in {duration(timeline.makespan_us)}."><div class="rate"></div></figure>' + _script_data(data) + "</section>"
+        + f'<figure role="img" aria-label="Frames per second and busy slots over time: '
+        f'{timeline.frames:,} frames in {duration(timeline.makespan_us)}."><div class="rate"></div></figure>'
+        + _script_data(data)
+        + "</section>"
     )
 
 
@@ -197,8 +207,8 @@ def _script_data(data: dict[str, Any]) -> str:
     return f'<script type="application/json">{text}</script>'
 
 
-def _legend(videos: Sequence[VideoRow], timeline: Timeline) -> str:
-    items = [f"{key(f'hue-{place}')}{esc(video.name)}" for place, video in enumerate(videos[:HUES])]
+def _legend(videos: Sequence[str], timeline: Timeline) -> str:
+    items = [f"{key(f'hue-{place}')}{esc(video)}" for place, video in enumerate(videos[:HUES])]
     if len(videos) > HUES:
         items.append(f"{key('other-0')}{count_of(len(videos) - HUES, 'other video')}")
     kinds = {attempt.kind for attempt in timeline.attempts()}
@@ -221,7 +231,7 @@ def _strip(pictures: Sequence[Thumbnail]) -> str:
     items = "".join(
         f'<li><img src="{each.source}" width="{each.width}" height="{each.height}" '
         f'alt="A frame of {esc(each.video)} at {each.time_s:.2f} s">'
-        f'<span title="{esc(each.file)}">{esc(each.video)}, {each.time_s:.2f} s</span></li>'
+        f'<span title="{esc(each.file)}">{esc(each.video)}</span><span>{each.time_s:.2f} s</span></li>'
         for each in pictures
     )
     return card("Sample frames", f'<ul class="strip">{items}</ul>')
@@ -272,21 +282,31 @@ def _videos(videos: Sequence[VideoRow], failures: Sequence[Failure]) -> str:
     first = sorted(videos, key=lambda video: not failed[video.name])  # stable: then by work
     rows = [
         [
-            esc(video.name), f"{video.frames:,}", f"{video.suspect:,}", f"{video.units:,}", f"{video.wasted:,}",
-            f"{video.slots:,}", duration(video.busy_us), duration(video.start_us), duration(video.end_us),
+            esc(video.name), f"{video.frames:,}", f"{video.suspect:,}", f"{video.units:,}",
+            f"{video.wasted:,}", f"{video.slots:,}", duration(video.busy_us),
+            duration(video.start_us), duration(video.end_us),
             f'<span class="bad">{failed[video.name]:,}</span>' if failed[video.name] else "0",
         ]
         for video in first[:MAX_VIDEO_ROWS]
     ]  # fmt: skip
     more = len(videos) - len(rows)
-    rest = f'<p class="note">and {more:,} more, with less work; the manifest has them all</p>' if more > 0 else ""
+    rest = (
+        f'<p class="note">and {more:,} more, with less work; the manifest has them all</p>'
+        if more > 0
+        else ""
+    )
     return table("videos", columns, rows) + rest
 
 
 def _failures(timeline: Timeline) -> str:
     if not timeline.failures:
         return ""
-    columns = [Column("failed", numeric=False), Column("part", numeric=False), Column("attempts"), Column("reason", numeric=False)]
+    columns = [
+        Column("failed", numeric=False),
+        Column("part", numeric=False),
+        Column("attempts"),
+        Column("reason", numeric=False),
+    ]
     rows = [
         [esc(failure.video), _part(failure), f"{failure.attempts:,}", esc(failure.reason)]
         for failure in timeline.failures[:MAX_FAILURES]
@@ -308,7 +328,9 @@ def _options(timeline: Timeline) -> str:
     pairs: list[tuple[str, object]] = [("mode", timeline.mode), ("hosts", len(timeline.hosts))]
     notes: list[str] = []
     if summary is not None:
-        pairs += [(name.replace("_", " "), value) for name, value in summary.options.items() if value is not None]
+        pairs += [
+            (name.replace("_", " "), value) for name, value in summary.options.items() if value is not None
+        ]
         pairs.append(("output", f"{summary.frames:,} frames, {size(summary.bytes)}"))
         if summary.taken_over:
             pairs.append(("taken over from before", f"{summary.taken_over:,} frames"))

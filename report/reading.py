@@ -10,8 +10,9 @@ import msgspec
 from common.errors import UserError
 from common.report import Failure, Summary
 from report import journals
-from report.lanes import lanes_of, natural_key, us
+from report.lanes import lanes_of, us
 from report.timeline import Timeline
+from targets.display import natural_key
 
 JOURNAL = "journal.jsonl"
 
@@ -44,7 +45,9 @@ def read_job(output: Path) -> Timeline:
     for journal, shift_s in zip(told, shifts, strict=True):
         lanes += lanes_of(journal, shift_s=shift_s, makespan_us=us(makespan_s))
     outcomes = {journal.outcome or "unfinished" for journal in told}
-    worst = next(name for name in ("unfinished", "failed", "interrupted", "completed", *outcomes) if name in outcomes)
+    worst = next(
+        name for name in ("unfinished", "failed", "interrupted", "completed", *outcomes) if name in outcomes
+    )
     return Timeline(
         job_id=told[0].job_id,
         mode=summary.mode if summary is not None else mode,

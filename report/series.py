@@ -14,7 +14,9 @@ STEPS = 240
 Seconds = NDArray[np.float64]
 
 
-def over_time(attempts: Sequence[Attempt], end_s: float, steps: int = STEPS) -> tuple[Seconds, Seconds, Seconds]:
+def over_time(
+    attempts: Sequence[Attempt], end_s: float, steps: int = STEPS
+) -> tuple[Seconds, Seconds, Seconds]:
     """(middles of steps in seconds, frames/s, busy slots), each of ``steps`` values.
 
     A unit's frames are taken as spread evenly over it. Only published frames count; a slot is busy with

@@ -76,7 +76,9 @@ def _choose(output: Path, count: int) -> list[tuple[str, float, str]]:
     videos = sorted(frames)
     if not videos:
         return []
-    chosen = [videos[place * len(videos) // count] for place in range(count)] if len(videos) > count else videos
+    chosen = (
+        [videos[place * len(videos) // count] for place in range(count)] if len(videos) > count else videos
+    )
     share, more = divmod(count, len(chosen))
     found = []
     for place, video in enumerate(chosen):

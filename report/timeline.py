@@ -126,7 +126,7 @@ class VideoRow:
 
 
 def video_rows(attempts: Iterable[Attempt]) -> list[VideoRow]:
-    """A row for each video that anything but a probe was begun of, the longest work first."""
+    """A row for each video that anything but a probe was begun of, that with most work first."""
     by_name: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         if not attempt.is_probe:

@@ -41,11 +41,6 @@ def size(count_bytes: float) -> str:
     return f"{count_bytes:,.1f} TB"
 
 
-def count_of(count: int, what: str) -> str:
-    """ "1 unit", "2 units"."""
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table. ``numeric``: to the right; ``wide``: left out where the page is narrow."""
@@ -60,7 +55,9 @@ class Column:
         return f' class="{" ".join(names)}"' if names else ""
 
 
-def table(name: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, total: Sequence[str] = ()) -> str:
+def table(
+    name: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, total: Sequence[str] = ()
+) -> str:
     """A table whose cells are HTML already; the first of each row is its heading."""
     head = "".join(f'<th scope="col"{column.attribute}>{esc(column.heading)}</th>' for column in columns)
     body = "\n".join(_row(columns, row) for row in rows)

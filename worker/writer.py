@@ -49,7 +49,7 @@ class Taken:
 
 
 class Writer:
-    """Writes picked frames into ``folder``, and remembers them, and the seconds that it takes for each step."""
+    """Writes picked frames into ``folder``; remembers them, and the seconds that each step takes."""
 
     def __init__(
         self, sampling: Sampling, image: ImageOptions, folder: Path, *, time_base: Fraction, first_pts: int

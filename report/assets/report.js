@@ -186,7 +186,7 @@
   }
 
   function ganttHeight(lanes) {
-    return Math.round(Math.max(72, Math.min(900, lanes * Math.max(1.5, Math.min(26, 480 / lanes)))));
+    return Math.round(Math.max(72, Math.min(900, lanes * Math.max(1.5, Math.min(32, 480 / lanes)))));
   }
 
   function drawGantt(holder, job, units, key) {
@@ -246,6 +246,8 @@
     return found >= units.offsets[lane] && t <= units.start[found] + units.length[found] + slack ? found : -1;
   }
 
+  const ends = (values) => [values[0], ...values, values[values.length - 1]];
+
   function drawRate(holder, job, key) {
     const words = timeAxis(job.end_s), soft = style("--rate-back");
     return new uPlot({
@@ -261,7 +263,7 @@
         axis({ scale: "rate", label: "frames/s", size: LEFT - 18, incrs: [1, 2, 5].flatMap((n) => [0, 1, 2, 3, 4, 5, 6].map((e) => n * 10 ** e)).sort((a, b) => a - b), values: (_, splits) => splits.map(number) }),
         axis({ scale: "busy", side: 1, label: "busy slots", size: RIGHT - 18, grid: { show: false }, incrs: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] }),
       ],
-    }, [job.rate.t, job.rate.frames, job.rate.busy], holder);
+    }, [[0, ...job.rate.t, job.end_s], ends(job.rate.frames), ends(job.rate.busy)], holder);
   }
 
   // for those who look at the page from outside: what is drawn now
