@@ -248,7 +248,7 @@ class _Reader:
 
     def _on_split(self, line: Line) -> None:
         told = self._latest.get(line.unit)
-        if told is not None:
+        if told is not None and told.kind is Kind.OPEN:  # else it waited, and was cut to be handed out
             told.was_split = True
 
     def _on_probed(self, line: Line) -> None:

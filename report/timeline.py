@@ -34,10 +34,13 @@ class Phases:
 
     def within(self, length_us: int) -> Phases:
         """The same, cut where all together are longer than the attempt."""
-        fitted = []
-        for value in (
+        values = (
             self.open_us, self.roll_in_us, self.decode_us, self.convert_us, self.encode_us, self.write_us,
-        ):  # fmt: skip
+        )  # fmt: skip
+        if sum(values) <= length_us and min(values) >= 0:
+            return self
+        fitted = []
+        for value in values:
             fitted.append(max(0, min(value, length_us)))
             length_us -= fitted[-1]
         return Phases(*fitted)

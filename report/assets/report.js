@@ -31,6 +31,8 @@
       if (!units.byColour.has(colour)) units.byColour.set(colour, []);
       units.byColour.get(colour).push(i);
     }
+    const rare = units.byColour.get("--wasted");  // above all others, or a pixel of it would never be seen
+    if (rare) { units.byColour.delete("--wasted"); units.byColour.set("--wasted", rare); }
     return units;
   }
 
@@ -51,6 +53,10 @@
     }
     return { label: "time since the start (h:min)", text: (t) => `${Math.floor(t / 3600)}:${two((t % 3600) / 60)}` };
   }
+
+  // steps between the marks of the axis, in seconds
+  const STEPS = [0.001, 0.01, 0.1].flatMap((s) => [s, 2 * s, 5 * s]).concat([1, 2, 5, 10, 15, 30])
+    .concat([1, 2, 5, 10, 15, 30].map((m) => 60 * m), [1, 2, 4, 6, 12, 24, 48, 96].map((h) => 3600 * h));
 
   const number = (value) => value.toLocaleString("en-GB");
   const duration = (s) => (s < 1 ? `${Math.round(s * 1000)} ms` : s < 120 ? `${s.toFixed(2)} s`
@@ -134,12 +140,13 @@
     const perSecond = bbox.width / (to - from);
     for (const [colour, members] of units.byColour) {
       ctx.fillStyle = colour === "--wasted" ? hatch(ctx, style("--wasted"), style("--wasted-back")) : style(colour);
+      const least = colour === "--wasted" ? 2 * devicePixelRatio : 0.5;
       for (const i of members) {
         const start = units.start[i], end = start + units.length[i];
         if (end < from || start > to) continue;
         const left = bbox.left + (start - from) * perSecond, width = units.length[i] * perSecond;
         const parting = width > 4 * devicePixelRatio ? devicePixelRatio : 0;
-        ctx.fillRect(left, bbox.top + units.lane[i] * row, Math.max(width - parting, 0.5), row - gap);
+        ctx.fillRect(left, bbox.top + units.lane[i] * row, Math.max(width - parting, least), row - gap);
         drawn++;
       }
     }
@@ -153,7 +160,7 @@
     ctx.fillStyle = ctx.strokeStyle = style("--text");
     ctx.lineWidth = devicePixelRatio;
     for (let i = 0; i < units.count; i++) {
-      if (units.kind[i] < SPLIT) continue;
+      if (units.kind[i] < SPLIT || units.length[i] * perSecond < 5 * devicePixelRatio) continue;
       const start = units.start[i], end = start + units.length[i];
       if (end < from || start > to) continue;
       const right = bbox.left + (end - from) * perSecond, top = bbox.top + units.lane[i] * row;
@@ -200,7 +207,7 @@
       cursor: cursor(key), scales: { x: xScale(job), y: { range: [0, job.lanes.length], dir: -1 } },
       series: [{}, { scale: "y", show: false }],
       axes: [
-        axis({ label: words.label, values: (_, splits) => splits.map(words.text), size: 28 }),
+        axis({ label: words.label, incrs: STEPS, values: (_, splits) => splits.map(words.text), size: 28 }),
         axis({ scale: "y", size: LEFT, grid: { show: false }, ticks: { show: false },
                splits: () => labels.centres, values: () => labels.names }),
       ],
@@ -259,7 +266,7 @@
         { scale: "busy", stroke: style("--busy"), width: 1.5, dash: [4, 3], points: { show: false } },
       ],
       axes: [
-        axis({ label: words.label, values: (_, splits) => splits.map(words.text), size: 28 }),
+        axis({ label: words.label, incrs: STEPS, values: (_, splits) => splits.map(words.text), size: 28 }),
         axis({ scale: "rate", label: "frames/s", size: LEFT - 18, incrs: [1, 2, 5].flatMap((n) => [0, 1, 2, 3, 4, 5, 6].map((e) => n * 10 ** e)).sort((a, b) => a - b), values: (_, splits) => splits.map(number) }),
         axis({ scale: "busy", side: 1, label: "busy slots", size: RIGHT - 18, grid: { show: false }, incrs: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] }),
       ],
