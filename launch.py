@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-OWN_PACKAGES = ("common", "coordinator", "targets", "worker")
+OWN_PACKAGES = ("common", "coordinator", "report", "targets", "worker")
 REMEDY = "run `make demo`, or `pip install -e .` in a virtual environment (Python 3.11 or later)"
 
 try:
@@ -50,9 +50,19 @@ class DefaultGroup(click.Group):
     """A group whose command is ``run`` when the first argument names none."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
+        if not args or args[0] not in self.list_commands(ctx):
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "report"]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name == "report":
+            from report.command import report
+
+            return report
+        return super().get_command(ctx, name)
 
 
 class SectionedCommand(click.Command):

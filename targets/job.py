@@ -61,6 +61,7 @@ class JobResult:
         lost: frames that were promised (by a manifest row, by a dead host's share) are not there.
         log_tail: last lines of the log of the host whose death ended the job.
         frames_merged: images that lie in the output now.
+        no_report: a sentence on why there is no ``job/report.html``; empty where there is one.
     """
 
     summary: Summary | None
@@ -70,6 +71,7 @@ class JobResult:
     lost: bool
     log_tail: list[str]
     frames_merged: int
+    no_report: str = ""
 
     def exit_code(self, on_error: OnError) -> int:
         """The launcher's exit code for this result."""

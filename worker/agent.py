@@ -285,7 +285,7 @@ class Agent:
                 slot.running = None
                 shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
                 if not self._was_cancelled(lease):
-                    self._send(message)
+                    self._send(msgspec.structs.replace(message, timing=slot.timing()))
             case _:
                 raise AssertionError(message)
 
@@ -306,7 +306,9 @@ class Agent:
         if self._was_cancelled(lease):
             shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
             return
-        self._shelf.stage(Held(task, staged.result, done_of(staged), time.monotonic()))
+        self._shelf.stage(
+            Held(task, staged.result, done_of(staged, slot.timing(staged.result.timing)), time.monotonic())
+        )
 
     def _was_cancelled(self, lease: m.Lease) -> bool:
         self._progress.pop(lease, None)
@@ -337,7 +339,8 @@ class Agent:
             return
         what = "probing" if isinstance(task, m.Probe) else f"extracting [{task.start}, {task.stop or 'end'})"
         text = f"the slot process {how} while {what}"
-        self._send(m.Failed(lease=lease, kind="crash", text=text, seconds=time.monotonic() - slot.since))
+        seconds = time.monotonic() - slot.since
+        self._send(m.Failed(lease=lease, kind="crash", text=text, seconds=seconds, timing=slot.timing()))
 
     def _leave(self, *, reason: str) -> None:
         """Drop what is not committed, publish what is, and say goodbye; bounded in time."""

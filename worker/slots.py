@@ -15,6 +15,7 @@ import msgspec
 
 from common.errors import UserError
 from common.layout import Layout
+from common.media import Timing
 from common.messages import Assign, Lease, Shrink
 from common.spec import JobSpec
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, Watch, in_gib, resident_bytes
@@ -97,6 +98,10 @@ class SlotProcess:
         assert self.free
         self.running, self.since = assign, time.monotonic()
         self._send(assign)
+
+    def timing(self, spent: Timing = Timing()) -> Timing:  # noqa: B008 - it is frozen
+        """Where the time of its latest task went: what the slot ``spent``, and when it began here."""
+        return msgspec.structs.replace(spent, slot=self.number, since_s=round(self.since, 4))
 
     def cancel(self, lease: Lease) -> None:
         """Ask it to drop a running attempt."""
