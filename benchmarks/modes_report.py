@@ -160,10 +160,9 @@ def draw(sets: Sequence[SetResults], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    colours = dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
-    )
-    mpl.rcParams.update({**colours, "font.size": 8, "svg.hashsalt": "framefleet", "svg.fonttype": "none"})
+    for coloured in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"):
+        mpl.rcParams[coloured] = INK
+    mpl.rcParams.update({"font.size": 8, "svg.hashsalt": "framefleet", "svg.fonttype": "none"})
     figure, axes = pyplot.subplots(figsize=(7, 0.9 + 0.62 * len(sets)))
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)

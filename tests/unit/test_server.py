@@ -110,7 +110,7 @@ def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.
     assert [json.loads(line)["reason"] for line in failures] == ["not a video"]
     journal = (tmp_path / "processing" / "output" / "job" / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in journal] == [
-        "host_up", "leased", "probed", "given_up", "end", "host_left",
+        "host_up", "ready", "leased", "probed", "given_up", "end", "host_left",
     ]  # fmt: skip
     message = bench.layout.exit_message.read_bytes()
     assert len(message) <= 1024
