@@ -11,6 +11,9 @@ import msgspec
 
 # "alone": one host that has the CPU time of all of them, which tells how much work there is
 Way = Literal["alone", "coordinated", "sharded"]
+# what coordination promises on a set: little idle time, or not to cost anything; nothing where a set is so
+# short that the hosts' start-up decides, or not known
+Promise = Literal["efficient", "free"]
 WAYS: Final[tuple[Way, ...]] = ("alone", "coordinated", "sharded")
 
 EFFICIENCY_BOUND: Final = 0.90  # of coordinated runs on heavy-tailed sets
@@ -47,7 +50,7 @@ class SetResults(msgspec.Struct, kw_only=True):
 
     name: str
     title: str
-    heavy_tailed: bool
+    promise: Promise | None
     videos: int
     footage_s: float
     longest_s: float
@@ -126,11 +129,11 @@ def bounds(sets: Sequence[SetResults]) -> list[Bound]:
     """What coordination promises on each kind of set."""
     found = []
     for each in sets:
-        if each.heavy_tailed:
+        if each.promise == "efficient":
             text = f"{each.title}: efficiency, coordinated"
             value = each.efficiency("coordinated")
             found.append(Bound(text=text, value=value, limit=EFFICIENCY_BOUND, at_least=True))
-        else:
+        elif each.promise == "free":
             text = f"{each.title}: makespan, coordinated by sharded"
             found.append(Bound(text=text, value=1 / each.gain, limit=EQUAL_BOUND, at_least=False))
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.modes_results import Promise
 from targets.demo import LENGTHS_S, make_demo_set, repeat_clip
 
 VERSION: Final = "2"  # of the recipes; other ones have other folders
@@ -26,7 +27,7 @@ class VideoSet:
 
     name: str
     title: str
-    heavy_tailed: bool
+    promise: Promise | None
     lengths_s: dict[str, int]
 
     @property
@@ -43,20 +44,20 @@ def made_sets(footage_s: int) -> dict[str, VideoSet]:
     scale = footage_s / sum(lognormal)
     chance.shuffle(one_long)  # names say nothing of lengths
     sets = (
-        VideoSet("demo", "the demo set", True, {}),
+        VideoSet("demo", "the demo set", None, {}),
         _named("one-long", f"one long video among {SHORT} short ones", one_long),
         _named("lognormal", f"{LOGNORMAL} videos of lognormal lengths", [each * scale for each in lognormal]),
-        _named("equal", f"{EQUAL} equal videos", [footage_s / EQUAL] * EQUAL, heavy_tailed=False),
+        _named("equal", f"{EQUAL} equal videos", [footage_s / EQUAL] * EQUAL, "free"),
     )
     return {each.name: each for each in sets}
 
 
-def _named(name: str, title: str, lengths_s: list[float], *, heavy_tailed: bool = True) -> VideoSet:
+def _named(name: str, title: str, lengths_s: list[float], promise: Promise = "efficient") -> VideoSet:
     lengths = {
         f"video-{number:03}.mp4": max(MIN_LENGTH_S, round(length_s))
         for number, length_s in enumerate(lengths_s, start=1)
     }
-    return VideoSet(name, title, heavy_tailed, lengths)
+    return VideoSet(name, title, promise, lengths)
 
 
 def make_set(chosen: VideoSet, folder: Path) -> Path:

@@ -32,7 +32,12 @@ def test_functions_of_modules_leave_marks_and_work_as_before(tmp_path: Path) -> 
     told = tmp_path / "marks"
     environment = os.environ | {"PYTHONPATH": f"{hooks}{os.pathsep}{tmp_path}", MARKS_VARIABLE: str(told)}
     run = subprocess.run(
-        [sys.executable, "-m", "worker"], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "worker"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert run.stdout == "full\n"
     marks = read(told)
