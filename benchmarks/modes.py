@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from common.cores import usable_cores
 from common.errors import UserError
 from common.report import Status
 from common.spec import ImageOptions
-from targets.compose import ComposeCluster, ComposeHost
+from targets.compose import ComposeHost, container_clusters
 from targets.engine import run_engine
 from targets.job import ContainerOptions, JobRequest
 from targets.local import LocalCluster, run_local
@@ -37,7 +37,7 @@ from targets.sampling_options import NAMES, make_sampling
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 WORK: Final = Path(tempfile.gettempdir()) / "framefleet-modes"
-TARGETS: Final[dict[str, Callable[..., LocalCluster]]] = {"compose": ComposeCluster, "local": LocalCluster}
+TARGETS: Final = ("compose", "local")
 FOOTAGE_S: Final = 1200  # some 40 s for eight hosts of a quarter of a CPU
 FEW: Final = 2  # rounds at most, of what no bound depends on closely, or takes long
 USERS: Final = "yours"
@@ -67,26 +67,6 @@ def run_once(setup: Setup, way: Way, source: Path, folder: Path) -> Run:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     begun: list[float] = []
-    kind = TARGETS[setup.target]
-
-    def make_cluster(*arguments: Any) -> LocalCluster:
-        cluster = kind(*arguments)
-        start, close = cluster.start, cluster.close
-
-        def start_at(command: Sequence[str], lock: int) -> None:
-            begun.append(time.time())
-            start(command, lock)
-
-        def look_and_close() -> None:
-            containers = [host.container for host in cluster.hosts if isinstance(host, ComposeHost)]
-            if containers:
-                begun.append(_first_start(containers))
-            close()
-
-        cluster.start = start_at  # type: ignore[method-assign]
-        cluster.close = look_and_close  # type: ignore[method-assign]
-        return cluster
-
     alone = way == "alone"
     cpus = setup.cpus
     if cpus is not None and alone:
@@ -102,6 +82,28 @@ def run_once(setup: Setup, way: Way, source: Path, folder: Path) -> Run:
         on_error="report",
         containers=ContainerOptions(cpus=cpus),
     )
+    kind = container_clusters(request) if setup.target == "compose" else LocalCluster
+
+    def make_cluster(*arguments: Any) -> LocalCluster:
+        cluster = kind(*arguments)
+        start, close = cluster.start, cluster.close
+
+        def start_at(command: Sequence[str], lock: int) -> None:
+            begun.append(time.time())
+            start(command, lock)
+
+        def look_and_close() -> None:
+            containers = [host.container for host in cluster.hosts if isinstance(host, ComposeHost)]
+            try:
+                if begun and containers:
+                    begun.append(_first_start(containers))
+            finally:
+                close()
+
+        cluster.start = start_at  # type: ignore[method-assign]
+        cluster.close = look_and_close  # type: ignore[method-assign]
+        return cluster
+
     result = run_local(request, view=_Quiet(), cluster_type=make_cluster)
     summary = result.summary
     if result.interrupted:
@@ -181,7 +183,7 @@ def _commit() -> str:
 
 
 @click.command()
-@click.option("--target", type=click.Choice(list(TARGETS)), default="compose", show_default=True)
+@click.option("--target", type=click.Choice(TARGETS), default="compose", show_default=True)
 @click.option("--hosts", type=click.IntRange(2), default=8, show_default=True)
 @click.option(
     "--cpus", type=click.FloatRange(0.05), default=0.25, show_default=True, help="Of each container."
