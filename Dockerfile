@@ -2,7 +2,7 @@
 #   docker build --platform linux/amd64 --tag framefleet .
 # Where no registry can be reached, docker/make-base.sh makes another BASE_IMAGE.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
-FROM ${BASE_IMAGE}
+FROM --platform=linux/amd64 ${BASE_IMAGE}
 
 # Wheels only: nothing is compiled, and no compiler is there. What they hold beyond what a host needs goes in the layer
 # that brought it, 150 MB of it: Arrow's Flight, S3 client, headers and second copies, OpenCV's face models, botocore's
@@ -25,7 +25,6 @@ COPY common common
 COPY coordinator coordinator
 COPY worker worker
 COPY targets targets
-COPY launch.py ./
 # Compiled beforehand: at a quarter of a CPU a host would spend seconds on it at each start.
 RUN python -m compileall -q .
 

@@ -17,6 +17,7 @@ except ModuleNotFoundError:
     sys.exit(f"Error: the Python package 'click' is missing: {REMEDY}")
 
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
+    from common.spec import MetricsOptions
     from targets.job import JobRequest
 
 from targets.image_options import image_options  # noqa: E402 - it needs click, as this does
@@ -37,12 +38,12 @@ def _names(decorator: Callable[[Any], Any]) -> tuple[str, ...]:
 
 
 SECTIONS: list[tuple[str, tuple[str, ...] | None]] = [
-    ("Where", ("source", "destination", "instances", "slots", "target")),
+    ("Where", ("source", "destination", "instances", "slots", "target", "cpus", "memory")),
     ("Which frames (one of --fps, --every, --keyframes, --timestamps)", _names(sampling_options)),
     ("Images", _names(image_options)),
     ("Others", None),
 ]
-TARGETS_TO_COME = {"compose": "docker compose", "sagemaker": "SageMaker Processing"}
+TARGETS_TO_COME = {"sagemaker": "SageMaker Processing"}
 
 
 class DefaultGroup(click.Group):
@@ -129,13 +130,40 @@ def cli() -> None:
     "The options on frames and images must be the same, the others need not.",
 )
 @click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="Serve the job's metrics for Prometheus at this port of the coordinator's host.  [default: not]",
+)
+@click.option(
+    "--metrics-address",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where that port is; 0.0.0.0 is every network of that host.",
+)
+@click.option(
     "--target",
-    type=click.Choice(["auto", "local", *TARGETS_TO_COME]),
+    type=click.Choice(["auto", "local", "compose", *TARGETS_TO_COME]),
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="Where hosts run: local (processes on this machine), compose, sagemaker; "
+    help="Where hosts run: local (processes on this machine), compose (containers on it), sagemaker; "
     "auto is sagemaker for s3:// folders, else local.",
+)
+@click.option(
+    "--cpus",
+    type=click.FloatRange(0.01, MAX_SLOTS),
+    metavar="N",
+    show_default="the machine's, shared out",
+    help="With --target compose: CPU time of a container, 0.25 for a quarter of a core.",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(128),
+    metavar="MIB",
+    show_default="most of the machine's, shared out",
+    help="With --target compose: memory of a container.",
 )
 def run(**options: Any) -> int:
     """Extract frames from all the videos of a folder.
@@ -144,18 +172,21 @@ def run(**options: Any) -> int:
     frame was delivered, even if some files are broken; 1 when frames were lost, or when something
     failed under --on-error fail; 2 when the command line is wrong; 130 after Ctrl-C.
     """
-    check_target(options["target"], options["source"], options["destination"])
+    target = check_target(options["target"], options["source"], options["destination"])
+    if target != "compose" and (options["cpus"] is not None or options["memory"] is not None):
+        raise click.UsageError("--cpus and --memory are limits of containers: use --target compose with them")
+    options["target"] = target
     from common.errors import UserError
 
     try:
         request, is_demo = make_request(options)
     except UserError as error:
         raise click.UsageError(str(error)) from error
-    return run_job(request, is_demo=is_demo)
+    return run_job(request, is_demo=is_demo, target=target)
 
 
-def check_target(target: str, source: str | None, destination: str) -> None:
-    """Refuse targets that this version does not have, and S3 folders for the one it has."""
+def check_target(target: str, source: str | None, destination: str) -> str:
+    """Refuse targets that this version does not have, and S3 folders for those it has; the target."""
     remote = [folder for folder in (source, destination) if folder and folder.startswith(S3_SCHEME)]
     if target == "auto":
         target = "sagemaker" if remote else "local"
@@ -165,7 +196,8 @@ def check_target(target: str, source: str | None, destination: str) -> None:
             f"this version cannot run on {TARGETS_TO_COME[target]}{because}: use --target local and folders"
         )
     if remote:
-        raise click.UsageError(f"--target local works on folders of this machine, not on {remote[0]}")
+        raise click.UsageError(f"--target {target} works on folders of this machine, not on {remote[0]}")
+    return target
 
 
 def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
@@ -180,11 +212,12 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     from common.cores import usable_cores
     from common.errors import UserError
     from targets.image_options import make_image_options
-    from targets.job import JobRequest
+    from targets.job import ContainerOptions, JobRequest
     from targets.local import running_job
     from targets.sampling_options import make_sampling
 
     sampling, image = make_sampling(options), make_image_options(options)
+    metrics = _make_metrics(options)
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
@@ -210,17 +243,24 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
             raise UserError(f"--input {source} may not be read: change its permissions")
     if output == source or output.is_relative_to(source) or source.is_relative_to(output):
         raise UserError(f"--input {source} and --output {output} lie in one another: choose another --output")
-    instances = options["instances"]
+    instances, slots = options["instances"], options["slots"]
+    if slots is None and options["target"] != "compose":  # a container looks at its own CPU time
+        slots = max(1, usable_cores() // instances)
     request = JobRequest(
         input=source,
         output=output,
         instances=instances,
-        slots_per_instance=options["slots"] or max(1, usable_cores() // instances),
+        slots_per_instance=slots,
         sampling=sampling,
         mode=options["mode"],
         image=image,
         on_error=options["on_error"],
+        metrics=metrics,
         resume=options["resume"],
+        containers=ContainerOptions(
+            cpus=options["cpus"],
+            memory_bytes=None if options["memory"] is None else options["memory"] * 2**20,
+        ),
     )
     if request.resume:
         from targets.local import abandoned
@@ -230,7 +270,21 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     return request, is_demo
 
 
-def run_job(request: JobRequest, *, is_demo: bool) -> int:
+def _make_metrics(options: dict[str, Any]) -> MetricsOptions:
+    from importlib.util import find_spec
+
+    from common.errors import UserError
+    from common.spec import MetricsOptions
+
+    port, address = options["metrics_port"], options["metrics_address"]
+    if port is not None and options["mode"] == "sharded":
+        raise UserError("--metrics-port needs --mode coordinated: a sharded job has no one that knows it all")
+    if port is not None and find_spec("prometheus_client") is None:
+        raise UserError("--metrics-port needs prometheus-client: pip install 'framefleet[metrics]'")
+    return MetricsOptions(port=port, address=address)
+
+
+def run_job(request: JobRequest, *, is_demo: bool, target: str = "local") -> int:
     """Run a checked job on this machine and tell the user about it; the exit code."""
     from common.errors import UserError
     from targets.display import SlowStep, make_console
@@ -240,6 +294,14 @@ def run_job(request: JobRequest, *, is_demo: bool) -> int:
     from targets.summary import print_result
 
     console = make_console()
+    cluster_type = None
+    if target == "compose":
+        from targets.compose import container_clusters
+
+        try:
+            cluster_type = container_clusters(request, say=console.print)
+        except UserError as error:
+            raise click.UsageError(str(error)) from error
     try:
         request.output.mkdir(parents=True, exist_ok=True)
         marker = request.output / DEMO_MARKER
@@ -252,7 +314,7 @@ def run_job(request: JobRequest, *, is_demo: bool) -> int:
     view = open_view(console)
     try:
         with SlowStep(console, "merging the hosts' outputs") as step:
-            result = run_local(request, view=view, on_merge=step.update)
+            result = run_local(request, view=view, on_merge=step.update, cluster_type=cluster_type)
     except UserError as error:
         _complain(str(error))
         return EXIT_LOST

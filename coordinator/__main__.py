@@ -30,6 +30,7 @@ from coordinator.core import Core
 from coordinator.journal import Journal, cut_torn_line, read_journal
 from coordinator.replay import check_first_entry, first_entry, replay
 from coordinator.server import EXIT_LOST, Server
+from coordinator.telling import Telling, open_exporter
 
 ANSWER_S = 1.0
 # What the core keeps holds no cycles, and grows to millions of objects: looking through them for cycles as
@@ -95,7 +96,8 @@ def main() -> int:
                 core.restarts += 1
             with Journal(path, elapsed_s=time.monotonic() - core.started_at) as journal:
                 journal.append(start if first is None else {"event": "restarted"})
-                return Server(core, link, layout, journal, should_stop=should_stop).run()
+                telling = Telling(core, host=cluster.current, exporter=open_exporter(spec.metrics))
+                return Server(core, link, layout, journal, should_stop=should_stop, telling=telling).run()
     except (UserError, OSError) as error:
         print(f"framefleet: {error}", file=sys.stderr, flush=True)
         return EXIT_LOST

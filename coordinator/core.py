@@ -254,7 +254,7 @@ class Core:
         if not host.units:
             video, done_px = self.pool.videos[unit.video], self.pool.workload.done_px(unit)
             host.learn_speed(self.pool.rates.learn_early(video, done_px, unit.busy_s, host.speed))
-        self._tail.curb(unit, now)
+        self._tail.curb(unit, self.pool.remaining_s() / max(self.members.strength[1], 1e-9), now)
 
     def _on_shrunk(self, unit: Unit, stop: int | None) -> None:
         if unit.state is UnitState.LEASED and not unit.is_probe:

@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 
 from common.layout import ROOT_VARIABLE, Layout
-from common.report import STATUS_PREFIX, Status
+from common.report import STATUS_PREFIX, Status, decode_status
 from common.spec import JobSpec, write_spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -93,9 +93,13 @@ class LocalHost:
             # Only an agent that is not yet reaped keeps its group's number from being given to others.
             ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is not None:
-                self.kill()
-                self.returncode = self._process.wait()
+                self.returncode = self._end(self._process)
         return self._read_statuses()
+
+    def _end(self, agent: subprocess.Popen[bytes]) -> int | None:
+        """End what an agent that is over has left of its group; its exit code, or None (started again)."""
+        self.kill()
+        return agent.wait()
 
     def terminate(self) -> None:
         """Ask the agent to leave, as ``docker stop`` asks the first process of a container and no other."""
@@ -154,11 +158,9 @@ class LocalHost:
             return False
         *lines, self._rest = (self._rest + self._reader.read()).split(b"\n")
         for line in reversed(lines):
-            if line.startswith(_PREFIX):
-                try:
-                    self.status = msgspec.json.decode(line[len(_PREFIX) :], type=Status)
-                except msgspec.DecodeError:
-                    continue
+            status = decode_status(line)
+            if status is not None:
+                self.status = status
                 return True
         return False
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.report import Failure, Summary
-from common.spec import ImageOptions, Mode, OnError, SchedulingOptions
+from common.spec import ImageOptions, MetricsOptions, Mode, OnError, SchedulingOptions
 from targets.sampling_options import SamplingRequest
 
 # all hosts of one machine start within seconds
 LOCAL_SCHEDULING = SchedulingOptions(host_wait_s=60.0)
+NO_METRICS = MetricsOptions()
 
 EXIT_DONE = 0
 EXIT_LOST = 1  # frames were lost, or something failed under --on-error fail
@@ -19,20 +20,33 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOptions:
+    """What each host may use where hosts are containers; None is its share of the machine."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """A job that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no frames, or
-    (``resume``) those that an earlier run of the job has made."""
+    (``resume``) those that an earlier run of the job has made.
+
+    ``slots_per_instance`` is None where each host decides, by its CPUs.
+    """
 
     input: Path
     output: Path
     instances: int
-    slots_per_instance: int
+    slots_per_instance: int | None
     sampling: SamplingRequest
     mode: Mode
     image: ImageOptions
     on_error: OnError
     scheduling: SchedulingOptions = LOCAL_SCHEDULING
+    metrics: MetricsOptions = NO_METRICS
     resume: bool = False
+    containers: ContainerOptions = ContainerOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,10 +74,12 @@ def run_local(
     view: View,
     command: Sequence[str] = WORKER_COMMAND,
     on_merge: Callable[[int, int], None] = lambda done, total: None,
+    cluster_type: Callable[..., LocalCluster] | None = None,
 ) -> JobResult:
     """Run a job to its end on ``request.instances`` process groups and merge what they made.
 
-    When this returns or raises, no process of the job is left.
+    When this returns or raises, no process of the job is left. ``cluster_type`` is for other kinds of hosts
+    than process groups (``targets/compose.py``).
 
     Raises:
         UserError: a process cannot be started, or the outputs cannot be merged; the hosts' outputs
@@ -89,17 +91,17 @@ def run_local(
     roots = request.output / f"{ROOTS_PREFIX}{_job_id()}"
     with Interrupts() as interrupts:
         with contextlib.ExitStack() as resources:
-            cluster = _LocalCluster(request, roots, view, interrupts, done)
+            lock = resources.enter_context(_new_and_locked(roots))
+            cluster = (cluster_type or LocalCluster)(request, roots, view, interrupts, done)
             resources.callback(cluster.close)
             cluster.prepare(resources)
-            lock = resources.enter_context(_locked(roots, fcntl.LOCK_EX))
             cluster.start(command, lock)
             cluster.watch()
         view.close()
         return _collect(request, cluster, roots, interrupted=interrupts.count > 0, on_merge=on_merge)
 
 
-class _LocalCluster:
+class LocalCluster:
     """The hosts of one job, from their start to the end of the last one."""
 
     def __init__(
@@ -116,20 +118,30 @@ class _LocalCluster:
         self._interrupts = interrupts
         self._roots = roots
         self.hosts = [
-            LocalHost(name=f"algo-{number}", root=roots / f"algo-{number}")
+            self._make_host(f"algo-{number}", roots / f"algo-{number}")
             for number in range(1, request.instances + 1)
         ]
         self.primary = min(self.hosts, key=lambda host: host.name)
         self.trouble: list[str] = []
         self._spec = JobSpec(job_id="")
 
+    def _make_host(self, name: str, root: Path) -> LocalHost:
+        return LocalHost(name=name, root=root)
+
+    def _endpoint(self, resources: contextlib.ExitStack) -> str | None:
+        """Where hosts find the coordinator, if not at the primary's name."""
+        if self._request.mode != "coordinated":
+            return None
+        return f"tcp://127.0.0.1:{resources.enter_context(_reserved_port())}"
+
+    def _grace_s(self) -> float:
+        """How long hosts may take to leave."""
+        return KILL_AFTER_S
+
     def prepare(self, resources: contextlib.ExitStack) -> None:
         """Make every host's tree, and reserve the coordinator's port for the life of ``resources``."""
         request = self._request
-        endpoint = None
-        if request.mode == "coordinated":
-            port = resources.enter_context(_reserved_port())
-            endpoint = f"tcp://127.0.0.1:{port}"
+        endpoint = self._endpoint(resources)
         self._spec = JobSpec(
             job_id=self._roots.name.removeprefix(ROOTS_PREFIX),
             sampling=request.sampling.options,
@@ -140,6 +152,7 @@ class _LocalCluster:
             endpoint=endpoint,
             status_interval_s=STATUS_INTERVAL_S,
             scheduling=request.scheduling,
+            metrics=request.metrics,
             frame_options=options_of(request),
             keys=make_keys(),
         )
@@ -216,7 +229,7 @@ class _LocalCluster:
         """End the hosts in good order; more than ``patience`` signals from the user, and at once."""
         if note:
             self._view.note(note)
-        kill_at = time.monotonic() + KILL_AFTER_S
+        kill_at = time.monotonic() + self._grace_s()
         for host in self.hosts:
             if host.running:
                 host.told_to_stop = True
@@ -262,7 +275,7 @@ def _status_of(statuses: list[Status]) -> Status:
 
 def _collect(
     request: JobRequest,
-    cluster: _LocalCluster,
+    cluster: LocalCluster,
     roots: Path,
     *,
     interrupted: bool,
@@ -341,6 +354,16 @@ def running_job(output: Path) -> str | None:
 def abandoned(output: Path) -> list[Path]:
     """What launchers that were killed have left in ``output``."""
     return sorted(output.glob(f"{ROOTS_PREFIX}*/"))
+
+
+@contextlib.contextmanager
+def _new_and_locked(roots: Path) -> Iterator[int]:
+    try:
+        roots.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {roots.parent}: {error.strerror}") from error
+    with _locked(roots, fcntl.LOCK_EX) as descriptor:
+        yield descriptor
 
 
 @contextlib.contextmanager

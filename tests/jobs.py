@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,22 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_S = 600.0
 
 
+class ContainerFaults(msgspec.Struct, frozen=True, kw_only=True):
+    """Containers of ``cpus`` each. A host may start ``late`` by some seconds, or never (-1), and have a
+    ``disk`` of few bytes."""
+
+    cpus: float = 0.5
+    late: dict[str, float] = {}
+    disk: dict[str, int] = {}
+
+
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A job for ``run_local``."""
 
     input: str
     output: str
     instances: int = 3
-    slots: int = 1
+    slots: int | None = 1
     fps: str = "5"
     sampling: dict[str, Any] = {}  # options as the command line names them; instead of fps
     mode: Mode = "coordinated"
@@ -42,6 +52,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     image: dict[str, Any] = {}  # other fields of ImageOptions
     on_error: OnError = "report"
     resume: bool = False
+    containers: ContainerFaults | None = None  # hosts are containers, if it is given
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0
     )
@@ -202,7 +213,7 @@ def failures(output: Path) -> dict[str, Failure]:
 
 def main() -> int:
     from targets.display import make_console
-    from targets.job import JobRequest
+    from targets.job import ContainerOptions, JobRequest
     from targets.local import run_local
     from targets.progress import open_view
     from targets.sampling_options import NAMES, make_sampling
@@ -222,12 +233,21 @@ def main() -> int:
         scheduling=options.scheduling,
         resume=options.resume,
     )
+    cluster_type = None
+    if options.containers is not None:
+        from tests.faulty_containers import faulty_cluster, remove_disks
+
+        request = replace(request, containers=ContainerOptions(cpus=options.containers.cpus))
+        cluster_type = faulty_cluster(options.containers)
     request.output.mkdir(parents=True, exist_ok=True)
     try:
-        result = run_local(request, view=open_view(console))
+        result = run_local(request, view=open_view(console), cluster_type=cluster_type)
     except UserError as error:
         print(error)
         return 1
+    finally:
+        if options.containers is not None:
+            remove_disks(request.output)
     print_result(console, request, result)
     return result.exit_code(request.on_error)
 

@@ -20,12 +20,13 @@ from common.errors import UserError
 from common.layout import Layout
 from common.spec import JobSpec
 from common.transport import HostLink
+from worker.forks import start_fork_server
 from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.pipe import Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher, warm_up
 from worker.shelf import IDLE_FLUSH_S, Shelf
-from worker.slots import SlotProcess, start_fork_server
+from worker.slots import SlotProcess
 
 HELLO_S = 2.0
 RESEND_S = 10.0
@@ -63,8 +64,7 @@ class Agent:
         self._slots = [self._new_slot(number) for number in range(slots)]
         for slot in self._slots:
             link.watch(slot.descriptor)
-        # while slots load their libraries: the first flush, perhaps that of a Ctrl-C, must not wait for it
-        threading.Thread(target=warm_up, daemon=True).start()
+        self._is_warming = False
         self._failed_starts = 0
         self._queue: deque[m.Assign] = deque()
         self._progress: dict[m.Lease, m.UnitProgress] = {}
@@ -274,7 +274,9 @@ class Agent:
                     self._say_ready()
             case Running(progress=progress):
                 self._progress[m.Lease(progress.unit, progress.attempt)] = progress
+                self._warm_up()
             case Staged():
+                self._warm_up()
                 self._on_staged(slot, message)
             case m.Shrunk(lease=lease):
                 if lease not in self._cancelled:
@@ -286,6 +288,13 @@ class Agent:
                     self._send(msgspec.structs.replace(message, timing=slot.timing()))
             case _:
                 raise AssertionError(message)
+
+    def _warm_up(self) -> None:
+        """Load what a flush needs aside: the first one, perhaps that of a Ctrl-C, must not wait for it, nor
+        the host's first frames for the loading."""
+        if not self._is_warming:
+            self._is_warming = True
+            threading.Thread(target=warm_up, daemon=True).start()
 
     def _on_staged(self, slot: SlotProcess, staged: Staged) -> None:
         lease = staged.lease

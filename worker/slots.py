@@ -7,7 +7,6 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -26,19 +25,6 @@ DEATH_S: Final = 5.0  # a process that is blocked in the system, by a dead file 
 
 _decoder: msgspec.msgpack.Decoder[FromSlot] = msgspec.msgpack.Decoder(FromSlot)
 _encoder = msgspec.msgpack.Encoder()
-
-
-def start_fork_server() -> None:
-    """Start the process that slots are forked from: it loads the libraries once, and has no threads.
-
-    A signal to the whole process group is the agent's to answer: it and all its forks block the usual ones.
-    """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.slot"])
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _enter(

@@ -30,6 +30,7 @@ class Supervisor:
         self._journal = journal
         self._restarts: list[float] = []
         self._gave_up: str | None = None
+        self._told: int | None = None  # to stop
         self._start()
 
     @property
@@ -48,14 +49,11 @@ class Supervisor:
         Returns: its exit code, and why it was not started again, if it died too often.
         """
         deadline = time.monotonic() + patience_s
-        told: int | None = None
         while True:
             if is_stopping():
                 if self._process.poll() is not None:
                     break
-                if told != self.pid:
-                    self._process.send_signal(signal.SIGTERM)
-                    told = self.pid
+                self.tell_to_stop()
             elif self.look() is not None:
                 break
             if time.monotonic() > deadline:
@@ -63,6 +61,12 @@ class Supervisor:
                 break
             time.sleep(POLL_S)
         return self._process.returncode, self._gave_up
+
+    def tell_to_stop(self) -> None:
+        """Ask it to end the job in good order: every host leaves, then it writes its account."""
+        if self._told != self.pid:
+            self._told = self.pid
+            self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it at once, if it is not over."""

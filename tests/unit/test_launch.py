@@ -21,7 +21,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[JobReque
     """The jobs that command lines lead to; nothing is run, and the work folder is a new one."""
     seen: list[tuple[JobRequest, bool]] = []
 
-    def remember(request: JobRequest, *, is_demo: bool) -> int:
+    def remember(request: JobRequest, *, is_demo: bool, target: str) -> int:
         seen.append((request, is_demo))
         return 0
 
@@ -99,7 +99,8 @@ def test_run_may_be_named_and_has_defaults(
         ("--input videos --mode fast", "'fast'"),
         ("--input s3://bucket/videos", "cannot run on SageMaker Processing (which s3://bucket/videos"),
         ("--input videos --output s3://bucket/out", "(which s3://bucket/out would need)"),
-        ("--input videos --target compose", "cannot run on docker compose"),
+        ("--input videos --cpus 0.5", "--target compose"),
+        ("--input videos --target compose --memory 1", "1 is not in the range"),
         ("--input s3://bucket/videos --target local", "not on s3://bucket/videos"),
         ("--input videos --nonsense", "--nonsense"),
         ("videos", "videos"),
@@ -245,3 +246,22 @@ def test_missing_packages_are_told_in_one_line(tmp_path: Path) -> None:
     assert ended.returncode != 0
     assert ended.stderr.count("\n") == 1
     assert "'click' is missing: run `make demo`" in ended.stderr
+
+
+def test_metrics_are_asked_for_by_a_port(
+    jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: list[object] = [object()]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found[0])
+    options = ("--input", "videos", "--metrics-port", "9400")
+    assert call(monkeypatch, "--input", "videos") == 0
+    assert call(monkeypatch, *options) == 0
+    assert call(monkeypatch, *options, "--metrics-address", "0.0.0.0") == 0
+    assert [(request.metrics.port, request.metrics.address) for request, _ in jobs] == [
+        (None, "127.0.0.1"), (9400, "127.0.0.1"), (9400, "0.0.0.0"),
+    ]  # fmt: skip
+    assert call(monkeypatch, *options, "--mode", "sharded") == 2
+    assert "--mode coordinated" in capsys.readouterr().err
+    found[0] = None
+    assert call(monkeypatch, *options) == 2
+    assert "framefleet[metrics]" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""The image of the hosts: found if it is there and holds this source, built if not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from common.errors import UserError
+from targets.engine import last_line, run
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+IMAGE = "framefleet"
+PLATFORM = "linux/amd64"  # SageMaker has no other
+SOURCE_LABEL = "framefleet.source"
+BASE_VARIABLE = "BASE_IMAGE"
+DEFAULT_BASE = "python:3.11-slim-bookworm"  # the Dockerfile's
+MADE_BASE = "framefleet-base"
+MAKE_BASE = "docker/make-base.sh"
+# what `docker build` reads: the Dockerfile, and what .dockerignore lets through
+SOURCE = (
+    "Dockerfile",
+    ".dockerignore",
+    "docker/requirements.txt",
+    "common",
+    "coordinator",
+    "targets",
+    "worker",
+)
+
+
+def ensure_image(say: Callable[[str], None] = lambda text: None) -> str:
+    """Give the image of the hosts, built from the source beside this file; ``say`` tells of slow steps.
+
+    Returns:
+        Its id, which stays what it is when others build.
+
+    Raises:
+        UserError: it cannot be built.
+    """
+    if not (REPOSITORY / "Dockerfile").is_file():
+        raise UserError(
+            f"there is no Dockerfile in {REPOSITORY}: --target compose needs a clone of the project"
+        )
+    wanted = os.environ.get(BASE_VARIABLE)
+    digest = source_digest(REPOSITORY, wanted or "")
+    shown = run(
+        [
+            "docker",
+            "image",
+            "inspect",
+            "--format",
+            f'{{{{.Id}}}} {{{{index .Config.Labels "{SOURCE_LABEL}"}}}}',
+            IMAGE,
+        ]
+    )
+    if shown.returncode == 0 and shown.stdout.split()[1:] == [digest]:
+        return shown.stdout.split()[0]
+    base = wanted or _find_base(say)
+    say("building the image of the hosts; the first time takes a minute or two ...")
+    command = ["docker", "build", "--quiet", "--network", "host", "--platform", PLATFORM, "--tag", IMAGE]
+    command += ["--label", f"{SOURCE_LABEL}={digest}", "--build-arg", f"{BASE_VARIABLE}={base}"]
+    done = run([*command, str(REPOSITORY)])
+    if done.returncode:
+        raise UserError(
+            f"the image of the hosts cannot be built on {base} ({last_line(done.stderr)}): "
+            f"`docker build --network host --build-arg {BASE_VARIABLE}={base} {REPOSITORY}` shows all of it"
+        )
+    return done.stdout.split()[-1]
+
+
+def source_digest(folder: Path, base: str) -> str:
+    """A SHA-256 of what an image is made of: the source in ``folder``, and the base that was asked for."""
+    paths = [folder / name for name in SOURCE]
+    paths += [path for top in paths if top.is_dir() for path in top.rglob("*")]
+    digest = hashlib.sha256(base.encode())
+    for path in sorted(paths):
+        if path.is_file() and path.parent.name != "__pycache__":
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"\n{content} {path.relative_to(folder)}".encode())
+    return digest.hexdigest()
+
+
+def _find_base(say: Callable[[str], None]) -> str:
+    """The official Python image, or what docker/make-base.sh makes where that cannot be had."""
+    for name in (DEFAULT_BASE, MADE_BASE):
+        if run(["docker", "image", "inspect", "--format", "{{.Id}}", name]).returncode == 0:
+            return name
+    say(f"fetching {DEFAULT_BASE} ...")
+    pulled = run(["docker", "pull", "--quiet", "--platform", PLATFORM, DEFAULT_BASE])
+    if pulled.returncode == 0:
+        return DEFAULT_BASE
+    if os.getuid() == 0 and shutil.which("debootstrap") is not None:
+        say(f"no image registry can be reached: making a base with {MAKE_BASE} ...")
+        made = run([str(REPOSITORY / MAKE_BASE), "--trust-host", MADE_BASE])
+        if made.returncode == 0:
+            return MADE_BASE
+        raise UserError(f"{MAKE_BASE} cannot make a base image: {last_line(made.stderr)}")
+    raise UserError(
+        f"the base image {DEFAULT_BASE} cannot be fetched ({last_line(pulled.stderr)}): where no registry "
+        f"can be reached, run `sudo {MAKE_BASE} --trust-host` once (it needs debootstrap), then this again"
+    )

@@ -1,0 +1,106 @@
+"""Containers that start late, or have a small disk; and what a test does to those of a running job."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from targets.compose import ComposeCluster, ComposeHost
+from targets.engine import find_engine
+from targets.hosts import LocalHost
+from targets.image import ensure_image
+from targets.local import LocalCluster
+from tests.jobs import ContainerFaults, Job
+
+
+def faulty_cluster(faults: ContainerFaults) -> Callable[..., LocalCluster]:
+    """A compose cluster with such faults from its start."""
+
+    class LateHost(ComposeHost):
+        def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
+            delay_s = faults.late.get(self.name, 0)
+            if delay_s >= 0:
+                start = ["sh", "-c", f"sleep {delay_s}; exec docker start --attach {self.container}"]
+                LocalHost.start(self, start, keep_open=keep_open)
+
+    class FaultyCluster(ComposeCluster):
+        host_type = LateHost
+
+        def prepare(self, resources: contextlib.ExitStack) -> None:
+            super().prepare(resources)
+            for host in self.hosts:
+                if host.name in faults.disk:
+                    options = f"size={faults.disk[host.name]},mode=0777"
+                    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(host.layout.output)]
+                    subprocess.run(command, check=True)
+
+    return partial(FaultyCluster, engine=find_engine(), image=ensure_image())
+
+
+def remove_disks(output: Path) -> None:
+    """Remove the small disks of a job, and what could not be removed for them."""
+    for roots in output.glob(".framefleet-*/"):
+        for place in roots.glob("*/processing/output"):
+            if place.is_mount():
+                subprocess.run(["umount", str(place)], check=True)
+        shutil.rmtree(roots)
+
+
+class ContainerJob(Job):
+    """A job whose hosts are containers."""
+
+    def __init__(
+        self,
+        source: Path,
+        output: Path,
+        *,
+        late: dict[str, float] | None = None,
+        disk: dict[str, int] | None = None,
+        cpus: float = 0.5,
+        **options: Any,
+    ) -> None:
+        faults = ContainerFaults(cpus=cpus, late=late or {}, disk=disk or {})
+        super().__init__(source, output, containers=faults, **options)
+
+    @property
+    def id(self) -> str:
+        (roots,) = self.output.glob(".framefleet-*/")
+        return roots.name.removeprefix(".framefleet-")
+
+    def container(self, host: str) -> str:
+        """The name of a host's container."""
+        return f"framefleet-{self.id}-{host}"
+
+    def network(self) -> str:
+        """The name of the network between the hosts."""
+        return f"framefleet-{self.id}_default"
+
+    def first_process(self, host: str) -> int:
+        """The number, on this machine, of a container's first process."""
+        return int(docker("inspect", "--format", "{{.State.Pid}}", self.container(host)))
+
+    def lost(self, host: str) -> bool:
+        """Whether the coordinator has given a host up."""
+        return any(e["event"] == "host_lost" and e["host"] == host for e in self.journal())
+
+    def leftovers(self) -> list[int]:
+        """Containers and networks of jobs in this output that are still there, as numbers."""
+        found = docker("ps", "--all", "--quiet", "--filter", f"name={self._known_id}").split()
+        found += docker("network", "ls", "--quiet", "--filter", f"name={self._known_id}").split()
+        return [int(each, 16) for each in found]
+
+    def until(self, what: Any) -> Any:
+        found = super().until(what)
+        self._known_id = self.id
+        return found
+
+
+def docker(*arguments: str) -> str:
+    """Run a command of the engine's; what it printed."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout.strip()
