@@ -1,0 +1,146 @@
+"""What ``docker-compose.yml`` needs besides its hosts: the job before them, and one output after them.
+
+``python -m targets.plain job --fps 5`` writes the specification, and ``python -m targets.plain merge`` puts
+the hosts' outputs together, both in the folder that is mounted at ``/output``. There, ``hosts/job`` is every
+host's job, and ``hosts/algo-1`` the output of the first one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from common.cluster import read_cluster
+from common.errors import UserError
+from common.keys import make_keys
+from common.layout import Layout
+from common.spec import JobSpec, read_spec, write_spec
+from coordinator.server import exit_message
+from targets.frame_options import frame_options
+from targets.image_options import image_options, make_image_options
+from targets.job import LOCAL_SCHEDULING, JobResult
+from targets.merge import HostOutput, merge, read_summary
+from targets.sampling_options import make_sampling, sampling_options
+
+MOUNT = Path("/output")
+HOSTS, JOB = "hosts", "job"
+SPEC = "job.json"
+OWNER_VARIABLE = "OWNER"  # uid:gid whom everything is to belong to; nobody in particular, if it is not set
+
+
+def write_job(output: Path, options: Mapping[str, Any], *, names: Sequence[str], owner: str = "") -> None:
+    """Write the specification of a job with ``options``, as the command line names them, and make the outputs
+    of the hosts that ``names`` lists; all this is to belong to ``owner``, as ``uid:gid``.
+
+    Raises:
+        UserError: an option will not do, or ``output`` holds an earlier job's frames.
+    """
+    sampling, image = make_sampling(dict(options)), make_image_options(dict(options))
+    hosts = output / HOSTS
+    for folder, remedy in (
+        (output / "frames", "give another OUTPUT"),
+        *((folder, "`docker compose run --rm merge`, or remove it") for folder in hosts.glob("algo-*")),
+    ):
+        if folder.is_dir() and next(folder.iterdir(), None) is not None:
+            raise UserError(
+                f"{folder.relative_to(output)} in OUTPUT holds what an earlier job made: {remedy}"
+            )
+    spec = JobSpec(
+        job_id=f"compose-{secrets.token_hex(6)}",
+        sampling=sampling.options,
+        image=image,
+        scheduling=LOCAL_SCHEDULING,
+        frame_options=frame_options(sampling.options, sampling.files, image),
+        keys=make_keys(),
+    )
+    try:
+        write_spec(hosts / JOB / SPEC, spec)
+        for name, data in sampling.files.items():
+            (hosts / JOB / name).write_bytes(data)
+        for name in names:  # the engine would make them root's
+            (hosts / name).mkdir(exist_ok=True)
+        if owner:
+            user, _, group = owner.partition(":")
+            for path in (output, hosts, *hosts.rglob("*")):
+                os.chown(path, int(user), int(group or -1))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write the job to OUTPUT for {owner or 'root'}: {error}") from error
+
+
+def merge_hosts(output: Path) -> tuple[str, int]:
+    """Put the outputs of the hosts together, and remove what is left of them.
+
+    Returns:
+        A sentence on how the job ended, and the exit code that the launcher would have.
+
+    Raises:
+        UserError: there is nothing to merge, or it cannot be merged.
+    """
+    hosts = output / HOSTS
+    if not (hosts / JOB / SPEC).is_file():
+        raise UserError("OUTPUT holds no outputs of hosts: `docker compose up` comes before merge")
+    spec = read_spec(hosts / JOB / SPEC)
+    outputs = [HostOutput(folder.name, folder) for folder in sorted(hosts.glob("algo-*"))]
+    merged = merge(outputs, output, mode=spec.mode, primary=outputs[0].host)
+    summary = read_summary(output / "job" / "summary.json")
+    shutil.rmtree(hosts, ignore_errors=True)
+    result = JobResult(
+        summary=summary,
+        failures=[],
+        interrupted=False,
+        trouble=[],
+        lost=bool(merged.rowless or merged.missing),
+        log_tail=[],
+        frames_merged=merged.frames,
+    )
+    if summary is None:
+        text = f"the job did not end: {merged.frames} frames are there; --resume goes on with it"
+    else:
+        text = exit_message(summary)
+    return text, result.exit_code(spec.on_error)
+
+
+@click.group()
+def cli() -> None:
+    """The steps before and after the hosts of docker-compose.yml."""
+
+
+@cli.command()
+@sampling_options
+@image_options
+def job(**options: Any) -> int:
+    """Write the specification of the job."""
+    names = read_cluster(Layout.from_environment().resource_config).hosts
+    write_job(MOUNT, options, names=names, owner=os.environ.get(OWNER_VARIABLE, ""))
+    return 0
+
+
+@cli.command("merge")
+def merge_command() -> int:
+    """Put the outputs of the hosts together."""
+    text, code = merge_hosts(MOUNT)
+    print(text)
+    return code
+
+
+def main() -> int:
+    """Run a step; a mistake of the user's is one line."""
+    try:
+        return int(cli.main(prog_name="python -m targets.plain", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        print(f"Error: {error.format_message()}", file=sys.stderr)
+        return error.exit_code
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
