@@ -91,7 +91,10 @@ def _attempt(told: Told, video: str, offset_s: float | None) -> Attempt:
 def _lanes_of_host(
     name: str, host: HostTold, attempts: Sequence[Attempt], shift_us: int, makespan_us: int
 ) -> list[Lane]:
-    slots = max([host.slots, *(attempt.slot + 1 for attempt in attempts if attempt.slot is not None)])
+    slots = max(1, host.slots)
+    for attempt in attempts:
+        if attempt.slot is not None and attempt.slot >= slots:
+            attempt.slot = None  # hosts say what they like
     lanes = [Lane(host=name, slot=slot, ready_us=makespan_us) for slot in range(slots)]
     for attempt in attempts:
         if attempt.slot is not None:

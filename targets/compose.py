@@ -1,7 +1,7 @@
 """The compose target: every host is a container with its own name, tree, CPU time and memory.
 
 The trees are the local target's, mounted where SageMaker mounts them. Compose makes the network and the
-containers. Each one is then started and followed by a ``docker start --attach`` of its own, which stands for
+containers. Each one is then started and followed by a shell of its own (``FOLLOW``), which stands for
 it as a process group stands for a local host: it prints what the host prints, and ends when the host does.
 What became of the host is the engine's to tell, as that command may be ended by other things too.
 """
@@ -115,6 +115,22 @@ class _State(msgspec.Struct):
     out_of_memory: bool = msgspec.field(name="OOMKilled")
 
 
+# Not ``docker start --attach``: it passes every signal on, those too by which Go's runtime interrupts itself,
+# and was seen to spin for minutes. SIGTERM comes when the launcher dies.
+FOLLOW = """
+trap 'docker kill --signal TERM "$1" >/dev/null 2>&1' TERM
+docker start "$1" >/dev/null || exit 125
+docker logs --follow "$1" &
+docker wait "$1" >"$2" &
+waiter=$!
+until wait "$waiter"; do kill -0 "$waiter" 2>/dev/null || break; done
+wait
+read -r code <"$2" && exit "$code"
+exit 125
+"""
+EXIT_CODE_FILE = "exit-code"
+
+
 class ComposeHost(LocalHost):
     """A host that is a container; its ``_process`` is the command attached to it."""
 
@@ -129,7 +145,8 @@ class ComposeHost(LocalHost):
     def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
         """Start the container; the image knows the command."""
         self._keep_open = keep_open
-        super().start(["docker", "start", "--attach", self.container], keep_open=keep_open)
+        told = self.layout.root / EXIT_CODE_FILE
+        super().start(["sh", "-c", FOLLOW, "sh", self.container, str(told)], keep_open=keep_open)
 
     def detach(self) -> None:
         """End the command attached to the container, which hangs; ``poll`` sees to what follows."""
