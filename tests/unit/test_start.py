@@ -50,9 +50,7 @@ def test_what_a_flush_needs_is_loaded_once_and_not_before_there_are_frames(tmp_p
         )
     told = Running(m.UnitProgress(unit=1, attempt=1, done_to=5, frames=2, busy_s=0.5))
     with mock.patch("worker.agent.threading.Thread") as thread:
-        agent._on_slot_message(
-            agent._slots[0], m.Failed(lease=m.Lease(2, 1), kind="error", text="", seconds=0)
-        )
+        agent._on_slot_message(agent._slots[0], m.Shrunk(lease=m.Lease(1, 1), stop=9))
         assert not thread.called
         agent._on_slot_message(agent._slots[0], told)
         agent._on_slot_message(agent._slots[0], told)
