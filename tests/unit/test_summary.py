@@ -68,7 +68,11 @@ def test_table_figures_and_places() -> None:
     assert hosts == [[f"algo-{number}", "1", "20", "1,415", "19.0", "5", "%"] for number in (1, 2, 10)]
     assert "2,830 frames (123.5 MB) from 11 of 12 videos, 1 failed, in 40 units" in lines
     assert "makespan 20.0 s, lower bound W/S = 38.0 s / 2 = 19.0 s, efficiency 95 %" in lines
-    assert lines[-3:] == ["Frames:   /out/frames", "Manifest: /out/manifest", "Report:   /out/job"]
+    assert lines[-3:] == [
+        "Frames:   /out/frames",
+        "Manifest: /out/manifest",
+        "Report:   /out/job/report.html",
+    ]
 
 
 def test_hostile_names_stay_on_their_line_on_any_terminal() -> None:
@@ -97,7 +101,10 @@ def test_folder_without_files_is_told() -> None:
     lines = printed(
         result(summary(videos=0, videos_done=0, videos_failed=0, frames=0, failures=0), frames_merged=0)
     )
-    assert lines == ["There is nothing to extract: no files were found in /in", "Report:   /out/job"]
+    assert lines == [
+        "There is nothing to extract: no files were found in /in",
+        "Report:   /out/job/report.html",
+    ]
 
 
 def test_long_list_of_failures_is_cut() -> None:
@@ -138,3 +145,9 @@ def test_exit_codes() -> None:
     assert result(summary(outcome="failed")).exit_code("report") == EXIT_LOST
     assert result(None).exit_code("report") == EXIT_LOST
     assert result(good, interrupted=True).exit_code("report") == EXIT_INTERRUPTED
+
+
+def test_a_report_that_could_not_be_made_is_told_in_a_line() -> None:
+    lines = printed(result(summary(), no_report="cannot write to /out/job: No space left on device"))
+    told = "There is no report: cannot write to /out/job: No space left on device"
+    assert lines[-2:] == [told, "Report:   /out/job"]
