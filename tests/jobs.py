@@ -24,6 +24,9 @@ import pyarrow.parquet as pq
 from common.errors import UserError
 from common.report import Failure, Summary
 from common.spec import ImageFormat, ImageOptions, Mode, OnError, SchedulingOptions
+from report.accounting import account
+from report.reading import read_job
+from report.timeline import Kind
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_S = 600.0
@@ -170,6 +173,7 @@ def run_job(source: Path, output: Path, **options: Any) -> Job:
     job = Job(source, output, **options)
     assert job.wait() == 0, job.text
     check_output(output)
+    check_report(output)
     return job
 
 
@@ -197,6 +201,20 @@ def check_output(output: Path) -> None:
     assert len({(row["video"], row["sample"]) for row in found}) == len(found), "a sample has two rows"
     assert {row["file"]: row["sha256"] for row in found} == by_file
     assert list(output.glob(".framefleet-*")) == []
+
+
+def check_report(output: Path) -> None:
+    """The report of a completed job is there, and its account of frames, units and time is right."""
+    assert {"report.html", "trace.json"} <= {path.name for path in (output / "job").iterdir()}
+    timeline, done = read_job(output), summary(output)
+    assert timeline.outcome == done.outcome
+    assert timeline.frames == done.frames - done.taken_over
+    assert sum(attempt.kind is Kind.DONE for attempt in timeline.attempts()) == done.units
+    spent = account(timeline.lanes, timeline.makespan_us)
+    assert spent.total == len(timeline.lanes) * timeline.makespan_us
+    if done.units:
+        assert spent.decoding > 0
+        assert spent.useful <= 1.001e6 * done.work_s + 1e3 * done.units
 
 
 def summary(output: Path) -> Summary:

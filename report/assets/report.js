@@ -5,7 +5,9 @@
   const root = document.documentElement;
   const LEFT = 76, RIGHT = 52;  // pixels beside the plots, the same for both, so that their times are in line
   const SPLIT = 4, COPY = 8, KINDS = ["done", "probe", "wasted", "unfinished"];
-  window.addEventListener("error", (event) => { root.dataset.errors = `${root.dataset.errors || ""}${event.message}; `; });
+  const wrong = (text) => { root.dataset.errors = `${root.dataset.errors || ""}${text}; `; };
+  window.addEventListener("error", (event) => wrong(event.message));
+  window.addEventListener("securitypolicyviolation", (event) => wrong(`refused ${event.blockedURI}`));
 
   const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const bytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer;

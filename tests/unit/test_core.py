@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from common import messages as m
+from common.media import Timing
 from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
@@ -368,3 +370,24 @@ def test_an_illegal_move_changes_nothing() -> None:
     with pytest.raises(IllegalMoveError, match="unit 3"):
         unit.move("committed")
     assert unit.state is UnitState.PENDING
+
+
+def test_when_slots_can_work_is_on_record_once() -> None:
+    bench = Bench()
+    bench.hello("a", slots=4)
+    for slots in (4, 3, 3, 4):
+        bench.say("a", m.Ready(slots=slots))
+    said = [action.entry for action in bench.others if isinstance(action, Record)]
+    assert [entry["slots"] for entry in said if entry["event"] == "ready"] == [4, 3, 4]
+
+
+def test_where_the_time_of_a_unit_went_is_on_record() -> None:
+    bench = Bench(hosts=("a",))
+    bench.hello("a")
+    bench.probe_all("a", seconds=2.0)
+    timing = Timing(slot=0, since_s=7.5, decode_s=0.25)
+    unit = bench.running("a")[0]
+    bench.say("a", msgspec.structs.replace(bench.done("a", unit), timing=timing))
+    said = [action.entry for action in bench.others if isinstance(action, Record)]
+    assert [entry["timing"] for entry in said if entry["event"] == "staged"] == [timing]
+    assert [entry["names"] for entry in said if entry["event"] == "probed"] == [[(0, "0.mp4")]]

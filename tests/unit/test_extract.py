@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import count, pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import av
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -138,6 +140,25 @@ def test_a_range_in_the_middle_decodes_little_more_than_itself(clips: Path, tmp_
     assert result.roll_in == 0
     assert result.decoded <= GOP
     assert not result.saw_end
+
+
+def test_an_extraction_tells_where_its_time_went(clips: Path, tmp_path: Path) -> None:
+    work = Extractor(clip(clips, "h264-one-gop"), tmp_path)
+    began = time.perf_counter()
+    whole, _ = work.unit(FIVE)
+    middle, _ = work.unit(FIVE, 3)
+    elapsed_s = time.perf_counter() - began
+    for timing in (whole.timing, middle.timing):
+        assert min(timing.decode_s, timing.convert_s, timing.encode_s, timing.write_s) > 0
+    assert whole.timing.roll_in_s == 0
+    assert middle.timing.roll_in_s > 0, "it begins within a GOP"
+    told = [
+        value
+        for result in (whole, middle)
+        for name, value in msgspec.structs.asdict(result.timing).items()
+        if name.endswith("_s")
+    ]
+    assert sum(told) < elapsed_s + 0.002
 
 
 def test_only_what_is_wanted_is_written(clips: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.fake_job import eventful_job
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((path for path in map(shutil.which, BROWSERS) if path is not None), None)
-PATIENCE_S = 100.0
+PATIENCE_S = 200.0
 
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is there (apt-get install chromium)"

@@ -145,3 +145,9 @@ def test_exit_codes() -> None:
     assert result(summary(outcome="failed")).exit_code("report") == EXIT_LOST
     assert result(None).exit_code("report") == EXIT_LOST
     assert result(good, interrupted=True).exit_code("report") == EXIT_INTERRUPTED
+
+
+def test_a_report_that_could_not_be_made_is_told_in_a_line() -> None:
+    lines = printed(result(summary(), no_report="cannot write to /out/job: No space left on device"))
+    told = "There is no report: cannot write to /out/job: No space left on device"
+    assert lines[-2:] == [told, "Report:   /out/job"]
