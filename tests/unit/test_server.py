@@ -203,4 +203,4 @@ def test_what_a_host_is_told_is_on_record_and_comes_at_once(tmp_path: Path) -> N
     assert [type(message) for message in first] == [m.Welcome, m.Assign], "both of one wake, in their order"
     assert at_first == ["host_up", "ready", "leased"], "of all that they tell"
     assert second == [m.End(failed=None)]
-    assert at_second == ["host_up", "leased", "probed", "given_up", "end"]
+    assert at_second == ["host_up", "ready", "leased", "probed", "given_up", "end"]
