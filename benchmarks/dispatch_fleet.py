@@ -24,7 +24,7 @@ import zmq
 
 from benchmarks.dispatch_task import Fleet, Told
 from common import messages as m
-from common.media import VideoInfo
+from common.media import Timing, VideoInfo
 from common.spec import read_spec
 
 COMMIT_BATCH: Final = (
@@ -85,6 +85,7 @@ class Simulation:
             m.Done(
                 lease=m.Lease(0, 1), stop=None, frames=5, suspect=0, bytes=500_000, decoded=30, errors=0,
                 saw_end=False, seconds=UNIT_SECONDS, notes=[], shown=30,
+                timing=Timing(3, 42559.3363, 0.0021, 0.1, 1.0783, 0.0461, 0.2769, 0.069),
             )
         )  # fmt: skip
         length = fleet.units_per_video

@@ -240,7 +240,7 @@ def _strip(pictures: Sequence[Thumbnail]) -> str:
 def _hosts(timeline: Timeline) -> str:
     columns = [
         Column("host", numeric=False), Column("slots"), Column("units"), Column("frames"), Column("retries"),
-        Column("ready after"), Column("first unit", wide=True), Column("busy"), Column("idle"),
+        Column("ready after", wide=True), Column("first unit", wide=True), Column("busy"), Column("idle"),
         Column("lost or left", numeric=False, wide=True),
     ]  # fmt: skip
     by_host: dict[str, list[Lane]] = {}

@@ -204,6 +204,7 @@
     const tip = document.createElement("div");
     tip.className = "tip";
     tip.hidden = true;
+    let inside = false;
     const plot = new uPlot({
       width: holder.clientWidth, height: inner + 52, padding: [6, RIGHT, 0, 0], legend: { show: false },
       cursor: cursor(key), scales: { x: xScale(job), y: { range: [0, job.lanes.length], dir: -1 } },
@@ -221,7 +222,7 @@
           tally();
         }],
         setCursor: [(u) => {
-          const found = under(u, job, units);
+          const found = inside ? under(u, job, units) : -1;  // else the pointer is over another plot
           tip.hidden = found < 0;
           if (found < 0) return;
           tip.replaceChildren(...describe(job, units, found).map((line, place) => {
@@ -236,14 +237,14 @@
       },
     }, [[0, job.end_s], [null, null]], holder);
     plot.over.append(tip);
-    plot.over.addEventListener("mouseleave", () => { tip.hidden = true; });
+    plot.over.addEventListener("mouseenter", () => { inside = true; });
+    plot.over.addEventListener("mouseleave", () => { inside = false; tip.hidden = true; });
     return plot;
   }
 
   function under(plot, job, units) {
     const { left, top } = plot.cursor;
     if (left < 0 || top === undefined || top < 0) return -1;
-    if (plot.over.matches(":hover") === false) return -1;  // the pointer is over the other plot
     const lane = Math.min(job.lanes.length - 1, Math.floor(top / plot.over.clientHeight * job.lanes.length));
     const t = plot.posToVal(left, "x"), slack = 2 * (plot.scales.x.max - plot.scales.x.min) / plot.over.clientWidth;
     let low = units.offsets[lane], high = units.offsets[lane + 1];
