@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-OWN_PACKAGES = ("common", "coordinator", "targets", "worker")
+OWN_PACKAGES = ("common", "coordinator", "report", "targets", "worker")
 REMEDY = "run `make demo`, or `pip install -e .` in a virtual environment (Python 3.11 or later)"
 
 try:
@@ -17,6 +17,7 @@ except ModuleNotFoundError:
     sys.exit(f"Error: the Python package 'click' is missing: {REMEDY}")
 
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
+    from common.spec import MetricsOptions
     from targets.job import JobRequest
 
 from targets.image_options import image_options  # noqa: E402 - it needs click, as this does
@@ -49,9 +50,19 @@ class DefaultGroup(click.Group):
     """A group whose command is ``run`` when the first argument names none."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
+        if not args or args[0] not in self.list_commands(ctx):
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "report"]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name == "report":
+            from report.command import report
+
+            return report
+        return super().get_command(ctx, name)
 
 
 class SectionedCommand(click.Command):
@@ -117,6 +128,19 @@ def cli() -> None:
     is_flag=True,
     help="Go on with a job that was stopped: what lies in --output and is whole is not done again. "
     "The options on frames and images must be the same, the others need not.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="Serve the job's metrics for Prometheus at this port of the coordinator's host.  [default: not]",
+)
+@click.option(
+    "--metrics-address",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where that port is; 0.0.0.0 is every network of that host.",
 )
 @click.option(
     "--target",
@@ -193,6 +217,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     from targets.sampling_options import make_sampling
 
     sampling, image = make_sampling(options), make_image_options(options)
+    metrics = _make_metrics(options)
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
@@ -230,6 +255,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         mode=options["mode"],
         image=image,
         on_error=options["on_error"],
+        metrics=metrics,
         resume=options["resume"],
         containers=ContainerOptions(
             cpus=options["cpus"],
@@ -242,6 +268,20 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
 
         check_options(request, abandoned(output))
     return request, is_demo
+
+
+def _make_metrics(options: dict[str, Any]) -> MetricsOptions:
+    from importlib.util import find_spec
+
+    from common.errors import UserError
+    from common.spec import MetricsOptions
+
+    port, address = options["metrics_port"], options["metrics_address"]
+    if port is not None and options["mode"] == "sharded":
+        raise UserError("--metrics-port needs --mode coordinated: a sharded job has no one that knows it all")
+    if port is not None and find_spec("prometheus_client") is None:
+        raise UserError("--metrics-port needs prometheus-client: pip install 'framefleet[metrics]'")
+    return MetricsOptions(port=port, address=address)
 
 
 def run_job(request: JobRequest, *, is_demo: bool, target: str = "local") -> int:

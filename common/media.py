@@ -94,6 +94,30 @@ class FrameRow(msgspec.Struct, frozen=True, kw_only=True):
     status: FrameStatus
 
 
+class Timing(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where the seconds of one attempt went: for the report, and nothing is decided by it.
+
+    Attributes:
+        slot: the number of the slot process on its host.
+        since_s: when the slot was given the attempt, by the host's monotonic clock.
+        open_s: opening the file, and making the staging folder.
+        roll_in_s: reaching the range: the seek, and decoding up to the last frame before it.
+        decode_s: reading and decoding from there on.
+        convert_s: from decoded frames to pictures of the form that is wanted.
+        encode_s: from pictures to bytes.
+        write_s: hashing and writing them.
+    """
+
+    slot: Count = 0
+    since_s: Duration = 0.0
+    open_s: Duration = 0.0
+    roll_in_s: Duration = 0.0
+    decode_s: Duration = 0.0
+    convert_s: Duration = 0.0
+    encode_s: Duration = 0.0
+    write_s: Duration = 0.0
+
+
 class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one extraction of a range gave.
 
@@ -105,6 +129,7 @@ class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
         shown: frames that are displayed at positions of this range, written or not.
         video_bytes: size of the file; 0 if unknown.
         notes: remarks for the user on the file, each a sentence (a truncated file, say).
+        timing: where ``seconds`` went, as far as the extraction knows.
     """
 
     rows: list[FrameRow]
@@ -115,4 +140,5 @@ class UnitResult(msgspec.Struct, frozen=True, kw_only=True):
     shown: NonNegative = 0
     video_bytes: NonNegative = 0
     seconds: float = 0.0
+    timing: Timing = Timing()
     notes: list[str] = []

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from common.media import Bytes, Count, Duration, Ordinal, Position, Tick, VideoInfo, Word
+from common.media import Bytes, Count, Duration, Ordinal, Position, Tick, Timing, VideoInfo, Word
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_TEXT = 4096  # characters of a reason that travel; the rest stays in the host's log
 MAX_SLOTS = 4096
@@ -114,6 +114,7 @@ class Probed(Message, frozen=True):
     found: Annotated[list[tuple[Count, VideoInfo]], msgspec.Meta(max_length=MAX_PROBE_BATCH)]
     refused: Annotated[list[tuple[Count, Text]], msgspec.Meta(max_length=MAX_PROBE_BATCH)]
     seconds: Seconds
+    timing: Timing | None = None
 
 
 class Done(Message, frozen=True):
@@ -134,6 +135,7 @@ class Done(Message, frozen=True):
     seconds: Seconds
     notes: Annotated[list[Text], msgspec.Meta(max_length=16)]
     shown: Count = 0
+    timing: Timing | None = None
 
 
 class Shrunk(Message, frozen=True):
@@ -153,6 +155,7 @@ class Failed(Message, frozen=True):
     kind: FailedKind
     text: Text
     seconds: Seconds = 0.0
+    timing: Timing | None = None
 
 
 class Trimmed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

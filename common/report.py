@@ -1,7 +1,7 @@
 """What a job tells of itself: live status lines, the summary, and the list of failures.
 
-A coordinator prints each status as one line on standard output, ``STATUS_PREFIX`` and JSON, so that
-the launcher reads it in the same way from a local process, a container, or CloudWatch Logs.
+A coordinator prints each status as one line of JSON on standard output, so that the launcher reads it in the
+same way from a local process, a container, or CloudWatch Logs. docs/metrics.md documents the line.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import Literal
 
 import msgspec
 
-STATUS_PREFIX = "framefleet-status "
+STATUS_VERSION = 1  # grows when a member changes its meaning or goes; more members do not change it
+STATUS_EVENT = "framefleet-status"
+STATUS_PREFIX = f'{{"event":"{STATUS_EVENT}",'  # how a line begins; nothing else that is printed does
 
 # "input": the file itself cannot give these frames (not a video, damaged, unreadable, vanished);
 # "lost": it perhaps could, but this job did not get them (crashes, a full disk, a bug).
@@ -32,9 +34,13 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     busy_share: float
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
+class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=STATUS_EVENT):
     """A job at one moment. ``fraction`` (0 to 1) is estimated work done over all estimated work;
-    ``left_s`` is None until it can be told. ``frames`` includes frames of running units."""
+    ``left_s`` is None until it can be told. ``frames`` includes frames of running units, ``frames_written``
+    only those that are published. ``host`` is the one whose coordinator tells this, ``at`` its wall clock
+    (RFC 3339, UTC); ``outcome`` is None until the job is over. ``work_s`` sums the seconds that slots spent
+    in units that have ended, ``wake_s`` is the longest that the coordinator's loop was busy in one go since
+    the last status."""
 
     elapsed_s: float
     frames: int
@@ -46,6 +52,41 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     fraction: float
     left_s: float | None
     hosts: list[HostStatus]
+    version: int = STATUS_VERSION
+    job_id: str = ""
+    mode: str = "coordinated"
+    host: str = ""
+    at: str = ""
+    outcome: Outcome | None = None
+    frames_written: int = 0
+    suspect_frames: int = 0
+    bytes: int = 0
+    units_running: int = 0
+    retries: int = 0
+    failures: int = 0
+    restarts: int = 0
+    work_s: float = 0.0
+    wake_s: float = 0.0
+
+
+_decoder = msgspec.json.Decoder(Status)
+
+
+def encode_status(status: Status) -> bytes:
+    """One line of JSON, without its end; it begins with ``STATUS_PREFIX``."""
+    return msgspec.json.encode(status)
+
+
+def decode_status(line: bytes | str) -> Status | None:
+    """The status that a line of a host's output is; None if it is none, or one of another version."""
+    data = line.encode() if isinstance(line, str) else line
+    if not data.startswith(STATUS_PREFIX.encode()):
+        return None
+    try:
+        status = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return status if status.version == STATUS_VERSION else None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,6 +76,18 @@ class LimitOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     no_progress_s: Annotated[float, msgspec.Meta(gt=0)] = 120.0
 
 
+class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the coordinator tells its state (docs/metrics.md).
+
+    ``lines="emf"`` adds what CloudWatch makes metrics of. With a ``port``, Prometheus may scrape them at
+    ``address``, one of the coordinator's host.
+    """
+
+    lines: Literal["json", "emf"] = "json"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    address: str = "127.0.0.1"
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that a host must know of a job.
 
@@ -96,6 +108,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     status_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     scheduling: SchedulingOptions = SchedulingOptions()
     limits: LimitOptions = LimitOptions()
+    metrics: MetricsOptions = MetricsOptions()
     keys: JobKeys | None = None
     frame_options: dict[str, str] = {}
 

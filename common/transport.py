@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,6 @@ from urllib.parse import urlsplit
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import parse_monitor_message
 
 from common.errors import UserError
 from common.keys import JobKeys
@@ -37,7 +37,9 @@ BACKLOG = 4096  # a thousand hosts connect within one second
 # ended while its input waited for the reader (stream_engine_base.cpp: out_event).
 DEAD_S, KEEPALIVE_S = 15, 5
 LINGER_S = 2
-RECONNECT_S, RECONNECT_MAX_S = 0.1, 5.0
+# short at first, as a coordinator that starts with its host is there after some tenths of a second; and never
+# long, as whoever was up before the coordinator idles until then
+RECONNECT_S, RECONNECT_MAX_S = 0.05, 1.0
 RESOLVE_FIRST_S, RESOLVE_MAX_S = 0.1, 5.0  # waits between tries; AWS's toolkits try for up to 15 min
 
 
@@ -51,6 +53,7 @@ AT_ONCE_S = 1.0  # a connection that ends so soon was not closed by a coordinato
 WRONG_KEYS_S, WRONG_KEYS_TRIES = 20.0, 5  # in a row; a flood may break some handshakes of an honest host
 REDIAL_S = 1.0
 
+_MONITOR_EVENT = struct.Struct("=hi")  # zmq_socket_monitor(3); zmq.utils.monitor would load all of asyncio
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
@@ -112,10 +115,10 @@ class _Link:
         """What has become of connections: (event, its value)."""
         while True:
             try:
-                told = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
+                told, _ = self._monitor.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            yield int(told["event"]), int(told["value"])
+            yield _MONITOR_EVENT.unpack(told)
 
     def watch(self, descriptor: int) -> None:
         """Let ``wait`` wake for this descriptor as well."""

@@ -30,6 +30,7 @@ from coordinator.core import Core
 from coordinator.journal import Journal, cut_torn_line, read_journal
 from coordinator.replay import check_first_entry, first_entry, replay
 from coordinator.server import EXIT_LOST, Server
+from coordinator.telling import Telling, open_exporter
 
 ANSWER_S = 1.0
 # What the core keeps holds no cycles, and grows to millions of objects: looking through them for cycles as
@@ -59,7 +60,7 @@ def main() -> int:
 
     layout = Layout.from_environment()
     try:
-        started_at = time.monotonic()
+        began, started_at = datetime.now(UTC), time.monotonic()
         spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
         selection = Selection.load(spec.sampling, layout.job_spec.parent)
         keys, hosts = spec.link_keys(), 1 if spec.mode == "sharded" else cluster.size
@@ -71,15 +72,15 @@ def main() -> int:
                 whole = msgspec.structs.replace(spec.scheduling, cut="never")
                 spec = msgspec.structs.replace(spec, scheduling=whole)
             problems = [] if alone and not cluster.is_primary else listing.problems
-            path, now = layout.output / "job" / "journal.jsonl", datetime.now(UTC)
-            start = first_entry(spec, videos, now.isoformat(timespec="seconds"))
+            path = layout.output / "job" / "journal.jsonl"
+            start = first_entry(spec, videos, began.isoformat(timespec="milliseconds"))
             cut_torn_line(path)
             earlier = read_journal(path)
             first = next(earlier, None)
             elapsed_s = 0.0
             if first is not None:
                 check_first_entry(first, start)
-                elapsed_s = max(0.0, (now - datetime.fromisoformat(first["at"])).total_seconds())
+                elapsed_s = max(0.0, (began - datetime.fromisoformat(first["at"])).total_seconds())
             core = Core(
                 spec,
                 selection=selection,
@@ -93,9 +94,10 @@ def main() -> int:
             if first is not None:
                 replay(core, _answering(link, earlier), now=time.monotonic)
                 core.restarts += 1
-            with Journal(path, elapsed_s=elapsed_s) as journal:
+            with Journal(path, elapsed_s=time.monotonic() - core.started_at) as journal:
                 journal.append(start if first is None else {"event": "restarted"})
-                return Server(core, link, layout, journal, should_stop=should_stop).run()
+                telling = Telling(core, host=cluster.current, exporter=open_exporter(spec.metrics))
+                return Server(core, link, layout, journal, should_stop=should_stop, telling=telling).run()
     except (UserError, OSError) as error:
         print(f"framefleet: {error}", file=sys.stderr, flush=True)
         return EXIT_LOST

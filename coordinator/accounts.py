@@ -31,8 +31,8 @@ class FrameRate:
         return max(0.0, (frames - before) / (now - then)) if now > then else 0.0
 
 
-def status(core: Core, now: float, rate: FrameRate) -> Status:
-    """The job at this moment."""
+def status(core: Core, now: float, rate: FrameRate, *, host: str = "", wake_s: float = 0.0) -> Status:
+    """The job at this moment, as the coordinator at ``host`` sees it."""
     units = core.pool.units
     running = [units[number] for host in core.hosts.values() for number in host.held]
     frames = sum(host.frames for host in core.hosts.values()) + sum(unit.progress_frames for unit in running)
@@ -55,6 +55,20 @@ def status(core: Core, now: float, rate: FrameRate) -> Status:
         fraction=1.0 if core.outcome == "completed" else done_s / (done_s + left_s) if known else 0.0,
         left_s=left_s / slots if known else None,
         hosts=[_host_status(core, host, now) for _, host in sorted(core.hosts.items())],
+        job_id=core.spec.job_id,
+        mode=core.spec.mode,
+        host=host,
+        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        outcome=core.outcome,
+        frames_written=core.pool.taken_over.frames + core.totals.frames,
+        suspect_frames=core.pool.taken_over.suspect + core.totals.suspect,
+        bytes=core.pool.taken_over.bytes + core.totals.bytes,
+        units_running=sum(host.running for host in core.hosts.values()),
+        retries=core.failing.retries,
+        failures=len(core.failing.failures),
+        restarts=core.restarts,
+        work_s=done_s,
+        wake_s=wake_s,
     )
 
 
@@ -69,8 +83,8 @@ def _host_status(core: Core, host: Host, now: float) -> HostStatus:
         slots=host.slots,
         units=host.units,
         frames=host.frames + sum(unit.progress_frames for unit in held if unit.state in HELD),
-        busy_s=busy_s,
-        busy_share=min(1.0, busy_s / present_s),
+        busy_s=round(busy_s, 3),  # a line with a hundred hosts is to stay below 16 KiB
+        busy_share=round(min(1.0, busy_s / present_s), 4),
     )
 
 

@@ -188,7 +188,9 @@ class Core:
         host.last_seen, host.unreachable_since = now, None
         match message:
             case m.Ready(slots=slots):
-                host.capacity = min(slots, host.slots)
+                if host.capacity != min(slots, host.slots):
+                    host.capacity = min(slots, host.slots)
+                    self._record("ready", host=host.name, slots=host.capacity)
                 self.members.changed()
             case m.Progress():
                 self._on_progress(host, message, now)
@@ -252,7 +254,7 @@ class Core:
         if not host.units:
             video, done_px = self.pool.videos[unit.video], self.pool.workload.done_px(unit)
             host.learn_speed(self.pool.rates.learn_early(video, done_px, unit.busy_s, host.speed))
-        self._tail.curb(unit, now)
+        self._tail.curb(unit, self.pool.remaining_s() / max(self.members.strength[1], 1e-9), now)
 
     def _on_shrunk(self, unit: Unit, stop: int | None) -> None:
         if unit.state is UnitState.LEASED and not unit.is_probe:
@@ -273,7 +275,8 @@ class Core:
             return
         self._record(
             "probed", unit=unit.id, attempt=unit.attempt, host=host.name, seconds=message.seconds,
-            found=message.found, refused=message.refused,
+            found=message.found, refused=message.refused, timing=message.timing,
+            names=[(index, self.pool.videos[index].listed.name) for index, _ in message.found],
         )  # fmt: skip
         host.busy_s += message.seconds
         self._leases.settle(unit, host, "answered")
@@ -324,7 +327,8 @@ class Core:
         }  # fmt: skip
         said = {name: value for name, value in entry.items() if value}
         stop = {} if done.stop == unit.stop else {"stop": done.stop}
-        self._record("staged", unit=unit.id, attempt=unit.attempt, host=host.name, **said, **stop)
+        timing = {} if done.timing is None else {"timing": done.timing}
+        self._record("staged", unit=unit.id, attempt=unit.attempt, host=host.name, **said, **stop, **timing)
 
     def _on_committed(self, host: Host, unit: Unit, now: float) -> None:
         if self._committing.committed(host, unit) is not None:
@@ -335,7 +339,7 @@ class Core:
         host.busy_s += failed.seconds
         self._record(
             "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind,
-            reason=failed.text, seconds=failed.seconds,
+            reason=failed.text, seconds=failed.seconds, timing=failed.timing,
         )  # fmt: skip
         self._draining.failed(host, failed)
         if not self.failing.attempt_failed(host, unit, failed):

@@ -30,6 +30,10 @@ READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before prob
 # What is known of videos not yet done may take so many bytes before probing waits. Many slots need more:
 # what is probed last is cut last, and if it costs far more than was thought all wait for it.
 KNOWN_BYTES, KNOWN_BYTES_PER_SLOT = 20_000_000, 20_000
+MAX_KNOWN_BYTES, LISTED_BYTES = (
+    120_000_000,
+    100,
+)  # at most so many, less so many for every video of a long list
 VIDEO_BYTES, KEYFRAME_BYTES = 1000, 8
 
 
@@ -224,7 +228,8 @@ class Pool:
         return self.probe_next(self._unprobed.batch_size(slots, int(room)))
 
     def _room_bytes(self, slots: float) -> float:
-        return KNOWN_BYTES + KNOWN_BYTES_PER_SLOT * slots - self.known_bytes
+        limit = max(KNOWN_BYTES, MAX_KNOWN_BYTES - LISTED_BYTES * len(self.videos))
+        return min(limit, KNOWN_BYTES + KNOWN_BYTES_PER_SLOT * slots) - self.known_bytes
 
     def probe_next(self, count: int) -> Unit:
         """A probe of the ``count`` largest files that nobody has looked at."""

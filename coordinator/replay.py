@@ -28,7 +28,8 @@ from coordinator.state import Host, Unit, UnitState
 Entry = dict[str, Any]
 
 # What follows from other entries. A failure may, too: that of an answer that does not fit its unit.
-CONSEQUENCES = frozenset({"given_up", "redone", "promoted", "drained"})
+# When slots came up is told for the report alone.
+CONSEQUENCES = frozenset({"given_up", "redone", "promoted", "drained", "ready"})
 
 
 def first_entry(spec: JobSpec, videos: Sequence[ListedVideo], at: str) -> Entry:

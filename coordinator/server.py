@@ -15,9 +15,9 @@ import msgspec
 
 from common import messages
 from common.layout import Layout
-from common.report import STATUS_PREFIX, Failure, Outcome, Summary
+from common.report import Failure, Outcome, Summary
 from common.transport import CoordinatorLink
-from coordinator.accounts import FrameRate, status, summary
+from coordinator.accounts import summary
 from coordinator.core import TICK_S, Core
 from coordinator.events import (
     Action,
@@ -33,10 +33,10 @@ from coordinator.events import (
     Unreachable,
 )
 from coordinator.journal import Journal
+from coordinator.telling import Telling
 
 EXIT_LOST = 1
 EXIT_INTERRUPTED = 130
-STATUS_SHARE = 0.02  # of the time, at most, goes into telling how far thousands of hosts are
 EXIT_MESSAGE_BYTES = 1024  # SageMaker keeps the first kilobyte, and fails a job whose text is not UTF-8
 
 
@@ -51,13 +51,14 @@ class Server:
         journal: Journal,
         *,
         should_stop: Callable[[], str | None],
+        telling: Telling | None = None,
     ) -> None:
         self._core = core
         self._link = link
         self._layout = layout
         self._journal: Journal | None = journal
         self._should_stop = should_stop
-        self._rate = FrameRate()
+        self._telling = telling or Telling(core)
         self._todo: deque[Action] = deque()
         self._entries: list[dict[str, Any]] = []
         self._outgoing: dict[bytes, list[bytes]] = {}
@@ -66,9 +67,10 @@ class Server:
 
     def run(self) -> int:
         """Serve until the job is over; return the process's exit code."""
-        tick_at = status_at = time.monotonic()
+        tick_at = time.monotonic()
         while not self._quit:
             self._link.wait(TICK_S)
+            woke_at = time.monotonic()
             for peer, data in self._link.receive():
                 self._handle(_event(peer, data))
             now = time.monotonic()
@@ -80,11 +82,9 @@ class Server:
                 self._handle(Tick())
             self._todo.extend(self._core.schedule(now))
             self._execute()
-            if now >= status_at:
-                self._print_status(now)
-                took_s = time.monotonic() - now
-                status_at = now + max(self._core.spec.status_interval_s, took_s / STATUS_SHARE)
-        self._print_status(time.monotonic())
+            self._telling.woke(time.monotonic() - woke_at)
+            self._telling.tell(now)
+        self._telling.tell(time.monotonic(), last=True)
         return self._exit_code()
 
     def _handle(self, event: Event) -> None:
@@ -145,11 +145,6 @@ class Server:
         with contextlib.suppress(OSError):
             text = exit_message(self._summary).encode()[:EXIT_MESSAGE_BYTES].decode("utf-8", "ignore")
             write_whole(self._layout.exit_message, text.encode())
-
-    def _print_status(self, now: float) -> None:
-        line = msgspec.json.encode(status(self._core, now, self._rate)).decode()
-        with contextlib.suppress(OSError):
-            print(STATUS_PREFIX + line, flush=True)
 
     def _exit_code(self) -> int:
         if self._summary is None or self._summary.outcome == "interrupted":

@@ -22,6 +22,7 @@ LOOK_S = 0.1  # between two looks at all that runs, with up to LOOK_UNITS units;
 LOOK_UNITS = 500
 SHRINK_WAIT_S = 10.0  # a slot looks after every GOP; then it is asked again, or a copy is made
 CURB_FACTOR = 3.0  # a unit with more left than this times the largest size is ended earlier at once
+MEASURED_S = 10.0  # a unit that has told of so much time is believed
 LEAST_PART = 0.5  # of the smallest unit: less is not worth handing out
 
 
@@ -56,10 +57,12 @@ class Tail:
             whole = self._split(running, left, idle, asked, now)
             self._hedge(whole, left, idle, now)
 
-    def curb(self, unit: Unit, now: float) -> None:
+    def curb(self, unit: Unit, others_s: float, now: float) -> None:
         """A unit has told how far it is: if it would last far longer than any should, it is ended earlier.
 
-        Its host is slow, or its video costs more than was thought; that need not wait until slots idle.
+        Its host is slow, or its video costs more than was thought; that need not wait until slots idle. In
+        ``others_s`` seconds all that waits would be handed out: what lasts longer, but cannot be ended at a
+        keyframe before, is ended within a GOP: the rest costs its roll-in again, while there is time.
         """
         cap_s = self._pool.options.unit_cap_s
         if unit.unsplittable or self._is_asked(unit, now) or not self._pool.can_split(unit):
@@ -70,6 +73,8 @@ class Tail:
         if left_s < CURB_FACTOR * cap_s:
             return
         stop = self._stop_for(unit, left_s, rate, keep_s=cap_s, helper_speed=1.0, within_gops=False)
+        if stop is None and left_s > CURB_FACTOR * cap_s + others_s and unit.busy_s > MEASURED_S:
+            stop = self._stop_for(unit, left_s, rate, keep_s=others_s, helper_speed=1.0)
         if stop is not None:
             self._shrink(unit, stop, now)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,22 @@ def _names(lengths_s: tuple[int, ...]) -> list[str]:
 
 
 def _make_videos(folder: Path, lengths_s: tuple[int, ...], on_progress: Callable[[int, int], None]) -> None:
+    lengths = dict(zip(_names(lengths_s), lengths_s, strict=True))
+    done_s = 0
+    for name in repeat_clip(folder, lengths):
+        done_s += lengths[name]
+        on_progress(done_s, sum(lengths_s))
+
+
+def repeat_clip(folder: Path, lengths_s: Mapping[str, int]) -> Iterator[str]:
+    """Make videos out of the demo clip: each ends after so many seconds of it, again and again.
+
+    ``folder`` must be there. The names of the videos, with their suffixes, are given as they are made.
+
+    Raises:
+        UserError: the clip is damaged.
+        OSError: a video cannot be written.
+    """
     import av
 
     with av.open(str(CLIP)) as clip:
@@ -97,8 +113,7 @@ def _make_videos(folder: Path, lengths_s: tuple[int, ...], on_progress: Callable
         ]
         if source.time_base is None:
             raise UserError(f"{CLIP} has no time base: it is damaged, take it from a fresh checkout")
-        done_s = 0
-        for name, length_s in zip(_names(lengths_s), lengths_s, strict=True):
+        for name, length_s in lengths_s.items():
             with av.open(str(folder / name), "w") as video:
                 stream = video.add_stream_from_template(source)
                 offset = 0
@@ -113,5 +128,4 @@ def _make_videos(folder: Path, lengths_s: tuple[int, ...], on_progress: Callable
                     packet.duration = piece.duration
                     packet.is_keyframe = piece.keyframe
                     video.mux(packet)
-            done_s += length_s
-            on_progress(done_s, sum(lengths_s))
+            yield name

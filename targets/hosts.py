@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 
 from common.layout import ROOT_VARIABLE, Layout
-from common.report import STATUS_PREFIX, Status
+from common.report import STATUS_PREFIX, Status, decode_status
 from common.spec import JobSpec, write_spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -158,11 +158,9 @@ class LocalHost:
             return False
         *lines, self._rest = (self._rest + self._reader.read()).split(b"\n")
         for line in reversed(lines):
-            if line.startswith(_PREFIX):
-                try:
-                    self.status = msgspec.json.decode(line[len(_PREFIX) :], type=Status)
-                except msgspec.DecodeError:
-                    continue
+            status = decode_status(line)
+            if status is not None:
+                self.status = status
                 return True
         return False
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.report import Failure, Summary
-from common.spec import ImageOptions, Mode, OnError, SchedulingOptions
+from common.spec import ImageOptions, MetricsOptions, Mode, OnError, SchedulingOptions
 from targets.sampling_options import SamplingRequest
 
 # all hosts of one machine start within seconds
 LOCAL_SCHEDULING = SchedulingOptions(host_wait_s=60.0)
+NO_METRICS = MetricsOptions()
 
 EXIT_DONE = 0
 EXIT_LOST = 1  # frames were lost, or something failed under --on-error fail
@@ -43,6 +44,7 @@ class JobRequest:
     image: ImageOptions
     on_error: OnError
     scheduling: SchedulingOptions = LOCAL_SCHEDULING
+    metrics: MetricsOptions = NO_METRICS
     resume: bool = False
     containers: ContainerOptions = ContainerOptions()
 
@@ -59,6 +61,7 @@ class JobResult:
         lost: frames that were promised (by a manifest row, by a dead host's share) are not there.
         log_tail: last lines of the log of the host whose death ended the job.
         frames_merged: images that lie in the output now.
+        no_report: a sentence on why there is no ``job/report.html``; empty where there is one.
     """
 
     summary: Summary | None
@@ -68,6 +71,7 @@ class JobResult:
     lost: bool
     log_tail: list[str]
     frames_merged: int
+    no_report: str = ""
 
     def exit_code(self, on_error: OnError) -> int:
         """The launcher's exit code for this result."""

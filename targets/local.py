@@ -26,6 +26,7 @@ from common.errors import UserError
 from common.keys import make_keys
 from common.report import Failure, Status
 from common.spec import JobSpec
+from report.making import try_report
 from targets.hosts import WORKER_COMMAND, LocalHost
 from targets.job import JobRequest, JobResult
 from targets.merge import HostOutput, merge, read_summary
@@ -151,6 +152,7 @@ class LocalCluster:
             endpoint=endpoint,
             status_interval_s=STATUS_INTERVAL_S,
             scheduling=request.scheduling,
+            metrics=request.metrics,
             frame_options=options_of(request),
             keys=make_keys(),
         )
@@ -315,6 +317,7 @@ def _collect(
         lost=bool(merged.rowless or merged.missing),
         log_tail=log_tail,
         frames_merged=merged.frames + sum(video.frames for video in cluster.done),
+        no_report=try_report(request.output),
     )
 
 

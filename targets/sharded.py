@@ -32,6 +32,7 @@ def combine_statuses(statuses: Sequence[Status]) -> Status:
         fraction = sum(status.fraction for status in statuses) / len(statuses)
     left = [status.left_s for status in statuses if status.fraction < 1]
     known = [left_s for left_s in left if left_s is not None]
+    outcomes = [status.outcome for status in statuses]
     return Status(
         elapsed_s=max(status.elapsed_s for status in statuses),
         frames=sum(status.frames for status in statuses),
@@ -43,6 +44,19 @@ def combine_statuses(statuses: Sequence[Status]) -> Status:
         fraction=min(1.0, fraction),
         left_s=max(known, default=0.0) if len(known) == len(left) else None,
         hosts=[host for status in statuses for host in status.hosts],
+        job_id=statuses[0].job_id,
+        mode=statuses[0].mode,
+        at=max(status.at for status in statuses),
+        outcome=_worst([outcome for outcome in outcomes if outcome]) if all(outcomes) else None,
+        frames_written=sum(status.frames_written for status in statuses),
+        suspect_frames=sum(status.suspect_frames for status in statuses),
+        bytes=sum(status.bytes for status in statuses),
+        units_running=sum(status.units_running for status in statuses),
+        retries=sum(status.retries for status in statuses),
+        failures=sum(status.failures for status in statuses),
+        restarts=sum(status.restarts for status in statuses),
+        work_s=sum(status.work_s for status in statuses),
+        wake_s=max(status.wake_s for status in statuses),
     )
 
 

@@ -46,7 +46,9 @@ def print_result(console: Console, request: JobRequest, result: JobResult) -> No
     if result.frames_merged:
         say(f"Frames:   {request.output / 'frames'}")
         say(f"Manifest: {request.output / 'manifest'}")
-    say(f"Report:   {request.output / 'job'}")
+    if result.no_report:
+        say(f"There is no report: {result.no_report}", style="yellow")
+    say(f"Report:   {request.output / 'job'}{'' if result.no_report else '/report.html'}")
 
 
 def _host_table(summary: Summary) -> Table:

@@ -117,7 +117,7 @@ def print_status(hosts: list[str], *, lost: Set[str] = frozenset()) -> None:
             for host in hosts
         ],
     }  # fmt: skip
-    print(STATUS_PREFIX + json.dumps(status), flush=True)
+    print(STATUS_PREFIX + json.dumps(status).removeprefix("{"), flush=True)
 
 
 def write_journal(layout: Layout, cluster: Cluster, hosts: list[str]) -> None:

@@ -24,7 +24,7 @@ import zmq
 
 from common import messages as m
 from common.keys import JobKeys, make_keys
-from common.media import MAX_BYTES, MAX_COUNT, MAX_TICK, VideoInfo
+from common.media import MAX_BYTES, MAX_COUNT, MAX_TICK, Timing, VideoInfo
 from common.spec import read_spec
 
 PEERS = 8
@@ -152,7 +152,7 @@ class Forger:
                     lease=lease(), stop=chance.choice([None, self._count()]), frames=self._count(),
                     suspect=self._count(), bytes=self._count(), decoded=self._count(), errors=self._count(),
                     saw_end=chance.random() < 0.5, seconds=chance.choice([0.0, 1.0, 1e9]), notes=["x" * 4096],
-                    shown=self._count(),
+                    shown=self._count(), timing=chance.choice([None, Timing(4096, 1e9, write_s=1e9)]),
                 )  # fmt: skip
             case 5:
                 return m.Shrunk(lease=lease(), stop=chance.choice([None, self._count()]))

@@ -20,12 +20,13 @@ from common.errors import UserError
 from common.layout import Layout
 from common.spec import JobSpec
 from common.transport import HostLink
+from worker.forks import start_fork_server
 from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.pipe import Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher, warm_up
 from worker.shelf import IDLE_FLUSH_S, Shelf
-from worker.slots import SlotProcess, start_fork_server
+from worker.slots import SlotProcess
 
 HELLO_S = 2.0
 RESEND_S = 10.0
@@ -63,8 +64,7 @@ class Agent:
         self._slots = [self._new_slot(number) for number in range(slots)]
         for slot in self._slots:
             link.watch(slot.descriptor)
-        # while slots load their libraries: the first flush, perhaps that of a Ctrl-C, must not wait for it
-        threading.Thread(target=warm_up, daemon=True).start()
+        self._is_warming = False
         self._failed_starts = 0
         self._queue: deque[m.Assign] = deque()
         self._progress: dict[m.Lease, m.UnitProgress] = {}
@@ -274,7 +274,9 @@ class Agent:
                     self._say_ready()
             case Running(progress=progress):
                 self._progress[m.Lease(progress.unit, progress.attempt)] = progress
+                self._warm_up()
             case Staged():
+                self._warm_up()
                 self._on_staged(slot, message)
             case m.Shrunk(lease=lease):
                 if lease not in self._cancelled:
@@ -283,9 +285,16 @@ class Agent:
                 slot.running = None
                 shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
                 if not self._was_cancelled(lease):
-                    self._send(message)
+                    self._send(msgspec.structs.replace(message, timing=slot.timing()))
             case _:
                 raise AssertionError(message)
+
+    def _warm_up(self) -> None:
+        """Load what a flush needs aside: the first one, perhaps that of a Ctrl-C, must not wait for it, nor
+        the host's first frames for the loading."""
+        if not self._is_warming:
+            self._is_warming = True
+            threading.Thread(target=warm_up, daemon=True).start()
 
     def _on_staged(self, slot: SlotProcess, staged: Staged) -> None:
         lease = staged.lease
@@ -297,7 +306,9 @@ class Agent:
         if self._was_cancelled(lease):
             shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
             return
-        self._shelf.stage(Held(task, staged.result, done_of(staged), time.monotonic()))
+        self._shelf.stage(
+            Held(task, staged.result, done_of(staged, slot.timing(staged.result.timing)), time.monotonic())
+        )
 
     def _was_cancelled(self, lease: m.Lease) -> bool:
         self._progress.pop(lease, None)
@@ -328,7 +339,8 @@ class Agent:
             return
         what = "probing" if isinstance(task, m.Probe) else f"extracting [{task.start}, {task.stop or 'end'})"
         text = f"the slot process {how} while {what}"
-        self._send(m.Failed(lease=lease, kind="crash", text=text, seconds=time.monotonic() - slot.since))
+        seconds = time.monotonic() - slot.since
+        self._send(m.Failed(lease=lease, kind="crash", text=text, seconds=seconds, timing=slot.timing()))
 
     def _leave(self, *, reason: str) -> None:
         """Drop what is not committed, publish what is, and say goodbye; bounded in time."""

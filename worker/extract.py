@@ -5,13 +5,14 @@ It knows files and frames, but no messages.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from common.media import UnitResult
+from common.media import Timing, UnitResult
 from common.sampling import Pick, Sampling, Selector
 from common.spec import ImageOptions
 from worker import images
@@ -118,6 +119,8 @@ class _Extraction:
         self._errors: set[tuple[int | None, int]] = set()
         self._decoded = 0
         self._roll_in = 0
+        self._began_s = time.perf_counter()
+        self._roll_in_s = 0.0
         self._end_pts: int | None = None
         self._last_pts: int | None = None
         self._saw_end = False
@@ -172,7 +175,20 @@ class _Extraction:
             errors=len(self._errors),
             saw_end=self._saw_end,
             shown=self._selector.shown,
+            timing=self._timing(),
             notes=self._notes(duration_s),
+        )
+
+    def _timing(self) -> Timing:
+        writer = self._writer
+        written_s = writer.convert_s + writer.encode_s + writer.write_s
+        decode_s = time.perf_counter() - self._began_s - self._roll_in_s - written_s
+        return Timing(
+            roll_in_s=round(self._roll_in_s, 4),
+            decode_s=round(max(0.0, decode_s), 4),
+            convert_s=round(writer.convert_s, 4),
+            encode_s=round(writer.encode_s, 4),
+            write_s=round(writer.write_s, 4),
         )
 
     def _session_behind(self, session: Session) -> Session:
@@ -226,6 +242,8 @@ class _Extraction:
             self._mark = _Mark(key_pts, self._selector.held, self._writer.count)
         if shown.pts <= self._before_range and shown.frame is not None:
             self._roll_in += 1
+            if not self._writer.count:  # else it is what a GOP that is decoded again begins with
+                self._roll_in_s = time.perf_counter() - self._began_s
         self._writer.keep(self._selector.feed(self._taken(shown), shown.pts))
 
     def _taken(self, shown: Shown) -> Taken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common import messages as m
-from common.media import UnitResult
+from common.media import Timing, UnitResult
 from worker.pipe import Staged
 
 MAX_NOTES = 16
@@ -25,8 +25,8 @@ class Held:
     """What is left of it, where the coordinator does not want all."""
 
 
-def done_of(staged: Staged) -> m.Done:
-    """What the coordinator is told of a complete extraction."""
+def done_of(staged: Staged, timing: Timing | None = None) -> m.Done:
+    """What the coordinator is told of a complete extraction, and of where its time went."""
     result = staged.result
     return m.Done(
         lease=staged.lease,
@@ -40,4 +40,5 @@ def done_of(staged: Staged) -> m.Done:
         seconds=result.seconds,
         shown=result.shown,
         notes=[m.clip_text(note) for note in result.notes[:MAX_NOTES]],
+        timing=timing,
     )

@@ -113,6 +113,7 @@ class Slot:
         folder = staging_folder(self._layout, lease)
         folder.mkdir(parents=True)
         video = self._video(task.path)
+        open_s = round(time.monotonic() - self._running_since, 4)
         sampling = self._selection.of(task.video)
         assert sampling is not None  # else the coordinator would not know the video
         stop = task.stop
@@ -152,7 +153,8 @@ class Slot:
             rank=task.rank,
         )
         seconds = time.monotonic() - self._running_since
-        self._send(Staged(lease, stop, msgspec.structs.replace(result, seconds=seconds)))
+        timing = msgspec.structs.replace(result.timing, open_s=open_s)
+        self._send(Staged(lease, stop, msgspec.structs.replace(result, seconds=seconds, timing=timing)))
 
     def _video(self, path: bytes) -> OpenVideo:
         if self._open is None or self._open[0] != path:

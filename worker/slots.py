@@ -7,7 +7,6 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -16,6 +15,7 @@ import msgspec
 
 from common.errors import UserError
 from common.layout import Layout
+from common.media import Timing
 from common.messages import Assign, Lease, Shrink
 from common.spec import JobSpec
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, Watch, in_gib, resident_bytes
@@ -25,19 +25,6 @@ DEATH_S: Final = 5.0  # a process that is blocked in the system, by a dead file 
 
 _decoder: msgspec.msgpack.Decoder[FromSlot] = msgspec.msgpack.Decoder(FromSlot)
 _encoder = msgspec.msgpack.Encoder()
-
-
-def start_fork_server() -> None:
-    """Start the process that slots are forked from: it loads the libraries once, and has no threads.
-
-    A signal to the whole process group is the agent's to answer: it and all its forks block the usual ones.
-    """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.slot"])
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _enter(
@@ -111,6 +98,10 @@ class SlotProcess:
         assert self.free
         self.running, self.since = assign, time.monotonic()
         self._send(assign)
+
+    def timing(self, spent: Timing = Timing()) -> Timing:  # noqa: B008 - it is frozen
+        """Where the time of its latest task went: what the slot ``spent``, and when it began here."""
+        return msgspec.structs.replace(spent, slot=self.number, since_s=round(self.since, 4))
 
     def cancel(self, lease: Lease) -> None:
         """Ask it to drop a running attempt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -48,7 +49,7 @@ class Taken:
 
 
 class Writer:
-    """Writes picked frames into ``folder``, and remembers them."""
+    """Writes picked frames into ``folder``; remembers them, and the seconds that each step takes."""
 
     def __init__(
         self, sampling: Sampling, image: ImageOptions, folder: Path, *, time_base: Fraction, first_pts: int
@@ -59,6 +60,7 @@ class Writer:
         self._time_base = time_base
         self._first_pts = first_pts
         self._written: list[_Written] = []
+        self.convert_s = self.encode_s = self.write_s = 0.0
 
     @property
     def count(self) -> int:
@@ -86,14 +88,20 @@ class Writer:
             return
         sampling, time_base = self._sampling, self._time_base
         taken = pick.item
+        began_s = time.perf_counter()
         displayed = taken.displayed(self._image)
         if displayed is None:
             return  # it has no picture: a packet that gave no frame
+        converted_s = time.perf_counter()
         picture, rotation = displayed
         data = images.encode(picture, self._image)
+        encoded_s = time.perf_counter()
         sample = len(self._written) if sampling.numbered_by_order else pick.position
         name = f"{sample:08d}.{self._image.suffix}"
         sha256 = images.write(self._folder / name, data)
+        self.convert_s += converted_s - began_s
+        self.encode_s += encoded_s - converted_s
+        self.write_s += time.perf_counter() - encoded_s
         target = self._first_pts * time_base + sampling.offset_of(pick.position, time_base)
         row = FrameRow(
             sample=sample,

@@ -40,7 +40,8 @@ def judge(world: World) -> None:
             assert entry["frames"] == len(picked.frames), f"{len(picked.frames)} frames published: {entry}"
             pairs += picked.pairs()
         _judge_video(world, video, sorted(pairs), is_whole=not gave_up and video.index not in incomplete)
-    _judge_disks(world)
+    if not gave_up:  # else End may overtake a Discard to a host that comes back, as no TCP connection does
+        _judge_disks(world)
 
 
 def wanted(world: World, video: Footage) -> list[tuple[int, int]]:

@@ -40,7 +40,17 @@ def test_a_job_from_hello_to_quit() -> None:
     bench.say("a", m.Bye(reason=""))
     assert bench.others[-1] == Quit()
     told = [action.entry["event"] for action in bench.others if isinstance(action, Record)]
-    assert told == ["host_up", "leased", "probed", "leased", "staged", "committed", "end", "host_left"]
+    assert told == [
+        "host_up",
+        "ready",
+        "leased",
+        "probed",
+        "leased",
+        "staged",
+        "committed",
+        "end",
+        "host_left",
+    ]
 
 
 def test_conclude_comes_before_the_first_end() -> None:

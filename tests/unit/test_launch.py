@@ -246,3 +246,22 @@ def test_missing_packages_are_told_in_one_line(tmp_path: Path) -> None:
     assert ended.returncode != 0
     assert ended.stderr.count("\n") == 1
     assert "'click' is missing: run `make demo`" in ended.stderr
+
+
+def test_metrics_are_asked_for_by_a_port(
+    jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: list[object] = [object()]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found[0])
+    options = ("--input", "videos", "--metrics-port", "9400")
+    assert call(monkeypatch, "--input", "videos") == 0
+    assert call(monkeypatch, *options) == 0
+    assert call(monkeypatch, *options, "--metrics-address", "0.0.0.0") == 0
+    assert [(request.metrics.port, request.metrics.address) for request, _ in jobs] == [
+        (None, "127.0.0.1"), (9400, "127.0.0.1"), (9400, "0.0.0.0"),
+    ]  # fmt: skip
+    assert call(monkeypatch, *options, "--mode", "sharded") == 2
+    assert "--mode coordinated" in capsys.readouterr().err
+    found[0] = None
+    assert call(monkeypatch, *options) == 2
+    assert "framefleet[metrics]" in capsys.readouterr().err

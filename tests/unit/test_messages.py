@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import messages as m
+from common.media import Timing
 
 LEASE = m.Lease(3, 1)
 FROM_HOST: list[m.FromHost] = [
     m.Hello(version=1, host="a", incarnation="x", slots=2, running=[LEASE]),
     m.Ready(slots=0),
     m.Progress(units=[m.UnitProgress(3, 1, 10, 9, 0.5)]),
-    m.Probed(lease=LEASE, found=[], refused=[(0, "not a video")], seconds=0.1),
+    m.Probed(lease=LEASE, found=[], refused=[(0, "not a video")], seconds=0.1, timing=Timing(3, 8.5)),
     m.Done(
         lease=LEASE,
         stop=7,
@@ -28,6 +29,7 @@ FROM_HOST: list[m.FromHost] = [
         saw_end=True,
         seconds=1.0,
         notes=["x"],
+        timing=Timing(1, 12.5, 0.1, 0.2, 0.3, 0.1, 0.2, 0.1),
     ),
     m.Shrunk(lease=LEASE, stop=None),
     m.Failed(lease=LEASE, kind="crash", text="killed by SIGSEGV"),
@@ -80,6 +82,8 @@ def test_neither_side_takes_the_messages_of_its_own() -> None:
         {"type": "Failed", "lease": [1, 1], "kind": "boredom", "text": ""},
         {"type": "Failed", "lease": [1, 0], "kind": "error", "text": ""},
         {"type": "Failed", "lease": [1, 1], "kind": "error", "text": "x" * 5000},
+        {"type": "Failed", "lease": [1, 1], "kind": "error", "text": "", "timing": [-1]},
+        {"type": "Failed", "lease": [1, 1], "kind": "error", "text": "", "timing": [0, float("nan")]},
         {"type": "Committed", "leases": []},
         {"type": "Done"},
         {"type": "Nonsense"},

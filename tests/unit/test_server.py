@@ -12,7 +12,7 @@ import pytest
 
 from common import messages as m
 from common.layout import Layout
-from common.report import STATUS_PREFIX, Status, Summary
+from common.report import Summary, decode_status
 from common.selection import Selection
 from common.spec import JobSpec, SchedulingOptions
 from common.transport import CoordinatorLink, HostLink
@@ -110,14 +110,17 @@ def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.
     assert [json.loads(line)["reason"] for line in failures] == ["not a video"]
     journal = (tmp_path / "processing" / "output" / "job" / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in journal] == [
-        "host_up", "leased", "probed", "given_up", "end", "host_left",
+        "host_up", "ready", "leased", "probed", "given_up", "end", "host_left",
     ]  # fmt: skip
     message = bench.layout.exit_message.read_bytes()
     assert len(message) <= 1024
     assert b"completed" in message
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(STATUS_PREFIX)]
-    last = msgspec.json.decode(lines[-1].removeprefix(STATUS_PREFIX), type=Status)
-    assert (last.videos, last.videos_done, last.fraction) == (1, 1, 1.0)
+    statuses = [decode_status(line) for line in capsys.readouterr().out.splitlines()]
+    last = statuses[-1]
+    assert last is not None
+    assert (last.videos, last.videos_done, last.fraction, last.failures) == (1, 1, 1.0, 1)
+    assert [each.outcome for each in statuses if each][-1] == "completed"
+    assert (last.job_id, last.version) == ("j", 1)
 
 
 def test_being_told_to_stop_ends_the_hosts_first(tmp_path: Path) -> None:

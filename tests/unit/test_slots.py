@@ -17,9 +17,10 @@ from common.layout import Layout
 from common.messages import Assign, Lease, Probe
 from common.spec import JobSpec
 from tests import fake_slot
+from worker.forks import start_fork_server
 from worker.limits import Limits
 from worker.pipe import Running, SlotUp
-from worker.slots import Entry, SlotProcess, start_fork_server
+from worker.slots import Entry, SlotProcess
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read in /proc")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from common import messages as m
 from common.spec import SamplingOptions, SchedulingOptions
 from coordinator.events import Tick
 from coordinator.state import Unit, UnitState
-from coordinator.tail import SHRINK_WAIT_S
+from coordinator.tail import MEASURED_S, SHRINK_WAIT_S
 from tests.bench import Bench, assigned, info
 
 WHOLE = SchedulingOptions(unit_span_s=10_000, lease_s=1e6, heartbeat_s=1e5)
@@ -237,6 +239,19 @@ def test_a_unit_on_a_slow_host_is_ended_earlier_although_no_slot_idles() -> None
     assert shrink.stop % 5 == 0, "a keyframe"
     bench.say("a", m.Shrunk(lease=unit.lease, stop=shrink.stop))
     assert unit.stop == shrink.stop
+
+
+def test_an_endless_gop_on_a_slow_host_is_ended_within_while_there_is_time() -> None:
+    bench = Bench(hosts=("a",), options=SchedulingOptions(lease_s=1e6, heartbeat_s=1e5))
+    bench.hello("a")
+    endless = msgspec.structs.replace(info(600.0), keyframes=[0])
+    (probe,) = bench.running("a")
+    bench.say("a", m.Probed(lease=probe.lease, found=[(0, endless)], refused=[], seconds=0.01))
+    (unit,) = bench.running("a")
+    assert (unit.start, unit.stop) == (0, None)
+    assert not shrinks(progress(bench, unit, 20, MEASURED_S - 1)), "too early to tell"
+    ((_, shrink),) = shrinks(progress(bench, unit, 100, 100.0))  # a fifth of the video's own pace
+    assert 100 < shrink.stop < 3000
 
 
 def test_a_video_that_outlasts_its_claim_is_split_behind_it() -> None:

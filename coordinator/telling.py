@@ -1,0 +1,67 @@
+"""When and where a coordinator tells the state of its job: lines on standard output, and the exporter."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+
+from common.errors import UserError
+from common.report import encode_status
+from common.spec import MetricsOptions
+from coordinator.accounts import FrameRate, status
+from coordinator.core import Core
+from coordinator.exporter import Exporter
+from coordinator.metrics import emf_line
+
+STATUS_SHARE = 0.02  # of the time, at most, goes into telling how far thousands of hosts are
+SCRAPE_S = 5.0  # what is scraped is at most so old; Prometheus asks every 15 s or 60 s
+
+
+class Telling:
+    """Tells the state of ``core`` as the coordinator at ``host`` sees it."""
+
+    def __init__(self, core: Core, *, host: str = "", exporter: Exporter | None = None) -> None:
+        self._core = core
+        self._host = host
+        self._exporter = exporter
+        self._encode = emf_line if core.spec.metrics.lines == "emf" else encode_status
+        self._rate = FrameRate()
+        self._line_at = -math.inf
+        self._export_at = -math.inf if exporter is not None else math.inf
+        self._wake_s = 0.0
+
+    def woke(self, took_s: float) -> None:
+        """The loop was busy for so long, and waits again now."""
+        self._wake_s = max(self._wake_s, took_s)
+
+    def tell(self, now: float, *, last: bool = False) -> None:
+        """Tell what is due; the ``last`` time, everything."""
+        is_line_due = last or now >= self._line_at
+        if not is_line_due and now < self._export_at:
+            return
+        state = status(self._core, now, self._rate, host=self._host, wake_s=self._wake_s)
+        if self._exporter is not None:
+            self._exporter.update(state)
+        if is_line_due:
+            self._wake_s = 0.0
+            with contextlib.suppress(OSError):
+                print(self._encode(state).decode(), flush=True)
+        rest_s = (time.monotonic() - now) / STATUS_SHARE
+        if is_line_due:
+            self._line_at = now + max(self._core.spec.status_interval_s, rest_s)
+        if self._exporter is not None:
+            self._export_at = now + max(SCRAPE_S, rest_s)
+
+
+def open_exporter(options: MetricsOptions) -> Exporter | None:
+    """The exporter that is asked for. A job does not fail for the want of it: then a line says why there is
+    none."""
+    if options.port is None:
+        return None
+    try:
+        return Exporter(options.address, options.port)
+    except UserError as error:
+        print(f"framefleet: {error}", file=sys.stderr, flush=True)
+        return None
