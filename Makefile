@@ -14,7 +14,7 @@ test: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 tests/unit tests/conformance
-	$(BIN)/python -m pytest tests/integration tests/chaos
+	$(BIN)/python -m pytest tests/integration tests/chaos tests/containers
 
 clean:
 	rm -rf $(VENV) demo output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,9 +1,10 @@
 """The compose target: every host is a container with its own name, tree, CPU time and memory.
 
 The trees are the local target's, mounted where SageMaker mounts them. Compose makes the network and the
-containers. Each one is then started and followed by a shell of its own (``FOLLOW``), which stands for
-it as a process group stands for a local host: it prints what the host prints, and ends when the host does.
-What became of the host is the engine's to tell, as that command may be ended by other things too.
+containers. Each one is then started and followed by a small shell of its own, which stands for it as a
+process group stands for a local host: it prints what the host prints, passes SIGTERM on, and ends when the
+host does.
+What became of the host is the engine's to tell, as that shell may be ended by other things too.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ MEMORY_SHARE = 0.8  # of the machine's, for all hosts
 LEAST_MEMORY_BYTES = 512 * 2**20
 KILLED = 128 + signal.SIGKILL  # what the engine says of a container that was
 ENGINE_TIMEOUT_S = 30.0  # for an answer about a container; a busy engine takes seconds
+# Not `docker start --attach`: clients of version 28 have been seen to spin in it for ever, with engine 20.10.
+FOLLOW = """\
+trap 'docker kill --signal TERM "$0" >/dev/null 2>&1' TERM
+docker start "$0" >/dev/null || exit
+docker logs --follow "$0" &
+while kill -0 $! 2>/dev/null; do wait $!; done
+"""
 LOOK_S = 20.0  # between looks at what the engine says of the containers
 GRACE_S = 10.0  # as of `docker stop`: a quarter of a CPU takes its time to put things in order
 
@@ -89,6 +97,7 @@ def compose_file(
             "cpus": limits.cpus,
             "mem_limit": limits.memory_bytes,
             "labels": labels,
+            "logging": {"driver": "json-file"},  # others cannot be read
             "volumes": [
                 mount(host.layout.resource_config.parent, CONFIG),
                 mount(host.layout.job_spec.parent, JOB),
@@ -115,68 +124,33 @@ class _State(msgspec.Struct):
     out_of_memory: bool = msgspec.field(name="OOMKilled")
 
 
-# Not ``docker start --attach``: it passes every signal on, those too by which Go's runtime interrupts itself,
-# and was seen to spin for minutes. SIGTERM comes when the launcher dies.
-FOLLOW = """
-trap 'docker kill --signal TERM "$1" >/dev/null 2>&1' TERM
-docker start "$1" >/dev/null || exit 125
-docker logs --follow "$1" &
-docker wait "$1" >"$2" &
-waiter=$!
-until wait "$waiter"; do kill -0 "$waiter" 2>/dev/null || break; done
-wait
-read -r code <"$2" && exit "$code"
-exit 125
-"""
-EXIT_CODE_FILE = "exit-code"
-
-
 class ComposeHost(LocalHost):
-    """A host that is a container; its ``_process`` is the command attached to it."""
+    """A host that is a container; its ``_process`` is the shell that follows it."""
+
+    script = FOLLOW
 
     def __init__(self, *, name: str, root: Path, container: str) -> None:
         super().__init__(name=name, root=root)
         self.container = container
         self._keep_open: Sequence[int] = ()
-        self._was_detached = False
-        self._signals: list[subprocess.Popen[bytes]] = []
+        self._was_left = False
         self._out_of_memory = False
 
     def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
         """Start the container; the image knows the command."""
         self._keep_open = keep_open
-        told = self.layout.root / EXIT_CODE_FILE
-        super().start(["sh", "-c", FOLLOW, "sh", self.container, str(told)], keep_open=keep_open)
+        super().start(["sh", "-c", self.script, self.container], keep_open=keep_open)
 
-    def detach(self) -> None:
-        """End the command attached to the container, which hangs; ``poll`` sees to what follows."""
-        self._was_detached = True
+    def leave(self) -> None:
+        """End the shell, of which a command hangs; ``poll`` sees to what follows."""
+        self._was_left = True
         super().kill()
 
-    def terminate(self) -> None:
-        """Ask the host to leave, without waiting for the engine."""
-        if self.running:
-            self._signals.append(
-                subprocess.Popen(
-                    ["docker", "kill", "--signal", "TERM", self.container],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            )
-
     def kill(self) -> None:
-        """End the container at once, even if it is paused, and the command attached to it."""
+        """End the container at once, even if it is paused, and the shell that follows it."""
         if self.running:
             kill_containers([self])
             super().kill()
-
-    def close(self) -> None:
-        super().close()
-        for sender in self._signals:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                sender.wait(ENGINE_TIMEOUT_S)
 
     def ending(self) -> str:
         if self._out_of_memory:
@@ -186,13 +160,13 @@ class ComposeHost(LocalHost):
     def _end(self, agent: subprocess.Popen[bytes]) -> int | None:
         code = agent.wait()
         state = self._state()
-        if self._was_detached and state is not None and state.status == "created":
-            self._was_detached = False
+        if self._was_left and state is not None and state.status == "created":
+            self._was_left = False
             if self._reader is not None:
                 self._reader.close()
             self.start([], keep_open=self._keep_open)
             return None
-        if state is not None and state.running:  # the command was ended, and the host was not
+        if state is not None and state.running:  # the shell was ended, and the host was not
             kill_containers([self])
             state = self._state()
         if state is None or state.status == "created":
@@ -292,7 +266,7 @@ class ComposeCluster(LocalCluster):
             self._look_at = time.monotonic() + LOOK_S
 
     def _put_right(self) -> None:
-        """End attached commands that hang: the container has not begun, or is over, at two looks in a row."""
+        """Leave shells that hang: their container has not begun, or is over, at two looks in a row."""
         which = ["--filter", f"label={JOB_LABEL}={self._spec.job_id}"]
         columns = ["--format", "{{.Names}} {{.State}}"]
         told = run(["docker", "ps", "--all", *which, *columns], timeout_s=ENGINE_TIMEOUT_S)
@@ -303,7 +277,7 @@ class ComposeCluster(LocalCluster):
         }
         for host in self._containers:
             if host.name in astray & self._astray:
-                host.detach()
+                host.leave()
         self._astray = astray
 
     def close(self) -> None:
@@ -334,7 +308,7 @@ def remove_leftovers() -> None:
 
 
 def _is_at_work(folder: Path) -> bool:
-    """Whether the launcher of a job, or a command attached to one of its hosts, has its folder locked."""
+    """Whether the launcher of a job, or a shell that follows one of its hosts, has its folder locked."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:

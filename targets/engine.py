@@ -12,6 +12,8 @@ import msgspec
 
 from common.errors import UserError
 
+ANSWER_S = 120.0  # for a command of the engine's, which a busy machine may take long for
+
 LOCAL_REMEDY = "--target local needs no engine"
 
 
@@ -100,7 +102,7 @@ def run(
     command: Sequence[str],
     environment: Mapping[str, str] | None = None,
     *,
-    timeout_s: float | None = None,
+    timeout_s: float = ANSWER_S,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a session of its own: a Ctrl-C at the terminal is the launcher's to deal with.
 

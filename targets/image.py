@@ -14,6 +14,8 @@ from targets.engine import last_line, run
 REPOSITORY = Path(__file__).resolve().parent.parent
 IMAGE = "framefleet"
 PLATFORM = "linux/amd64"  # SageMaker has no other
+BUILD_S = 1800.0  # at most, for fetching and installing over a slow line
+
 SOURCE_LABEL = "framefleet.source"
 BASE_VARIABLE = "BASE_IMAGE"
 DEFAULT_BASE = "python:3.11-slim-bookworm"  # the Dockerfile's
@@ -62,7 +64,7 @@ def ensure_image(say: Callable[[str], None] = lambda text: None) -> str:
     say("building the image of the hosts; the first time takes a minute or two ...")
     command = ["docker", "build", "--quiet", "--network", "host", "--platform", PLATFORM, "--tag", IMAGE]
     command += ["--label", f"{SOURCE_LABEL}={digest}", "--build-arg", f"{BASE_VARIABLE}={base}"]
-    done = run([*command, str(REPOSITORY)])
+    done = run([*command, str(REPOSITORY)], timeout_s=BUILD_S)
     if done.returncode:
         raise UserError(
             f"the image of the hosts cannot be built on {base} ({last_line(done.stderr)}): "
@@ -89,12 +91,12 @@ def _find_base(say: Callable[[str], None]) -> str:
         if run(["docker", "image", "inspect", "--format", "{{.Id}}", name]).returncode == 0:
             return name
     say(f"fetching {DEFAULT_BASE} ...")
-    pulled = run(["docker", "pull", "--quiet", "--platform", PLATFORM, DEFAULT_BASE])
+    pulled = run(["docker", "pull", "--quiet", "--platform", PLATFORM, DEFAULT_BASE], timeout_s=BUILD_S)
     if pulled.returncode == 0:
         return DEFAULT_BASE
     if os.getuid() == 0 and shutil.which("debootstrap") is not None:
         say(f"no image registry can be reached: making a base with {MAKE_BASE} ...")
-        made = run([str(REPOSITORY / MAKE_BASE), "--trust-host", MADE_BASE])
+        made = run([str(REPOSITORY / MAKE_BASE), "--trust-host", MADE_BASE], timeout_s=BUILD_S)
         if made.returncode == 0:
             return MADE_BASE
         raise UserError(f"{MAKE_BASE} cannot make a base image: {last_line(made.stderr)}")

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from targets.compose import ComposeCluster, ComposeHost
+from targets.compose import FOLLOW, ComposeCluster, ComposeHost
 from targets.engine import find_engine
-from targets.hosts import LocalHost
 from targets.image import ensure_image
 from targets.local import LocalCluster
 from tests.jobs import ContainerFaults, Job
@@ -24,9 +23,9 @@ def faulty_cluster(faults: ContainerFaults) -> Callable[..., LocalCluster]:
     class LateHost(ComposeHost):
         def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
             delay_s = faults.late.get(self.name, 0)
+            self.script = f"sleep {delay_s}\n{FOLLOW}"
             if delay_s >= 0:
-                start = ["sh", "-c", f"sleep {delay_s}; exec docker start --attach {self.container}"]
-                LocalHost.start(self, start, keep_open=keep_open)
+                super().start(command, keep_open=keep_open)
 
     class FaultyCluster(ComposeCluster):
         host_type = LateHost

@@ -1,0 +1,41 @@
+"""What all tests on containers need: an engine that answers, the image of the hosts, and some videos."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from targets.demo import make_demo_set
+from targets.engine import Engine, find_engine
+from targets.image import ensure_image
+from tests.jobs import run_job, tree
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> Engine:
+    """The engine; without one, all of these tests are skipped."""
+    try:
+        found = find_engine()
+    except UserError as error:
+        pytest.skip(f"containers cannot be tried here: {error}")
+    ensure_image()
+    return found
+
+
+@pytest.fixture(scope="session")
+def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough work for some seconds on three small hosts."""
+    folder = make_demo_set(tmp_path_factory.mktemp("containers") / "demo", lengths_s=(8, 3))
+    shutil.copy(clips / "hevc-open-mp4.mp4", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tree that the local target makes."""
+    output = tmp_path_factory.mktemp("expected") / "out"
+    run_job(source, output, instances=2, fps="native")
+    return tree(output)
