@@ -46,7 +46,7 @@ MEMORY_SHARE = 0.8  # of the machine's, for all hosts
 LEAST_MEMORY_BYTES = 512 * 2**20
 KILLED = 128 + signal.SIGKILL  # what the engine says of a container that was
 ENGINE_TIMEOUT_S = 30.0  # for an answer about a container; a busy engine takes seconds
-# Not `docker start --attach`: clients of version 28 have been seen to spin in it for ever, with engine 20.10.
+# Not `docker start --attach`, which passes every signal on, also those meant for this process alone.
 FOLLOW = """\
 trap 'docker kill --signal TERM "$0" >/dev/null 2>&1' TERM
 docker start "$0" >/dev/null || exit

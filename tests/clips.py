@@ -8,8 +8,9 @@ same library makes the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -66,6 +67,22 @@ def number_of(frame: av.VideoFrame) -> int:
     return sum(1 << bit for bit, level in enumerate(centres) if level > 127)
 
 
+@contextlib.contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Keep the scheduling of this thread: SVT-AV1, if it may, makes who calls it a real-time process.
+
+    All that a test starts would inherit that, and what waits by turning starves the machine.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def _encode(
     path: Path,
     codec: str,
@@ -79,7 +96,8 @@ def _encode(
     prepare: Callable[[VideoStream], None] = lambda stream: None,
 ) -> Path:
     """Write the pictures at ``ticks`` of ``time_base``; ``prepare`` may set up the stream further."""
-    with av.open(str(path), "w", options={"fflags": "+bitexact"} | (muxer or {})) as container:
+    options_of_file = {"fflags": "+bitexact"} | (muxer or {})
+    with ordinary_priority(), av.open(str(path), "w", options=options_of_file) as container:
         stream = container.add_stream(codec, rate=FPS)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = size

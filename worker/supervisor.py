@@ -15,7 +15,7 @@ from pathlib import Path
 
 from common.errors import EXIT_CRASHED
 
-MAX_RESTARTS, RESTART_WINDOW_S = 6, 300.0  # without a commit in between: what the journal holds kills it, then
+MAX_RESTARTS, RESTART_WINDOW_S = 6, 300.0  # without a commit: what the journal holds kills it, then
 POLL_S = 0.02
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -16,6 +16,8 @@ from tests.jobs import REPOSITORY, Job, check_output, summary, tree
 
 pytestmark = pytest.mark.timeout(600)
 
+BAD_USE, INTERRUPTED = 2, 130
+
 
 class LaunchedJob(Job):
     """A job of ``launch.py``."""
@@ -58,21 +60,28 @@ def test_one_command_makes_eight_hosts_and_the_tree_of_the_local_target(
     assert left_of(output) == []
 
 
-def test_a_launcher_is_killed_and_another_interrupted(
+def test_a_launcher_is_interrupted_and_another_killed(
     source: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
     options = ("--target", "compose", "--instances", "2", "--cpus", "0.25")
-    killed = LaunchedJob(source, output, *options)
+    interrupted = LaunchedJob(source, output, *options)
+    interrupted.until_committed()
+    interrupted.process.send_signal(signal.SIGINT)
+    assert interrupted.wait() == INTERRUPTED, interrupted.text
+    assert left_of(output) == []
+    killed = LaunchedJob(source, output, *options, "--resume")
     killed.until_committed()
     killed.process.kill()
     killed.wait()
-    # its hosts are told to leave, but nobody removes them; until they are gone, the folder is not another job's
-    interrupted = LaunchedJob(source, output, *options, "--resume")
-    while interrupted.process.wait(300) == 2:
-        interrupted.wait()
-        assert "is running in" in interrupted.text
-        interrupted = LaunchedJob(source, output, *options, "--resume")
+    # its hosts are told to leave, and until they have left the folder is not another job's
+    resumed = LaunchedJob(source, output, *options, "--resume")
+    while resumed.wait() == BAD_USE:
+        assert "is running in" in resumed.text
+        resumed = LaunchedJob(source, output, *options, "--resume")
+    assert resumed.process.returncode == 0, resumed.text
+    check_output(output)
+    assert tree(output) == expected
     assert left_of(output) == []
 
 
@@ -80,7 +89,13 @@ def test_the_plain_compose_file(
     engine: Engine, source: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
-    command = [*engine.compose, "--file", str(REPOSITORY / "docker-compose.yml"), "--project-name", "framefleet-plain"]
+    command = [
+        *engine.compose,
+        "--file",
+        str(REPOSITORY / "docker-compose.yml"),
+        "--project-name",
+        "framefleet-plain",
+    ]
     environment = {
         **os.environ,
         "INPUT": str(source),

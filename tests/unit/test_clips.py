@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -194,3 +195,10 @@ def test_audio_comes_first(made: dict[str, Clip]) -> None:
 def test_the_same_clip_is_made_again(made: dict[str, Clip], name: str, tmp_path: Path) -> None:
     suffix, function = CLIPS[name]
     assert function(tmp_path / f"again{suffix}").read_bytes() == made[name].path.read_bytes()
+
+
+def test_encoders_leave_the_scheduling_as_it_was(clips: Path) -> None:
+    """SVT-AV1 makes the process of a privileged user a real-time one, and all that it starts."""
+    if not hasattr(os, "sched_getscheduler"):
+        pytest.skip("no scheduling policies here")
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -57,7 +57,10 @@ MADE: dict[str, tuple[str, str, dict[str, str], str, int]] = {
 def encode(path: Path, codec: str, options: dict[str, str], pix_fmt: str) -> Path:
     if codec not in av.codecs_available:
         pytest.skip(f"this PyAV has no {codec}")
-    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+    with (
+        small.ordinary_priority(),
+        av.open(str(path), "w", options={"fflags": "+bitexact"}) as container,
+    ):
         stream = container.add_stream(codec, rate=small.FPS)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = small.SIZE
