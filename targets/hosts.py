@@ -104,7 +104,7 @@ class LocalHost:
     def terminate(self) -> None:
         """Ask the agent to leave, as ``docker stop`` asks the first process of a container and no other."""
         if self._process is not None and self.returncode is None:
-            self._process.terminate()
+            os.kill(self._process.pid, signal.SIGTERM)  # Popen's own would reap it, if it has ended
 
     def kill(self) -> None:
         """Kill the whole process group, as long as its agent has not been reaped."""
