@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-OWN_PACKAGES = ("common", "coordinator", "report", "targets", "worker")
+OWN_PACKAGES = ("common", "coordinator", "export", "plan", "report", "targets", "verify", "worker")
 REMEDY = "run `make demo`, or `pip install -e .` in a virtual environment (Python 3.11 or later)"
 
 try:
@@ -17,10 +17,12 @@ except ModuleNotFoundError:
     sys.exit(f"Error: the Python package 'click' is missing: {REMEDY}")
 
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
-    from common.spec import MetricsOptions
     from targets.job import JobRequest
 
-from targets.image_options import image_options  # noqa: E402 - it needs click, as this does
+from targets.command_line import DefaultGroup, SectionedCommand  # noqa: E402 - it needs click, as this does
+from targets.image_options import image_options  # noqa: E402
+from targets.pack_options import make_pack, pack_options  # noqa: E402
+from targets.sagemaker_options import sagemaker_options  # noqa: E402
 from targets.sampling_options import sampling_options  # noqa: E402
 
 MAX_INSTANCES = 100
@@ -28,7 +30,6 @@ MAX_SLOTS = 1024
 DEFAULT_OUTPUT = "output"
 DEMO_FOLDER = "demo"
 DEMO_MARKER = ".framefleet-demo"
-S3_SCHEME = "s3://"
 
 
 def _names(decorator: Callable[[Any], Any]) -> tuple[str, ...]:
@@ -41,48 +42,36 @@ SECTIONS: list[tuple[str, tuple[str, ...] | None]] = [
     ("Where", ("source", "destination", "instances", "slots", "target", "cpus", "memory")),
     ("Which frames (one of --fps, --every, --keyframes, --timestamps)", _names(sampling_options)),
     ("Images", _names(image_options)),
+    (
+        "SageMaker Processing (also FRAMEFLEET_ROLE and so on in the environment, or framefleet.toml)",
+        _names(sagemaker_options),
+    ),
     ("Others", None),
 ]
-TARGETS_TO_COME = {"sagemaker": "SageMaker Processing"}
 
 
-class DefaultGroup(click.Group):
-    """A group whose command is ``run`` when the first argument names none."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.list_commands(ctx):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "report"]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name == "report":
-            from report.command import report
-
-            return report
-        return super().get_command(ctx, name)
+# other commands, each imported only when it is asked for: a module, and the command's name there
+COMMANDS = {
+    "attach": "targets.sagemaker_commands",
+    "export": "export.command",
+    "plan": "plan.command",
+    "report": "report.command",
+    "stop": "targets.sagemaker_commands",
+    "verify": "verify.command",
+}
 
 
-class SectionedCommand(click.Command):
-    """A command whose help has its many options in sections."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
-        for title, names in SECTIONS:
-            chosen = [records.pop(name) for name in list(records) if names is None or name in names]
-            with formatter.section(title):
-                formatter.write_dl([record for record in chosen if record is not None])
-
-
-@click.group(cls=DefaultGroup)
+@click.group(cls=DefaultGroup, default="run", elsewhere=COMMANDS)
 def cli() -> None:
     """Exact frames out of many uneven videos, shared evenly over a cluster."""
 
 
-@cli.command(cls=SectionedCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--input", "source", metavar="DIR", help="Folder of videos.  [default: demo videos]")
+@cli.command(
+    cls=SectionedCommand, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option(
+    "--input", "source", metavar="DIR", help="Folder of videos, here or s3://...  [default: demo videos]"
+)
 @click.option(
     "--output",
     "destination",
@@ -116,6 +105,7 @@ def cli() -> None:
     help="Parts of videos for whoever is free, or whole videos dealt out beforehand, to compare with.",
 )
 @image_options
+@pack_options
 @click.option(
     "--on-error",
     type=click.Choice(["report", "fail"]),
@@ -144,7 +134,7 @@ def cli() -> None:
 )
 @click.option(
     "--target",
-    type=click.Choice(["auto", "local", "compose", *TARGETS_TO_COME]),
+    type=click.Choice(["auto", "local", "compose", "sagemaker"]),
     metavar="NAME",
     default="auto",
     show_default=True,
@@ -165,6 +155,7 @@ def cli() -> None:
     show_default="most of the machine's, shared out",
     help="With --target compose: memory of a container.",
 )
+@sagemaker_options
 def run(**options: Any) -> int:
     """Extract frames from all the videos of a folder.
 
@@ -178,6 +169,17 @@ def run(**options: Any) -> int:
     options["target"] = target
     from common.errors import UserError
 
+    if target == "sagemaker":
+        from targets.sagemaker.command import run_sagemaker
+
+        return run_sagemaker(options)
+    given = [name for name in _names(sagemaker_options) if options[name]]
+    if given:
+        from targets.sagemaker.settings import option
+
+        raise click.UsageError(
+            f"{option(given[0])} is for --target sagemaker: leave it out, or give folders in S3"
+        )
     try:
         request, is_demo = make_request(options)
     except UserError as error:
@@ -186,16 +188,13 @@ def run(**options: Any) -> int:
 
 
 def check_target(target: str, source: str | None, destination: str) -> str:
-    """Refuse targets that this version does not have, and S3 folders for those it has; the target."""
-    remote = [folder for folder in (source, destination) if folder and folder.startswith(S3_SCHEME)]
+    """Refuse folders in S3 for targets on this machine; the target."""
+    from targets.sagemaker.s3 import is_in_s3
+
+    remote = [folder for folder in (source, destination) if folder and is_in_s3(folder)]
     if target == "auto":
         target = "sagemaker" if remote else "local"
-    if target in TARGETS_TO_COME:
-        because = f" (which {remote[0]} would need)" if remote else ""
-        raise click.UsageError(
-            f"this version cannot run on {TARGETS_TO_COME[target]}{because}: use --target local and folders"
-        )
-    if remote:
+    if remote and target != "sagemaker":
         raise click.UsageError(f"--target {target} works on folders of this machine, not on {remote[0]}")
     return target
 
@@ -214,10 +213,11 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     from targets.image_options import make_image_options
     from targets.job import ContainerOptions, JobRequest
     from targets.local import running_job
+    from targets.metrics_options import make_metrics
     from targets.sampling_options import make_sampling
 
     sampling, image = make_sampling(options), make_image_options(options)
-    metrics = _make_metrics(options)
+    metrics, pack = make_metrics(options), make_pack(options, image)
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
@@ -257,6 +257,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         on_error=options["on_error"],
         metrics=metrics,
         resume=options["resume"],
+        pack=pack,
         containers=ContainerOptions(
             cpus=options["cpus"],
             memory_bytes=None if options["memory"] is None else options["memory"] * 2**20,
@@ -268,20 +269,6 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
 
         check_options(request, abandoned(output))
     return request, is_demo
-
-
-def _make_metrics(options: dict[str, Any]) -> MetricsOptions:
-    from importlib.util import find_spec
-
-    from common.errors import UserError
-    from common.spec import MetricsOptions
-
-    port, address = options["metrics_port"], options["metrics_address"]
-    if port is not None and options["mode"] == "sharded":
-        raise UserError("--metrics-port needs --mode coordinated: a sharded job has no one that knows it all")
-    if port is not None and find_spec("prometheus_client") is None:
-        raise UserError("--metrics-port needs prometheus-client: pip install 'framefleet[metrics]'")
-    return MetricsOptions(port=port, address=address)
 
 
 def run_job(request: JobRequest, *, is_demo: bool, target: str = "local") -> int:
@@ -335,7 +322,7 @@ def _demo_set() -> Path:
 def _check_empty(output: Path) -> None:
     from common.errors import UserError
 
-    for name in ("frames", "manifest"):
+    for name in ("frames", "shards", "manifest"):
         folder = output / name
         if folder.is_dir() and next(folder.iterdir(), None) is not None:
             raise UserError(
@@ -352,6 +339,7 @@ def _clear_earlier_demo(output: Path) -> None:
     if (output / DEMO_MARKER).is_file():
         for folder in [
             output / "frames",
+            output / "shards",
             output / "manifest",
             output / "job",
             *output.glob(f"{ROOTS_PREFIX}*/"),

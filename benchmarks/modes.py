@@ -1,8 +1,8 @@
 """Sharded against coordinated: the same videos, hosts and code, and how long each mode takes.
 
 ``python -m benchmarks.modes`` runs every mode several times in turn on containers with a quarter of a CPU
-each, and one host alone with the CPU time of all of them, which tells how much work there is. It keeps
-every run as soon as it is over, so that a call that was interrupted goes on where it was. Writes
+each, and one host alone with the CPU time and slots of all of them, which tells how much work there is. It
+keeps every run as soon as it is over, so that a call that was interrupted goes on where it was. Writes
 docs/benchmarks-modes.md."""
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from benchmarks import modes_report
 from benchmarks.modes_results import WAYS, HostShare, Results, Run, SetResults, Setup, Way, load, save
 from benchmarks.modes_sets import VideoSet, made_sets, make_set
 from benchmarks.report import machine
-from common.cores import usable_cores
 from common.errors import UserError
 from common.report import Status
 from common.spec import ImageOptions
@@ -38,7 +37,7 @@ from targets.sampling_options import NAMES, make_sampling
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 WORK: Final = Path(tempfile.gettempdir()) / "framefleet-modes"
 TARGETS: Final = ("compose", "local")
-FOOTAGE_S: Final = 1200  # some 40 s for eight hosts of a quarter of a CPU
+FOOTAGE_S: Final = 1800  # a minute for eight hosts of a quarter of a CPU; their start takes 2 s of it
 FEW: Final = 2  # rounds at most, of what no bound depends on closely, or takes long
 USERS: Final = "yours"
 FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -242,7 +241,7 @@ def main(
         hosts=hosts,
         cpus=cpus if limited else None,
         slots=1,
-        alone_slots=max(1, round(hosts * cpus)) if limited else min(hosts, usable_cores()),
+        alone_slots=hosts,  # as many processes, as they share the machine's caches
         fps=fps,
     )
     kept = load(results, setup) or Results(setup=setup, machine=machine(), date="")

@@ -44,12 +44,17 @@ on a set gave the same frames, byte for byte.
 
 - *Makespan*: from the start of the first host to the last row on disk: the hosts' own start-up counts.
 - *W/S*: what no schedule can be quicker than: the time that the slots of one host, alone with the CPU time
-  of all of them ({alone}), were busy with the same work. *Efficiency*: W/S by makespan; *by its own
-  account*: by the makespan that the job's summary tells, which begins with the coordinator.
+  and slots of all of them ({alone}; processes that share a core take a tenth more CPU time than one
+  that has it alone, whoever schedules them), were busy with the same work. *Efficiency*: W/S by makespan;
+  *by its own account*: by the makespan that the job's summary tells, which begins with the coordinator.
 - *Idle*: the share of the hosts' time, start-up included, in which their slots had no work: of all hosts, and
   of the one that had the most.
 
 ![Makespan of both modes by W/S]({picture})
+
+Two jobs on the demo set, as `launch.py report --compare` draws them:
+
+![Slots of a coordinated job and of a sharded one](comparison.png)
 """
 
 

@@ -53,7 +53,7 @@ INTRODUCTION: Final = """\
 
 From the start of a host's process to its first frame written. The job has one host with {slots}, so this host
 is the last one up and the primary too: its coordinator starts with it, on the same cores. The video is the
-demo clip (640x360, H.264). Written by
+demo clip (1280x720, H.264). Written by
 
 ```
 {command}

@@ -1,5 +1,7 @@
 """Who is in this cluster: rank, size and primary, from SageMaker's ``resourceconfig.json``.
 
+Other schedulers tell it by the environment (``common/environment.py``).
+
 A host's rank is its place in the list, which is sorted as text (``algo-10`` before ``algo-2``). Names
 are never parsed, and the machine's own idea of its host name is not asked: the platform's documentation
 says that it may be wrong.
@@ -18,10 +20,12 @@ SINGLE_HOST = "localhost"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The hosts of a job and which of them this is."""
+    """The hosts of a job and which of them this is; ``primary_address`` is where the network finds the
+    primary, where its name does not tell."""
 
     current: str
     hosts: tuple[str, ...]
+    primary_address: str = ""
 
     @property
     def size(self) -> int:
@@ -34,6 +38,11 @@ class Cluster:
     @property
     def primary(self) -> str:
         return min(self.hosts)
+
+    @property
+    def address(self) -> str:
+        """The name or address under which others reach the primary."""
+        return self.primary_address or self.primary
 
     @property
     def is_primary(self) -> bool:

@@ -28,6 +28,7 @@ class DoneVideo(msgspec.Struct, frozen=True, array_like=True):
     frames: int
     suspect: int
     bytes: int
+    dropped: int = 0
 
 
 _decoder = msgspec.msgpack.Decoder(list[DoneVideo])

@@ -15,8 +15,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from common.errors import UserError
+from common.naming import MAX_TEMPLATE, FrameNames
 
 DEFAULT_QUALITY = 95  # OpenCV's own for JPEG; WebP and AVIF then come within 1.5 dB of it (docs/images.md)
+MAX_DISTANCE: Final = 63  # bits of 64
 MAX_SIDE: Final = 16384  # pixels; the square of it is worker.media.MAX_FRAME_PIXELS
 
 ImageFormat = Literal["jpg", "png", "webp", "avif"]
@@ -38,7 +40,8 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     ``quality`` (1 to 100; None: 95) is for jpg, webp and avif, ``subsampling`` (None: 4:2:0) and
     ``progressive`` for jpg, ``png_level`` (None: the fast setting of worker/encoding.py) and ``depth`` for
-    png, ``lossless`` for webp. ``check_image_options`` tells what else must hold.
+    png, ``lossless`` for webp; ``name_template`` is of common/naming.py, ``dedup`` (bits) and
+    ``min_sharpness`` are of worker/choosing.py. ``check_image_options`` tells what else must hold.
     """
 
     format: ImageFormat = "jpg"
@@ -54,6 +57,9 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     enlarge: bool = False
     pad: Annotated[str, msgspec.Meta(pattern=PAD_PATTERN)] | None = None
     gray: bool = False
+    name_template: Annotated[str, msgspec.Meta(max_length=MAX_TEMPLATE)] | None = None
+    dedup: Annotated[int, msgspec.Meta(ge=0, le=MAX_DISTANCE)] | None = None
+    min_sharpness: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
     @property
     def suffix(self) -> str:
@@ -162,6 +168,8 @@ def check_image_options(options: ImageOptions) -> None:
         UserError: the text names the value and the remedy.
     """
     form = options.format
+    if options.name_template is not None:
+        FrameNames(options.name_template)
     _refuse(
         options.quality is not None and form == "png",
         f"--quality {options.quality}",

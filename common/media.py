@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 MAX_HINTS = 4096  # keyframe times kept per video: one in 2 s for over two hours, thinned evenly beyond
 
-FrameStatus = Literal["ok", "suspect"]
+FrameStatus = Literal["ok", "suspect", "duplicate", "blurred"]
+DROPPED: Final = ("duplicate", "blurred")  # frames of these have no images
 
 # Bounds of what comes over the wire: an honest host is far below, and no sum of them leaves 64 bits.
 MAX_COUNT = 10**12
@@ -74,7 +75,8 @@ class FrameRow(msgspec.Struct, frozen=True, kw_only=True):
     """One delivered frame, as the manifest tells it; unit, attempt and host are added at the commit.
 
     ``sample`` counts from the start of the unit under ``native`` (the commit adds the frames before
-    it) and is k itself under a rate. ``file`` is the name of the image in the unit's staging folder.
+    it) and is k itself under a rate. ``file`` is the name of the image in the unit's staging folder; what was
+    dropped has none (nor a digest), and 0 bytes. ``distance`` and ``sharpness`` are of worker/choosing.py.
     """
 
     sample: NonNegative
@@ -92,6 +94,13 @@ class FrameRow(msgspec.Struct, frozen=True, kw_only=True):
     bytes: NonNegative
     sha256: str
     status: FrameStatus
+    distance: int | None = None
+    sharpness: float | None = None
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it was left out, and has no image."""
+        return self.status in DROPPED
 
 
 class Timing(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

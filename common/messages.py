@@ -120,8 +120,9 @@ class Probed(Message, frozen=True):
 class Done(Message, frozen=True):
     """Answer to ``Extract``: the frames are staged and wait for ``Commit``.
 
-    ``shown`` counts the displayed frames of the range, written or not. ``stop`` is where the range ended
-    after all ``Shrink`` that the attempt heeded, whether or not ``Shrunk`` arrived; None: at the video's end.
+    ``shown`` counts the displayed frames of the range, written or not, and ``dropped`` those of ``frames``
+    that are rows without an image. ``stop`` is where the range ended after all ``Shrink`` that the attempt
+    heeded, whether or not ``Shrunk`` arrived; None: at the video's end.
     """
 
     lease: Lease
@@ -136,6 +137,7 @@ class Done(Message, frozen=True):
     notes: Annotated[list[Text], msgspec.Meta(max_length=16)]
     shown: Count = 0
     timing: Timing | None = None
+    dropped: Count = 0
 
 
 class Shrunk(Message, frozen=True):
@@ -164,6 +166,7 @@ class Trimmed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     lease: Lease
     suspect: Count
     bytes: Bytes
+    dropped: Count = 0
 
 
 class Committed(Message, frozen=True):

@@ -37,10 +37,10 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=STATUS_EVENT):
     """A job at one moment. ``fraction`` (0 to 1) is estimated work done over all estimated work;
     ``left_s`` is None until it can be told. ``frames`` includes frames of running units, ``frames_written``
-    only those that are published. ``host`` is the one whose coordinator tells this, ``at`` its wall clock
-    (RFC 3339, UTC); ``outcome`` is None until the job is over. ``work_s`` sums the seconds that slots spent
-    in units that have ended, ``wake_s`` is the longest that the coordinator's loop was busy in one go since
-    the last status."""
+    only those that are published, ``dropped_frames`` of which were left out. ``host`` is the one whose
+    coordinator tells this, ``at`` its wall clock (RFC 3339, UTC); ``outcome`` is None until the job is over.
+    ``work_s`` sums the seconds that slots spent in units that have ended, ``wake_s`` is the longest that the
+    coordinator's loop was busy in one go since the last status."""
 
     elapsed_s: float
     frames: int
@@ -60,6 +60,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=S
     outcome: Outcome | None = None
     frames_written: int = 0
     suspect_frames: int = 0
+    dropped_frames: int = 0
     bytes: int = 0
     units_running: int = 0
     retries: int = 0
@@ -117,7 +118,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ``work_s`` (W) sums the busy seconds of committed units, ``speed`` (S) is the number of slots, all
     taken as equal; no schedule is shorter than W/S, and efficiency is (W/S)/makespan. ``restarts``: how
     often the coordinator died and was started again; ``taken_over``: how many of ``frames`` an earlier run
-    had made."""
+    had made; ``dropped_frames``: how many of them were left out, and have no image."""
 
     job_id: str
     mode: str
@@ -144,3 +145,4 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str | int | float | None]
     restarts: int = 0
     taken_over: int = 0
+    dropped_frames: int = 0

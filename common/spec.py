@@ -21,11 +21,13 @@ from common.keys import JobKeys
 SPEC_VERSION = 3
 DEFAULT_PORT = 5757  # unprivileged, and none of those that AWS's own containers use between hosts
 
+DEFAULT_SHARD_MIB = 128  # a second or two to upload; some hundred frames of 4K, a thousand of 720p
 MAX_JOB_ID = 255
 MAX_COUNT = 10**9  # of --every and --max-frames-per-video: more than any video has frames
 
 Mode = Literal["coordinated", "sharded"]
 OnError = Literal["report", "fail"]
+PackFormat = Literal["tar", "parquet"]
 CutRule = Literal["keyframes", "anywhere", "never"]
 
 
@@ -88,10 +90,19 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     address: str = "127.0.0.1"
 
 
+class PackOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Images go into shards of about ``shard_bytes``, instead of a file each (docs/output.md)."""
+
+    format: PackFormat = "tar"
+    shard_bytes: Annotated[int, msgspec.Meta(ge=1)] = DEFAULT_SHARD_MIB * 2**20
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that a host must know of a job.
 
     ``endpoint`` (a ZeroMQ address) overrides ``tcp://<primary>:<port>``, for hosts that share one machine.
+    ``run`` is a folder below ``manifest/`` and ``job/``, where runs share one output. ``is_dealt_out``: the
+    platform gives each host of a sharded job its own videos, and no other.
     ``keys`` is None where nothing is connected; a file without keys is no job's. ``frame_options`` are those
     that decide on frames (``targets/frame_options.py``), for the manifest to tell.
     """
@@ -109,6 +120,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     scheduling: SchedulingOptions = SchedulingOptions()
     limits: LimitOptions = LimitOptions()
     metrics: MetricsOptions = MetricsOptions()
+    pack: PackOptions | None = None
+    run: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z-]{0,63}$")] = ""
+    is_dealt_out: bool = False
     keys: JobKeys | None = None
     frame_options: dict[str, str] = {}
 

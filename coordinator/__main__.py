@@ -18,10 +18,12 @@ from typing import Any
 import msgspec
 
 from common import messages
-from common.cluster import read_cluster
 from common.done import DONE_FILE, DoneVideo, decode_done
+from common.environment import detect_cluster
 from common.errors import EXIT_CRASHED, UserError
+from common.files import write_exit_message
 from common.layout import Layout
+from common.naming import FrameNames
 from common.selection import Selection
 from common.spec import read_spec
 from common.transport import CoordinatorLink
@@ -61,18 +63,28 @@ def main() -> int:
     layout = Layout.from_environment()
     try:
         began, started_at = datetime.now(UTC), time.monotonic()
-        spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
+        spec, (_, cluster) = read_spec(layout.job_spec), detect_cluster(layout, os.environ)
+        layout = layout.of_run(spec.run, cluster.current if spec.is_dealt_out else "")
         selection = Selection.load(spec.sampling, layout.job_spec.parent)
         keys, hosts = spec.link_keys(), 1 if spec.mode == "sharded" else cluster.size
         with CoordinatorLink(bind, keys=keys, hosts=hosts) as link:
-            listing = select(list_videos(layout.videos), selection)
+            # a platform that deals out fewer videos than hosts may make no folder where there are none
+            listed = list_videos(layout.videos, may_be_missing=spec.is_dealt_out)
+            listing = select(listed, selection)
+            if spec.image.name_template is not None:
+                names = FrameNames(spec.image.name_template)
+                names.check_folders([video.folder for video in listing.videos], spec.image.suffix)
             alone = spec.mode == "sharded"
-            videos = shard(listing.videos, cluster.rank, cluster.size) if alone else listing.videos
+            videos, problems = listing.videos, listing.problems
+            if spec.is_dealt_out:
+                problems = listed.problems  # that others have what is not here is for the launcher to check
+            elif alone:
+                videos = shard(videos, cluster.rank, cluster.size)
+                problems = problems if cluster.is_primary else []
             if alone:
                 whole = msgspec.structs.replace(spec.scheduling, cut="never")
                 spec = msgspec.structs.replace(spec, scheduling=whole)
-            problems = [] if alone and not cluster.is_primary else listing.problems
-            path = layout.output / "job" / "journal.jsonl"
+            path = layout.job / "journal.jsonl"
             start = first_entry(spec, videos, began.isoformat(timespec="milliseconds"))
             cut_torn_line(path)
             earlier = read_journal(path)
@@ -90,16 +102,26 @@ def main() -> int:
                 now=started_at - elapsed_s,
                 done=_read_done(layout.job_spec.with_name(DONE_FILE)),
             )
-            del listing, videos  # the core forgets what is done of them
+            del listed, listing, videos  # the core forgets what is done of them
             if first is not None:
                 replay(core, _answering(link, earlier), now=time.monotonic)
                 core.restarts += 1
             with Journal(path, elapsed_s=time.monotonic() - core.started_at) as journal:
                 journal.append(start if first is None else {"event": "restarted"})
                 telling = Telling(core, host=cluster.current, exporter=open_exporter(spec.metrics))
-                return Server(core, link, layout, journal, should_stop=should_stop, telling=telling).run()
+                server = Server(
+                    core,
+                    link,
+                    layout,
+                    journal,
+                    should_stop=should_stop,
+                    telling=telling,
+                    is_spokesman=cluster.is_primary,
+                )
+                return server.run()
     except (UserError, OSError) as error:
         print(f"framefleet: {error}", file=sys.stderr, flush=True)
+        write_exit_message(layout.exit_message, f"framefleet: {error}")
         return EXIT_LOST
     except Exception:  # noqa: BLE001 - a bug, told as such; the agent starts this again, from the journal
         traceback.print_exc()

@@ -42,8 +42,10 @@ def status(core: Core, now: float, rate: FrameRate, *, host: str = "", wake_s: f
         for unit in running
         if unit.state is UnitState.LEASED
     )
+    progress_s = done_s + sum(now - unit.changed_at for unit in running if unit.state is UnitState.LEASED)
     slots = sum(host.capacity * host.speed for host in core.hosts.values() if host.state == "up")
     known = done_s > 0 and slots > 0
+    written = core.written()
     return Status(
         elapsed_s=now - core.started_at,
         frames=frames,
@@ -52,7 +54,7 @@ def status(core: Core, now: float, rate: FrameRate, *, host: str = "", wake_s: f
         videos_failed=sum(1 for failure in core.failing.failures if failure.start_s is None),
         units_done=sum(host.units for host in core.hosts.values()),
         frames_per_s=rate.update(now, frames),
-        fraction=1.0 if core.outcome == "completed" else done_s / (done_s + left_s) if known else 0.0,
+        fraction=1.0 if core.outcome == "completed" else progress_s / (progress_s + left_s) if known else 0.0,
         left_s=left_s / slots if known else None,
         hosts=[_host_status(core, host, now) for _, host in sorted(core.hosts.items())],
         job_id=core.spec.job_id,
@@ -60,9 +62,10 @@ def status(core: Core, now: float, rate: FrameRate, *, host: str = "", wake_s: f
         host=host,
         at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         outcome=core.outcome,
-        frames_written=core.pool.taken_over.frames + core.totals.frames,
-        suspect_frames=core.pool.taken_over.suspect + core.totals.suspect,
-        bytes=core.pool.taken_over.bytes + core.totals.bytes,
+        frames_written=written.frames,
+        suspect_frames=written.suspect,
+        dropped_frames=written.dropped,
+        bytes=written.bytes,
         units_running=sum(host.running for host in core.hosts.values()),
         retries=core.failing.retries,
         failures=len(core.failing.failures),
@@ -96,7 +99,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
     slots = sum(host.slots for host in hosts)
     lower_bound_s = work_s / slots if slots else 0.0
     started = datetime.now(UTC) - timedelta(seconds=now - core.started_at)
-    taken_over = core.pool.taken_over
+    written = core.written()
     failed_videos = {failure.video for failure in core.failing.failures}
     return Summary(
         job_id=core.spec.job_id,
@@ -107,10 +110,11 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         videos=len(core.pool.videos),
         videos_done=sum(1 for video in core.pool.videos if video.settled and not video.failed),
         videos_failed=len(failed_videos),
-        frames=taken_over.frames + core.totals.frames,
-        suspect_frames=taken_over.suspect + core.totals.suspect,
-        bytes=taken_over.bytes + core.totals.bytes,
-        units=core.totals.units,
+        frames=written.frames,
+        suspect_frames=written.suspect,
+        dropped_frames=written.dropped,
+        bytes=written.bytes,
+        units=sum(host.units for host in hosts),
         retries=core.failing.retries,
         failures=len(core.failing.failures),
         frames_lost=outcome != "completed"
@@ -141,7 +145,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
             "slots_per_host": core.spec.slots_per_host,
         },
         restarts=core.restarts,
-        taken_over=taken_over.frames,
+        taken_over=core.pool.taken_over.frames,
     )
 
 

@@ -24,8 +24,10 @@ class Listing:
     problems: list[Failure]
 
 
-def list_videos(root: Path) -> Listing:
+def list_videos(root: Path, *, may_be_missing: bool = False) -> Listing:
     """List the regular files below ``root``, sorted by the bytes of their path.
+
+    ``may_be_missing``: a root that is not there holds nothing.
 
     Names that begin with a dot (``.DS_Store``, ``._resource`` forks, ``.git``) are left out. A symbolic
     link is followed when it leads to somewhere inside the root, but no folder is entered twice; one that
@@ -39,6 +41,8 @@ def list_videos(root: Path) -> Listing:
         with os.scandir(top):
             pass
     except OSError as error:
+        if may_be_missing and isinstance(error, FileNotFoundError):
+            return Listing([], [])
         raise UserError(f"cannot list the input folder {root}: {error.strerror}") from error
     found: list[tuple[bytes, int]] = []
     problems: list[tuple[bytes, str]] = []
@@ -47,16 +51,20 @@ def list_videos(root: Path) -> Listing:
             found.append((path, outcome))
         else:
             problems.append((path, outcome))
-    found.sort()
-    folders = output_folders([path for path, _ in found])
-    videos = [
-        ListedVideo.of(index=index, path=path, name=video_name(path), folder=folder, size_bytes=size)
-        for index, ((path, size), folder) in enumerate(zip(found, folders, strict=True))
-    ]
     failures = [
         Failure(video=video_name(path), kind="input", reason=reason) for path, reason in sorted(problems)
     ]
-    return Listing(videos, failures)
+    return Listing(name_videos(found), failures)
+
+
+def name_videos(files: list[tuple[bytes, int]]) -> list[ListedVideo]:
+    """Entries of a catalogue for the paths and sizes of ``files``, which this sorts."""
+    files.sort()
+    folders = output_folders([path for path, _ in files])
+    return [
+        ListedVideo.of(index=index, path=path, name=video_name(path), folder=folder, size_bytes=size)
+        for index, ((path, size), folder) in enumerate(zip(files, folders, strict=True))
+    ]
 
 
 def select(listing: Listing, selection: Selection) -> Listing:

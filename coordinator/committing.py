@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -12,23 +11,7 @@ from coordinator.events import Action, Record, Send
 from coordinator.leases import Leases
 from coordinator.pool import Pool
 from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
-
-
-@dataclass(slots=True)
-class Totals:
-    """What all units that were published hold together."""
-
-    units: int = 0
-    frames: int = 0
-    suspect: int = 0
-    bytes: int = 0
-
-    def add(self, done: m.Done) -> None:
-        """One unit more."""
-        self.units += 1
-        self.frames += done.frames
-        self.suspect += done.suspect
-        self.bytes += done.bytes
+from coordinator.totals import Totals
 
 
 class Committing:
@@ -44,6 +27,7 @@ class Committing:
         self._emit = emit
         self.notes: list[str] = []
         self.totals = Totals()
+        """What all units that were published hold together."""
 
     def go_on(self, unit: Unit, now: float) -> None:
         """``unit`` has been staged or given up: publish what is numbered now, or have it done again."""
@@ -97,6 +81,7 @@ class Committing:
                 frames=self._numbering.kept(unit),
                 suspect=trimmed.suspect,
                 bytes=trimmed.bytes,
+                dropped=trimmed.dropped,
             )
 
     def committed(self, host: Host, unit: Unit) -> m.Done | None:
@@ -117,6 +102,8 @@ class Committing:
             "stop": unit.stop, "first_sample": unit.first_sample, "frames": done.frames,
             "suspect": done.suspect, "bytes": done.bytes, "seconds": done.seconds,
         }  # fmt: skip
+        if done.dropped:
+            entry["dropped"] = done.dropped
         self._emit(Record(entry={"event": "committed", **entry}))
         unit.forget()
         if video.settled:

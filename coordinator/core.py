@@ -22,7 +22,7 @@ from common.done import DoneVideo
 from common.report import Failure, Outcome
 from common.selection import Selection
 from common.spec import JobSpec
-from coordinator.committing import Committing, Totals
+from coordinator.committing import Committing
 from coordinator.draining import Draining
 from coordinator.ending import Ending
 from coordinator.events import (
@@ -43,6 +43,7 @@ from coordinator.membership import Membership
 from coordinator.pool import Pool
 from coordinator.state import Host, Unit, UnitState
 from coordinator.tail import Tail
+from coordinator.totals import Totals
 
 RESEND_S = 10.0
 TICK_S = 0.5
@@ -96,10 +97,9 @@ class Core:
         """Remarks on single videos and hosts, for the user."""
         return [*self._committing.notes, *self._draining.notes]
 
-    @property
-    def totals(self) -> Totals:
-        """What was published so far."""
-        return self._committing.totals
+    def written(self) -> Totals:
+        """What is published so far, with what an earlier run has left."""
+        return Totals().add(self.pool.taken_over).add(self._committing.totals)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -324,6 +324,7 @@ class Core:
         entry = {
             "frames": done.frames, "suspect": done.suspect, "bytes": done.bytes, "decoded": done.decoded,
             "shown": done.shown, "saw_end": done.saw_end, "seconds": done.seconds, "notes": done.notes,
+            "dropped": done.dropped,
         }  # fmt: skip
         said = {name: value for name, value in entry.items() if value}
         stop = {} if done.stop == unit.stop else {"stop": done.stop}

@@ -54,6 +54,11 @@ METRICS: Final = (
         "Those of them that follow a decoding error.",
         lambda s: s.suspect_frames,
     ),
+    Metric(
+        "framefleet_dropped_frames_total",
+        "Those of them that were left out by --dedup or --min-sharpness.",
+        lambda s: s.dropped_frames,
+    ),
     Metric("framefleet_written_bytes_total", "Size of the frames published.", lambda s: s.bytes, "Bytes"),
     Metric("framefleet_units_done_total", "Units of work done.", lambda s: s.units_done),
     Metric("framefleet_units_running", "Units in slots now.", lambda s: s.units_running),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 
 import msgspec
 
@@ -22,6 +21,7 @@ from coordinator.listing import ListedVideo
 from coordinator.numbering import Numbering
 from coordinator.order import Order
 from coordinator.state import OPEN, Unit, UnitState, Video
+from coordinator.totals import Totals
 from coordinator.waiting import Requeue, Unprobed
 from coordinator.workload import Workload, earlier
 
@@ -30,25 +30,8 @@ READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before prob
 # What is known of videos not yet done may take so many bytes before probing waits. Many slots need more:
 # what is probed last is cut last, and if it costs far more than was thought all wait for it.
 KNOWN_BYTES, KNOWN_BYTES_PER_SLOT = 20_000_000, 20_000
-MAX_KNOWN_BYTES, LISTED_BYTES = (
-    120_000_000,
-    100,
-)  # at most so many, less so many for every video of a long list
+MAX_KNOWN_BYTES, LISTED_BYTES = 120_000_000, 100  # at most so many, less so many for every listed video
 VIDEO_BYTES, KEYFRAME_BYTES = 1000, 8
-
-
-@dataclass(slots=True)
-class TakenOver:
-    """What an earlier run of the job has left."""
-
-    frames: int = 0
-    suspect: int = 0
-    bytes: int = 0
-
-    def add(self, video: DoneVideo) -> None:
-        self.frames += video.frames
-        self.suspect += video.suspect
-        self.bytes += video.bytes
 
 
 class Pool:
@@ -76,7 +59,8 @@ class Pool:
         self.rates = self.workload.rates
         self._order = Order(self.videos, self.rates)
         self._requeue = Requeue()
-        self.taken_over = TakenOver()
+        self.taken_over = Totals()
+        """What an earlier run of the job has left."""
         self._done_ahead: dict[int, deque[DoneRange]] = {}
         if done:
             self._take_over(done)

@@ -9,6 +9,7 @@ a clock or a host's report of progress adds a fact, and its line to ``_Replay``.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -230,6 +231,7 @@ class _Replay:
             seconds=entry.get("seconds", 0.0),
             notes=entry.get("notes", []),
             shown=entry.get("shown", 0),
+            dropped=entry.get("dropped", 0),
         )
         self._say(self._host(unit), done)
 
@@ -247,7 +249,7 @@ class _Replay:
         _expect(unit.first_sample == entry["first_sample"], f"its number is {unit.first_sample}")
         video = self._pool.videos[unit.video]
         before = video.frames
-        trimmed = m.Trimmed(unit.lease, entry["suspect"], entry["bytes"])
+        trimmed = m.Trimmed(unit.lease, entry["suspect"], entry["bytes"], entry.get("dropped", 0))
         self._say(self._host(unit), m.Committed(leases=[unit.lease], trimmed=[trimmed]))
         _expect(unit.state is UnitState.DONE, "nobody was told to publish it")
         frames = video.frames - before
@@ -287,7 +289,7 @@ def durable(core: Core) -> Entry:
         "queued": list(pool.queued),
         "unprobed": pool.unprobed,
         "unsettled": pool.unsettled,
-        "totals": (core.totals.units, core.totals.frames, core.totals.suspect, core.totals.bytes),
+        "totals": dataclasses.astuple(core.written()),
         "probes_open": pool.probes_open,
         "failures": list(core.failing.failures),
         "retries": core.failing.retries,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 from collections import deque
@@ -14,6 +12,7 @@ from typing import Any
 import msgspec
 
 from common import messages
+from common.files import write_exit_message, write_whole
 from common.layout import Layout
 from common.report import Failure, Outcome, Summary
 from common.transport import CoordinatorLink
@@ -37,11 +36,13 @@ from coordinator.telling import Telling
 
 EXIT_LOST = 1
 EXIT_INTERRUPTED = 130
-EXIT_MESSAGE_BYTES = 1024  # SageMaker keeps the first kilobyte, and fails a job whose text is not UTF-8
 
 
 class Server:
-    """Drives one core over one socket until it quits."""
+    """Drives one core over one socket until it quits.
+
+    Only a spokesman leaves an exit message when all is well: in a sharded job each host has a coordinator.
+    """
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Server:
         *,
         should_stop: Callable[[], str | None],
         telling: Telling | None = None,
+        is_spokesman: bool = True,
     ) -> None:
         self._core = core
         self._link = link
@@ -59,6 +61,7 @@ class Server:
         self._journal: Journal | None = journal
         self._should_stop = should_stop
         self._telling = telling or Telling(core)
+        self._is_spokesman = is_spokesman
         self._todo: deque[Action] = deque()
         self._entries: list[dict[str, Any]] = []
         self._outgoing: dict[bytes, list[bytes]] = {}
@@ -131,7 +134,7 @@ class Server:
 
     def _conclude(self, outcome: Outcome, reason: str) -> None:
         self._summary = summary(self._core, time.monotonic(), outcome, reason)
-        job = self._layout.output / "job"
+        job = self._layout.job
         try:
             if self._journal is not None:
                 self._journal.sync(time.monotonic())
@@ -142,9 +145,8 @@ class Server:
             )
         except OSError as error:
             print(f"framefleet: cannot write {job}: {error.strerror}", file=sys.stderr, flush=True)
-        with contextlib.suppress(OSError):
-            text = exit_message(self._summary).encode()[:EXIT_MESSAGE_BYTES].decode("utf-8", "ignore")
-            write_whole(self._layout.exit_message, text.encode())
+        if self._is_spokesman or self._exit_code():
+            write_exit_message(self._layout.exit_message, exit_message(self._summary))
 
     def _exit_code(self) -> int:
         if self._summary is None or self._summary.outcome == "interrupted":
@@ -173,14 +175,3 @@ def write_failures(path: Path, failures: list[Failure]) -> None:
     """One JSON line for each failure; an empty file when there is none."""
     encoder = msgspec.json.Encoder()
     write_whole(path, b"".join(encoder.encode(failure) + b"\n" for failure in failures))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,12 +5,27 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+from common.manifest import read_part
+from common.shards import Readers
 
 COUNT = 12
 WIDTH, HEIGHT = 192, 120  # pixels, of the box that each fits in
 QUALITY = 72
 MAX_FILES = 200  # parts of a manifest that are looked into,
 MAX_ROWS = 200_000  # and the rows that they may have together
+
+
+class _Frame(NamedTuple):
+    """The columns of the manifest that matter here."""
+
+    video: str
+    time_s: float
+    file: str
+    shard: str | None
+    place: int | None
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +49,46 @@ def thumbnails(output: Path, count: int = COUNT) -> list[Thumbnail]:
     import numpy as np
 
     made = []
-    for video, time_s, file in _choose(output, count):
-        path = output / file
-        try:
-            picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        except (OSError, cv2.error):
-            continue
-        if picture is None:
-            continue
-        height, width = picture.shape[:2]
-        scale = min(WIDTH / width, HEIGHT / height, 1.0)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        done, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        if done:
-            source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
-            made.append(Thumbnail(video, time_s, file, *size, source))
+    with Readers(output) as readers:
+        for frame in _choose(output, count):
+            try:
+                image = readers.read(frame.shard, frame.file, frame.place, frame.bytes)
+                picture = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+            except (OSError, cv2.error):
+                continue
+            if picture is None:
+                continue
+            height, width = picture.shape[:2]
+            scale = min(WIDTH / width, HEIGHT / height, 1.0)
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            done, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            if done:
+                source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+                made.append(Thumbnail(frame.video, frame.time_s, frame.file, *size, source))
     return made
 
 
-def _choose(output: Path, count: int) -> list[tuple[str, float, str]]:
-    """Frames (video, seconds, file): the middle one of each video's, or several where videos are few."""
+def _choose(output: Path, count: int) -> list[_Frame]:
+    """Frames: the middle one of each video's, or several where videos are few."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     parts = sorted((output / "manifest").glob("*.parquet"))
     step = max(1, len(parts) // MAX_FILES)
-    frames: dict[str, list[tuple[float, str]]] = {}
+    frames: dict[str, list[_Frame]] = {}
     rows = 0
     for part in parts[::step]:
         try:
-            table = pq.ParquetFile(part).read(columns=["video", "time_s", "file"])
-        except (OSError, pa.ArrowInvalid, pa.ArrowKeyError):
+            table = read_part(part, _Frame._fields)
+        except (OSError, pa.ArrowInvalid, KeyError):
             continue
         rows += len(table)
-        columns = (table.column(name).to_pylist() for name in ("video", "time_s", "file"))
-        for video, time_s, file in zip(*columns, strict=True):
-            frames.setdefault(video, []).append((time_s, file))
+        columns = (table.column(name).to_pylist() for name in _Frame._fields)
+        for values in zip(*columns, strict=True):
+            frame = _Frame(*values)
+            if frame.bytes == 0:
+                continue  # it was dropped
+            frames.setdefault(frame.video, []).append(frame)
         if rows > MAX_ROWS:
             break
     videos = sorted(frames)
@@ -82,9 +100,8 @@ def _choose(output: Path, count: int) -> list[tuple[str, float, str]]:
     share, more = divmod(count, len(chosen))
     found = []
     for place, video in enumerate(chosen):
-        mine = sorted(frames[video])
+        mine = sorted(frames[video], key=lambda frame: (frame.time_s, frame.file))
         wanted = min(len(mine), share + (place < more))
         for number in range(wanted):
-            time_s, file = mine[(2 * number + 1) * len(mine) // (2 * wanted)]
-            found.append((video, time_s, file))
+            found.append(mine[(2 * number + 1) * len(mine) // (2 * wanted)])
     return found

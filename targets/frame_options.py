@@ -12,16 +12,20 @@ import msgspec
 from common.imaging import DEFAULT_QUALITY
 from common.sampling import parse_sampling
 from common.selection import parse_seconds
-from common.spec import ImageOptions, SamplingOptions
+from common.spec import ImageOptions, PackOptions, SamplingOptions
 
 _OF_FILES = ("timestamps", "ranges")
 _WITH_QUALITY = ("jpg", "webp", "avif")
 
 
 def frame_options(
-    sampling: SamplingOptions, files: Mapping[str, bytes], image: ImageOptions
+    sampling: SamplingOptions,
+    files: Mapping[str, bytes],
+    image: ImageOptions,
+    pack: PackOptions | None = None,
 ) -> dict[str, str]:
-    """The options that decide which frames there are and how they look, in one form for each meaning.
+    """The options that decide which frames there are, how they look and in what they lie, in one form for
+    each meaning.
 
     Those that have their default are left out. ``files``: those that ``sampling`` names.
     """
@@ -46,8 +50,9 @@ def frame_options(
             given[name] = f"a file with SHA-256 {sha256(files[given[name]]).hexdigest()[:12]}"
     if image.format in _WITH_QUALITY:
         given["quality"] = image.quality or DEFAULT_QUALITY
+    given["pack"] = None if pack is None else pack.format
     return {
         f"--{name.replace('_', '-')}": "yes" if value is True else str(value)
         for name, value in given.items()
-        if value not in (None, False)
+        if value is not None and value is not False  # not `in`: 0 is a value, and equal to False
     }

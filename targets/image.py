@@ -60,7 +60,7 @@ def ensure_image(say: Callable[[str], None] = lambda text: None) -> str:
     )
     if shown.returncode == 0 and shown.stdout.split()[1:] == [digest]:
         return shown.stdout.split()[0]
-    base = wanted or _find_base(say)
+    base = wanted or find_base(say)
     say("building the image of the hosts; the first time takes a minute or two ...")
     command = ["docker", "build", "--quiet", "--network", "host", "--platform", PLATFORM, "--tag", IMAGE]
     command += ["--label", f"{SOURCE_LABEL}={digest}", "--build-arg", f"{BASE_VARIABLE}={base}"]
@@ -85,7 +85,7 @@ def source_digest(folder: Path, base: str) -> str:
     return digest.hexdigest()
 
 
-def _find_base(say: Callable[[str], None]) -> str:
+def find_base(say: Callable[[str], None] = lambda text: None) -> str:
     """The official Python image, or what docker/make-base.sh makes where that cannot be had."""
     for name in (DEFAULT_BASE, MADE_BASE):
         if run(["docker", "image", "inspect", "--format", "{{.Id}}", name]).returncode == 0:

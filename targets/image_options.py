@@ -19,6 +19,8 @@ FORMATS = ["jpg", "png", "webp", "avif"]
 SUBSAMPLINGS = ["4:2:0", "4:4:4"]
 DEPTHS = ["8", "16"]
 ROTATIONS = ["auto", "none"]
+DEFAULT_DEDUP = 4  # bits: what noise and compression change of a still picture
+MAX_DEDUP = 63  # of 64 bits: more would leave one frame of each video
 
 _OPTIONS = [
     click.option(
@@ -84,6 +86,27 @@ _OPTIONS = [
         help="Put the picture in the centre of an image of exactly this size; black if no colour is given.",
     ),
     click.option("--gray", is_flag=True, help="Gray images: the video's luma, one channel."),
+    click.option(
+        "--dedup",
+        type=click.IntRange(0, MAX_DEDUP),
+        is_flag=False,
+        flag_value=DEFAULT_DEDUP,
+        metavar="[BITS]",
+        help="Leave out a frame whose perceptual hash differs from that of the sample before in this many of "
+        f"64 bits or fewer; without a number, {DEFAULT_DEDUP}.  [default: all are kept]",
+    ),
+    click.option(
+        "--min-sharpness",
+        type=click.FloatRange(0, min_open=True),
+        metavar="VARIANCE",
+        help="Leave out a frame whose Laplacian has a smaller variance.  [default: all are kept]",
+    ),
+    click.option(
+        "--name-template",
+        metavar="TEXT",
+        help="Names of files, as {video}/img_{n:05d}.{ext} with {k}, {n}, {pts}, {ms}, {stem}; or ffmpeg, "
+        "epic-kitchens, mmaction2, youtube-vis.  [default: {video}/{k:08d}.{ext}]",
+    ),
 ]
 
 
@@ -116,6 +139,9 @@ def make_image_options(options: dict[str, Any]) -> ImageOptions:
         enlarge=options.pop("enlarge"),
         pad=options.pop("pad"),
         gray=options.pop("gray"),
+        name_template=options.pop("name_template"),
+        dedup=options.pop("dedup"),
+        min_sharpness=options.pop("min_sharpness"),
     )
     check_image_options(image)
     return image

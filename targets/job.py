@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.report import Failure, Summary
-from common.spec import ImageOptions, MetricsOptions, Mode, OnError, SchedulingOptions
+from common.spec import ImageOptions, MetricsOptions, Mode, OnError, PackOptions, SchedulingOptions
 from targets.sampling_options import SamplingRequest
 
 # all hosts of one machine start within seconds
@@ -46,6 +46,7 @@ class JobRequest:
     scheduling: SchedulingOptions = LOCAL_SCHEDULING
     metrics: MetricsOptions = NO_METRICS
     resume: bool = False
+    pack: PackOptions | None = None
     containers: ContainerOptions = ContainerOptions()
 
 

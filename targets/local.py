@@ -19,17 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-import msgspec
-
 from common.done import DONE_FILE, DoneVideo, encode_done
 from common.errors import UserError
 from common.keys import make_keys
-from common.report import Failure, Status
+from common.report import Status
 from common.spec import JobSpec
 from report.making import try_report
+from targets.hints import suggest_packing
 from targets.hosts import WORKER_COMMAND, LocalHost
 from targets.job import JobRequest, JobResult
-from targets.merge import HostOutput, merge, read_summary
+from targets.merge import HostOutput, merge, read_failures, read_summary
 from targets.progress import View
 from targets.resume import options_of, take_over
 from targets.sharded import combine_statuses
@@ -39,7 +38,6 @@ STATUS_INTERVAL_S = 0.5
 KILL_AFTER_S = 4.0  # from Ctrl-C: all is to be over within 5 s
 LEAVE_GRACE_S = 3.0  # beyond the time that the coordinator itself waits for a host's Bye
 POLL_S = 0.05
-MAX_FAILURES_READ = 10_000
 
 
 class Interrupts:
@@ -124,6 +122,7 @@ class LocalCluster:
         self.primary = min(self.hosts, key=lambda host: host.name)
         self.trouble: list[str] = []
         self._spec = JobSpec(job_id="")
+        self._may_suggest = request.pack is None
 
     def _make_host(self, name: str, root: Path) -> LocalHost:
         return LocalHost(name=name, root=root)
@@ -153,6 +152,7 @@ class LocalCluster:
             status_interval_s=STATUS_INTERVAL_S,
             scheduling=request.scheduling,
             metrics=request.metrics,
+            pack=request.pack,
             frame_options=options_of(request),
             keys=make_keys(),
         )
@@ -249,7 +249,11 @@ class LocalCluster:
                 self._tell_death(host)
         if fresh:
             statuses = [host.status for host in self.hosts if host.status is not None]
-            self._view.update(_status_of(statuses))
+            status = _status_of(statuses)
+            self._view.update(status)
+            if self._may_suggest and (hint := suggest_packing(status)) is not None:
+                self._may_suggest = False
+                self._view.note(hint)
 
     def _tell_death(self, host: LocalHost) -> None:
         sharded = self._request.mode == "sharded"
@@ -285,7 +289,12 @@ def _collect(
     _remove_old_account(request.output / "job")
     try:
         merged = merge(
-            outputs, request.output, mode=request.mode, primary=cluster.primary.name, on_progress=on_merge
+            outputs,
+            request.output,
+            mode=request.mode,
+            primary=cluster.primary.name,
+            pack=request.pack,
+            on_progress=on_merge,
         )
     except UserError as error:
         raise UserError(f"{error}. The hosts' outputs are kept in {roots}") from error
@@ -311,7 +320,7 @@ def _collect(
     shutil.rmtree(roots, ignore_errors=True)
     return JobResult(
         summary=summary,
-        failures=_read_failures(request.output / "job" / "failures.jsonl"),
+        failures=read_failures(request.output / "job" / "failures.jsonl"),
         interrupted=interrupted,
         trouble=trouble,
         lost=bool(merged.rowless or merged.missing),
@@ -326,18 +335,6 @@ def _remove_old_account(folder: Path) -> None:
     for pattern in ("*.json", "*.jsonl", "logs/algo-*.log"):
         for path in folder.glob(pattern):
             path.unlink()
-
-
-def _read_failures(path: Path) -> list[Failure]:
-    failures: list[Failure] = []
-    decoder = msgspec.json.Decoder(Failure)
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):
-                failures.append(decoder.decode(line))
-            if len(failures) == MAX_FAILURES_READ:
-                break
-    return failures
 
 
 def running_job(output: Path) -> str | None:

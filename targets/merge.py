@@ -8,10 +8,8 @@ parts that another host has made again since.
 from __future__ import annotations
 
 import contextlib
-import errno
 import filecmp
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import UserError
-from common.report import Summary
-from common.spec import Mode
+from common.manifest import read_part, write_part
+from common.report import Failure, Summary
+from common.shards import is_shard_path
+from common.spec import Mode, PackOptions
+from targets.merge_shards import PackedPart, merge_packed
+from targets.moving import move
 from targets.sharded import combine_summaries
 
 Attempt = tuple[int, int, str]  # unit, attempt, host
+MAX_FAILURES_READ = 10_000
 ATTEMPT_COLUMNS = ("unit", "attempt", "host")
 OnProgress = Callable[[int, int], None]
 
@@ -77,13 +80,16 @@ def merge(
     *,
     mode: Mode,
     primary: str,
+    pack: PackOptions | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Merged:
     """Move what counts from the hosts' folders to ``output``; the rest stays where it is.
 
+    With ``pack`` all images of the output lie in shards, also those that a host could not pack any more.
+
     Raises:
-        UserError: two different files have one name, a manifest names a path outside ``frames/``,
-            or the disk refuses. Nothing has been moved in the first two cases.
+        UserError: two different files have one name, a manifest names a path outside ``frames/`` and
+            ``shards/``, or the disk refuses. Nothing has been moved in the first two cases.
     """
     try:
         committed: dict[Attempt, int] = {}
@@ -92,14 +98,18 @@ def merge(
                 committed.update(committed_attempts(host.folder / "job" / "journal.jsonl"))
         merged = Merged(rowless=sum(committed.values()))
         parts = list(_read_parts(hosts, committed, merged))
-        frames = _plan_frames(parts)
-        manifest = _plan_manifest(parts, output)
         job = _plan_job(hosts, mode)
-        _move_frames(frames, output, merged, on_progress)
-        _move_parts(parts, manifest, output, set(merged.missing))
+        if pack is None:
+            frames = _plan_frames(parts)
+            manifest = _plan_manifest(parts, output)
+            _move_frames(frames, output, merged, on_progress)
+            _move_parts(parts, manifest, output, set(merged.missing))
+        else:
+            packed = [PackedPart(part.path, part.output.folder, part.keep) for part in parts]
+            merged.frames, merged.missing = merge_packed(packed, output, pack, on_progress=on_progress)
         for target, source in job.items():
             (output / target).parent.mkdir(parents=True, exist_ok=True)
-            _move(source, str(output / target))
+            move(source, str(output / target))
         if mode == "sharded":
             _combine_job_files(hosts, output)
     except OSError as error:
@@ -132,19 +142,22 @@ def _read_parts(
     for output in hosts:
         for path in sorted((output.folder / "manifest").glob("*.parquet")):
             try:
-                table = pq.ParquetFile(path).read(columns=["file", *ATTEMPT_COLUMNS])
-            except (pa.ArrowInvalid, pa.ArrowKeyError):
+                table = read_part(path, ["file", "shard", *ATTEMPT_COLUMNS])
+            except (pa.ArrowInvalid, KeyError):
                 merged.unreadable.append(path)
                 continue
-            files: list[str] = table.column("file").to_pylist()
+            files: list[str | None] = table.column("file").to_pylist()
             attempts = zip(*(table.column(name).to_pylist() for name in ATTEMPT_COLUMNS), strict=True)
             keep = [attempt in committed for attempt in attempts]
             merged.rowless -= keep.count(True)
             merged.dropped_rows += keep.count(False)
-            for file in files:
-                if not _is_frame_path(file):
+            for file, shard in zip(files, table.column("shard").to_pylist(), strict=True):
+                if shard is None and file is not None and not _is_frame_path(file):
                     raise UserError(f"{path} names {file!r}, which is not a path below frames/")
-            yield _Part(path, output, [file for file, kept in zip(files, keep, strict=True) if kept], keep)
+                if shard is not None and not is_shard_path(shard):
+                    raise UserError(f"{path} names {shard!r}, which is not a path in shards/")
+            kept_files = [file for file, kept in zip(files, keep, strict=True) if kept and file is not None]
+            yield _Part(path, output, kept_files, keep)
 
 
 def _is_frame_path(file: str) -> bool:
@@ -197,7 +210,7 @@ def _move_frames(moves: dict[str, str], output: Path, merged: Merged, on_progres
             Path(folder).mkdir(parents=True, exist_ok=True)
             made.add(folder)
         try:
-            _move(source, target)
+            move(source, target)
         except FileNotFoundError:
             if not os.path.exists(target):  # noqa: PTH110 - else a merge that was cut short has moved it
                 merged.missing.append(file)
@@ -227,14 +240,14 @@ def _move_parts(parts: Sequence[_Part], moves: dict[str, str], output: Path, mis
         part = by_path[source]
         if not all(part.keep) or not missing.isdisjoint(part.files):
             table = pq.ParquetFile(part.path).read()
-            files: list[str] = table.column("file").to_pylist()
+            files: list[str | None] = table.column("file").to_pylist()
             keep = [kept and file not in missing for file, kept in zip(files, part.keep, strict=True)]
             if not any(keep):
                 continue
-            source = f"{part.path}.rewritten"  # the part itself stays whole, should the disk be full
-            pq.write_table(table.filter(pa.array(keep)), source)
+            # in its place, so that a merge that is cut short and done again does not find the old one
+            write_part(part.path, table.filter(pa.array(keep)), temporary=Path(f"{part.path}.rewritten"))
         (output / target).parent.mkdir(parents=True, exist_ok=True)
-        _move(source, str(output / target))
+        move(source, str(output / target))
 
 
 def _combine_job_files(hosts: Sequence[HostOutput], output: Path) -> None:
@@ -260,13 +273,14 @@ def read_summary(path: Path) -> Summary | None:
         return None
 
 
-def _move(source: str, target: str) -> None:
-    try:
-        os.replace(source, target)  # noqa: PTH105 - a Path for each frame is slow
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        whole = f"{target}.part"
-        shutil.copyfile(source, whole)
-        os.replace(whole, target)  # noqa: PTH105
-        os.unlink(source)  # noqa: PTH108
+def read_failures(path: Path) -> list[Failure]:
+    """The first ``MAX_FAILURES_READ`` lines of a ``failures.jsonl``, without those that are not whole."""
+    failures: list[Failure] = []
+    decoder = msgspec.json.Decoder(Failure)
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(msgspec.DecodeError):
+                failures.append(decoder.decode(line))
+            if len(failures) == MAX_FAILURES_READ:
+                break
+    return failures

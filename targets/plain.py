@@ -1,8 +1,9 @@
-"""What ``docker-compose.yml`` needs besides its hosts: the job before them, and one output after them.
+"""What hosts need that no launcher starts: the job before them, and one output after them.
 
 ``python -m targets.plain job --fps 5`` writes the specification, and ``python -m targets.plain merge`` puts
-the hosts' outputs together, both in the folder that is mounted at ``/output``. There, ``hosts/job`` is every
-host's job, and ``hosts/algo-1`` the output of the first one.
+the hosts' outputs together, both in a folder that all can reach: ``/output`` under ``docker-compose.yml``,
+one of a shared file system on a cluster (docs/clusters.md). There, ``hosts/job`` is every host's job, and
+``hosts/algo-1`` or ``hosts/host-0`` the output of the first one.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Any
 import click
 
 from common.cluster import read_cluster
+from common.environment import MAX_HOSTS, host_name
 from common.errors import UserError
 from common.keys import make_keys
 from common.layout import Layout
-from common.spec import JobSpec, read_spec, write_spec
+from common.shared import HOSTS, JOB
+from common.spec import JobSpec, SchedulingOptions, read_spec, write_spec
 from coordinator.server import exit_message
 from targets.frame_options import frame_options
 from targets.image_options import image_options, make_image_options
@@ -30,12 +33,19 @@ from targets.merge import HostOutput, merge, read_summary
 from targets.sampling_options import make_sampling, sampling_options
 
 MOUNT = Path("/output")
-HOSTS, JOB = "hosts", "job"
 SPEC = "job.json"
+MERGE = "docker compose run --rm merge` or `python -m targets.plain merge"
 OWNER_VARIABLE = "OWNER"  # uid:gid whom everything is to belong to; nobody in particular, if it is not set
 
 
-def write_job(output: Path, options: Mapping[str, Any], *, names: Sequence[str], owner: str = "") -> None:
+def write_job(
+    output: Path,
+    options: Mapping[str, Any],
+    *,
+    names: Sequence[str],
+    owner: str = "",
+    scheduling: SchedulingOptions = LOCAL_SCHEDULING,
+) -> None:
     """Write the specification of a job with ``options``, as the command line names them, and make the outputs
     of the hosts that ``names`` lists; all this is to belong to ``owner``, as ``uid:gid``.
 
@@ -46,7 +56,7 @@ def write_job(output: Path, options: Mapping[str, Any], *, names: Sequence[str],
     hosts = output / HOSTS
     for folder, remedy in (
         (output / "frames", "give another OUTPUT"),
-        *((folder, "`docker compose run --rm merge`, or remove it") for folder in hosts.glob("algo-*")),
+        *((folder, f"merge it (`{MERGE}`), or remove it") for folder in _folders(hosts)),
     ):
         if folder.is_dir() and next(folder.iterdir(), None) is not None:
             raise UserError(
@@ -56,7 +66,7 @@ def write_job(output: Path, options: Mapping[str, Any], *, names: Sequence[str],
         job_id=f"compose-{secrets.token_hex(6)}",
         sampling=sampling.options,
         image=image,
-        scheduling=LOCAL_SCHEDULING,
+        scheduling=scheduling,
         frame_options=frame_options(sampling.options, sampling.files, image),
         keys=make_keys(),
     )
@@ -85,9 +95,11 @@ def merge_hosts(output: Path) -> tuple[str, int]:
     """
     hosts = output / HOSTS
     if not (hosts / JOB / SPEC).is_file():
-        raise UserError("OUTPUT holds no outputs of hosts: `docker compose up` comes before merge")
+        raise UserError("OUTPUT holds no outputs of hosts: hosts must have run before")
     spec = read_spec(hosts / JOB / SPEC)
-    outputs = [HostOutput(folder.name, folder) for folder in sorted(hosts.glob("algo-*"))]
+    outputs = [HostOutput(folder.name, folder) for folder in _folders(hosts)]
+    if not outputs:
+        raise UserError(f"no host has begun: there is nothing in {hosts} but the job")
     merged = merge(outputs, output, mode=spec.mode, primary=outputs[0].host)
     summary = read_summary(output / "job" / "summary.json")
     shutil.rmtree(hosts, ignore_errors=True)
@@ -107,25 +119,51 @@ def merge_hosts(output: Path) -> tuple[str, int]:
     return text, result.exit_code(spec.on_error)
 
 
+def _folders(hosts: Path) -> list[Path]:
+    """The hosts' outputs, the primary's first: names are sorted as hosts sort them."""
+    return sorted(folder for folder in hosts.glob("*/") if folder.name != JOB)
+
+
 @click.group()
 def cli() -> None:
     """The steps before and after the hosts of docker-compose.yml."""
 
 
+output_option = click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=MOUNT,
+    show_default=True,
+    help="Folder that hosts share, for their outputs and the job.",
+)
+
+
 @cli.command()
+@output_option
+@click.option(
+    "--hosts",
+    type=click.IntRange(1, MAX_HOSTS),
+    help="How many there will be, on a cluster that tells them their ranks.  [default: resourceconfig.json]",
+)
 @sampling_options
 @image_options
-def job(**options: Any) -> int:
+def job(output: Path, hosts: int | None, **options: Any) -> int:
     """Write the specification of the job."""
-    names = read_cluster(Layout.from_environment().resource_config).hosts
-    write_job(MOUNT, options, names=names, owner=os.environ.get(OWNER_VARIABLE, ""))
+    if hosts is None:
+        names: Sequence[str] = read_cluster(Layout.from_environment().resource_config).hosts
+        scheduling = LOCAL_SCHEDULING
+    else:
+        names, scheduling = [host_name(rank) for rank in range(hosts)], SchedulingOptions()
+    owner = os.environ.get(OWNER_VARIABLE, "")
+    write_job(output, options, names=names, owner=owner, scheduling=scheduling)
     return 0
 
 
 @cli.command("merge")
-def merge_command() -> int:
+@output_option
+def merge_command(output: Path) -> int:
     """Put the outputs of the hosts together."""
-    text, code = merge_hosts(MOUNT)
+    text, code = merge_hosts(output)
     print(text)
     return code
 

@@ -21,12 +21,29 @@ def print_result(console: Console, request: JobRequest, result: JobResult) -> No
     def say(text: str, style: str = "") -> None:
         console.print(Text(printable(text), style=style), soft_wrap=True)
 
+    print_account(console, result, source=str(request.input))
+    if (request.output / "job" / "logs").is_dir():
+        say(f"Logs:     {request.output / 'job' / 'logs'}")
+    if result.frames_merged:
+        say(f"Frames:   {request.output / ('frames' if request.pack is None else 'shards')}")
+        say(f"Manifest: {request.output / 'manifest'}")
+    if result.no_report:
+        say(f"There is no report: {result.no_report}", style="yellow")
+    say(f"Report:   {request.output / 'job'}{'' if result.no_report else '/report.html'}")
+
+
+def print_account(console: Console, result: JobResult, *, source: str) -> None:
+    """Print what the job tells of itself; ``source`` is where its videos came from."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(printable(text), style=style), soft_wrap=True)
+
     summary = result.summary
     if summary is None:
         say(_without_summary(result), style="bold red")
     else:
         if summary.videos == 0:
-            say(f"There is nothing to extract: no files were found in {request.input}")
+            say(f"There is nothing to extract: no files were found in {source}")
         else:
             console.print(_host_table(summary))
             for line in _figures(summary):
@@ -41,14 +58,6 @@ def print_result(console: Console, request: JobRequest, result: JobResult) -> No
         say(line)
     for line in result.log_tail:
         say(f"  | {line}")
-    if (request.output / "job" / "logs").is_dir():
-        say(f"Logs:     {request.output / 'job' / 'logs'}")
-    if result.frames_merged:
-        say(f"Frames:   {request.output / 'frames'}")
-        say(f"Manifest: {request.output / 'manifest'}")
-    if result.no_report:
-        say(f"There is no report: {result.no_report}", style="yellow")
-    say(f"Report:   {request.output / 'job'}{'' if result.no_report else '/report.html'}")
 
 
 def _host_table(summary: Summary) -> Table:
@@ -70,7 +79,8 @@ def _figures(summary: Summary) -> list[str]:
     videos = f"{summary.videos_done:,} of {count_of(summary.videos, 'video')}{failed}"
     bound = f"lower bound W/S = {summary.work_s:.1f} s / {summary.speed:g} = {summary.lower_bound_s:.1f} s"
     taken = f", {summary.taken_over:,} taken over from before" if summary.taken_over else ""
-    frames = f"{count_of(summary.frames, 'frame')}{suspect}{taken} ({_size(summary.bytes)})"
+    dropped = f", {summary.dropped_frames:,} of them left out" if summary.dropped_frames else ""
+    frames = f"{count_of(summary.frames, 'frame')}{suspect}{dropped}{taken} ({_size(summary.bytes)})"
     return [
         f"{frames} from {videos}, in {count_of(summary.units, 'unit')}{retries}",
         f"makespan {summary.makespan_s:.1f} s, {bound}, efficiency {percent(summary.efficiency)}",

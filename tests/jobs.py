@@ -22,11 +22,13 @@ import msgspec
 import pyarrow.parquet as pq
 
 from common.errors import UserError
+from common.media import DROPPED
 from common.report import Failure, Summary
-from common.spec import ImageFormat, ImageOptions, Mode, OnError, SchedulingOptions
+from common.spec import ImageFormat, ImageOptions, Mode, OnError, PackOptions, SchedulingOptions
 from report.accounting import account
 from report.reading import read_job
 from report.timeline import Kind
+from tests.packed import check_packed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_S = 600.0
@@ -55,6 +57,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     image: dict[str, Any] = {}  # other fields of ImageOptions
     on_error: OnError = "report"
     resume: bool = False
+    pack: PackOptions | None = None
     containers: ContainerFaults | None = None  # hosts are containers, if it is given
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0
@@ -178,7 +181,9 @@ def run_job(source: Path, output: Path, **options: Any) -> Job:
 
 
 def tree(output: Path) -> dict[str, str]:
-    """Every file under ``frames/`` and its SHA-256."""
+    """Every image, by its name under ``frames/`` or in its shard, and its SHA-256."""
+    if (output / "shards").is_dir():
+        return check_packed(output)
     frames = output / "frames"
     return {
         str(path.relative_to(frames)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -189,18 +194,23 @@ def tree(output: Path) -> dict[str, str]:
 
 def rows(output: Path) -> Iterator[dict[str, Any]]:
     """The manifest's rows."""
-    for part in sorted((output / "manifest").glob("*.parquet")):
+    for part in sorted((output / "manifest").rglob("*.parquet")):
         yield from pq.read_table(part).to_pylist()
 
 
 def check_output(output: Path) -> None:
     """A row exists if and only if its file does, with this size and hash; nothing of the hosts is left."""
-    by_file = {f"frames/{name}": digest for name, digest in tree(output).items()}
-    found = list(rows(output))
-    assert len({row["file"] for row in found}) == len(found), "a file has two rows"
-    assert len({(row["video"], row["sample"]) for row in found}) == len(found), "a sample has two rows"
-    assert {row["file"]: row["sha256"] for row in found} == by_file
     assert list(output.glob(".framefleet-*")) == []
+    if (output / "shards").is_dir():
+        check_packed(output)
+        return
+    by_file = {f"frames/{name}": digest for name, digest in tree(output).items()}
+    every = list(rows(output))
+    assert len({(row["video"], row["sample"]) for row in every}) == len(every), "a sample has two rows"
+    assert all((row["file"] is None) == (row["status"] in DROPPED) for row in every)
+    found = [row for row in every if row["file"] is not None]
+    assert len({row["file"] for row in found}) == len(found), "a file has two rows"
+    assert {row["file"]: row["sha256"] for row in found} == by_file
 
 
 def check_report(output: Path) -> None:
@@ -229,6 +239,18 @@ def failures(output: Path) -> dict[str, Failure]:
     return {failure.video: failure for failure in found}
 
 
+def verify(*arguments: str | Path) -> tuple[int, str]:
+    """Exit code and words of ``launch.py verify``."""
+    done = subprocess.run(
+        [sys.executable, "launch.py", "verify", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
 def main() -> int:
     from targets.display import make_console
     from targets.job import ContainerOptions, JobRequest
@@ -250,6 +272,7 @@ def main() -> int:
         on_error=options.on_error,
         scheduling=options.scheduling,
         resume=options.resume,
+        pack=options.pack,
     )
     cluster_type = None
     if options.containers is not None:

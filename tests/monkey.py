@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import click
 
-from common.spec import SchedulingOptions
+from common.spec import PackFormat, PackOptions, SchedulingOptions
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, rows, run_job, tree
 
@@ -32,6 +32,7 @@ OPTIONS: Final[dict[str, Any]] = {
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.3, lease_s=LEASE_S, host_wait_s=60.0
     ),
 }
+SHARD_BYTES: Final = 300_000  # of packed jobs: some shards of each host
 LENGTHS_S: Final = (16, 6, 2)  # of the videos: enough for some seconds, with what is done twice
 MAX_FAULTS: Final = 6
 LATEST_S: Final = 0.8  # between two faults
@@ -47,6 +48,7 @@ KEYS: Final = (
     "status",
     "bytes",
     "keyframe",
+    "distance",
 )
 
 Row = tuple[object, ...]
@@ -176,9 +178,11 @@ def frames_of(output: Path) -> list[Row]:
 class Undisturbed:
     """What a job without faults leaves, to compare with."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **options: Any) -> None:
+        """``options``: of ``JobOptions``, besides ``OPTIONS``."""
         self.source = make_demo_set(folder / "in", lengths_s=LENGTHS_S)
-        run_job(self.source, folder / "expected", **OPTIONS)
+        self.options = {**OPTIONS, **options}
+        run_job(self.source, folder / "expected", **self.options)
         self.tree = tree(folder / "expected")
         self.rows = frames_of(folder / "expected")
 
@@ -188,7 +192,7 @@ class Undisturbed:
         Raises:
             AssertionError: it did not end well, or left something else.
         """
-        job = Job(self.source, output, **OPTIONS)
+        job = Job(self.source, output, **self.options)
         monkey = Monkey(job, seed)
         try:
             monkey.run()
@@ -211,13 +215,15 @@ class Undisturbed:
 @click.command()
 @click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first run.")
+@click.option("--pack", type=click.Choice(["tar", "parquet"]), help="Images go into shards.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Where the output of failed runs is kept.")
-def main(runs: int, seed: int, keep: Path | None) -> None:
+def main(runs: int, seed: int, pack: PackFormat | None, keep: Path | None) -> None:
     """Disturb one job after the other, and compare what they leave."""
     failed = 0
     faults = 0
     with tempfile.TemporaryDirectory(prefix="framefleet-monkey-") as name:
-        undisturbed = Undisturbed(Path(name))
+        options = {} if pack is None else {"pack": PackOptions(format=pack, shard_bytes=SHARD_BYTES)}
+        undisturbed = Undisturbed(Path(name), **options)
         for number in range(seed, seed + runs):
             output = Path(name) / f"out-{number}"
             begun = time.monotonic()

@@ -57,7 +57,10 @@ class Agent:
         self._spec = spec
         self._link = link
         self._should_stop = should_stop
-        self._shelf = Shelf(Publisher(layout, host, spec.frame_options), layout, say=self._send)
+        publisher = Publisher(
+            layout, host, spec.frame_options, pack=spec.pack, names=spec.image.name_template
+        )
+        self._shelf = Shelf(publisher, layout, say=self._send)
         self._limits = limits_for(spec.limits, slots=slots, host_bytes=host_memory_bytes())
         self._looked_at = float("-inf")
         start_fork_server()
@@ -346,8 +349,8 @@ class Agent:
         """Drop what is not committed, publish what is, and say goodbye; bounded in time."""
         for slot in self._slots:
             slot.end()
-        self._shelf.flush()
-        shutil.rmtree(self._layout.staging, ignore_errors=True)
+        self._shelf.close()
+        self._layout.remove_staging()
         self._send(m.Bye(reason=m.clip_text(reason)))
         deadline = time.monotonic() + GOODBYE_S
         while not self._link.flush() and time.monotonic() < deadline:

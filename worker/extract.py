@@ -1,39 +1,22 @@
-"""A range of a video into image files: exact, whatever the range, and whatever was asked before.
-
-It knows files and frames, but no messages.
-"""
+"""A range of a video into image files: exact, whatever the range, and whatever was asked before."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from common.media import Timing, UnitResult
-from common.sampling import Pick, Sampling, Selector
+import msgspec
+
+from common.media import UnitResult
+from common.sampling import Sampling
 from common.spec import ImageOptions
-from worker import images
-from worker.decode import Session, continue_session, open_session
-from worker.gop import Gop, Shown
-from worker.keyframes import keyframes
-from worker.media import OpenVideo
-from worker.plan import Planner
-from worker.reference import classifier_for
-from worker.writer import Taken, Writer, copied
+from worker.choosing import Measures
+from worker.extraction import Checkpoint, Extraction, Wanted
+from worker.media import MediaError, OpenVideo
 
-# A file is said to be cut short when it lacks more than this of what its container claims: the audio
-# of a whole file may well last a little longer than the pictures.
-MISSING_S: Final = 0.5
-MISSING_SHARE: Final = 0.05
-
-MAX_LISTED: Final = 5  # times in a note
-MAX_REPLANS: Final = 8  # of one GOP whose packets give no frames; then it is decoded whole
-
-# (every sample below this position is staged, frames so far) -> where to stop now
-Checkpoint = Callable[[int, int], int | None]
+FIRST_LOOK_S: Final = 0.2  # how far back the sample before a range is looked for at first
 
 
 def extract(
@@ -62,323 +45,77 @@ def extract(
         OSError: ``folder`` cannot be written to.
         Whatever ``checkpoint`` raises.
     """
-    work = _Extraction(video, first_pts, sampling, start, stop, rank, image, folder)
+    wanted = Wanted(first_pts, sampling, start, stop, rank)
+    look = None
+    if image.dedup is not None and start > sampling.range_of(video.time_base)[0]:
+        look = _LookBack(video, wanted, image, checkpoint)
+        look.run()
+        wanted = replace(wanted, stop=look.stop)
+    before = None if look is None else look.found
+    work = Extraction(video, wanted, image=image, folder=folder, before=before)
     work.run(checkpoint)
-    return work.result(duration_s)
+    result = work.result(duration_s)
+    return result if look is None else look.added_to(result)
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """The state just before the first frame from a keyframe on was taken."""
+class _LookBack:
+    """The sample before a range, which decides whether the first one in it is a duplicate.
 
-    key_pts: int | None
-    held: Pick[Taken] | None
-    written: int
+    Where it is cannot be known: rates give positions that no frame has, and frames taken as they come may be
+    any time apart. So ever more of what lies before is extracted, without writing anything.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _Redo:
-    """Decode again from this keyframe; None: from the start of the file."""
-
-    key_pts: int | None
-
-
-class _Extraction:
-    def __init__(
-        self,
-        video: OpenVideo,
-        first_pts: int,
-        sampling: Sampling,
-        start: int,
-        stop: int | None,
-        rank: int,
-        image: ImageOptions,
-        folder: Path,
-    ) -> None:
+    def __init__(self, video: OpenVideo, wanted: Wanted, image: ImageOptions, checkpoint: Checkpoint) -> None:
         self._video = video
-        self._first_pts = first_pts
-        self._sampling = sampling
-        self._start = start
+        self._wanted = wanted
         self._image = image
-        self._time_base = video.time_base
-        self._range_ticks = sampling.last_tick(start, self._time_base)
-        self._before_range = (
-            first_pts + sampling.last_tick(start - 1, self._time_base) if start else first_pts - 1
-        )
-        self._selector: Selector[Taken] = Selector(
-            sampling, self._time_base, first_pts=first_pts, start=start, stop=stop, rank=rank
-        )
-        self._planner = self._make_planner()
-        self._writer = Writer(sampling, image, folder, time_base=self._time_base, first_pts=first_pts)
-        self._mark: _Mark | None = None
-        self._initial = _Mark(None, self._selector.held, 0)
-        self._session_mark = self._initial
-        self._settled: set[int] = set()
-        self._replans = 0
-        self._floor: int | None = None
-        self._errors: set[tuple[int | None, int]] = set()
+        self._checkpoint = checkpoint
         self._decoded = 0
-        self._roll_in = 0
         self._began_s = time.perf_counter()
-        self._roll_in_s = 0.0
-        self._end_pts: int | None = None
-        self._last_pts: int | None = None
-        self._saw_end = False
+        self._seconds = 0.0
+        self.stop = wanted.stop
+        self.found: Measures | None = None
 
-    def _make_planner(self) -> Planner | None:
-        """None where every frame is wanted, or packets do not map one to one onto frames."""
-        sampling, video = self._sampling, self._video
-        if not video.is_regular or (sampling.numbered_by_order and sampling.every == 1):
-            return None
-        return Planner(
-            sampling,
-            self._selector,
-            classifier_for(video.codec, video.stream.codec_context.extradata),
-            time_base=self._time_base,
-            first_pts=self._first_pts,
-            start=self._start,
-            goes_on=video.has_false_keys,
-        )
-
-    def run(self, checkpoint: Checkpoint) -> None:
-        if self._sampling.keyframes_only:
-            self._take_keyframes(checkpoint)
-            return
-        session = open_session(self._video, self._start_tick(), planner=self._planner)
+    def run(self) -> None:
+        """Find it, if there is one; ``stop`` may be lower then, as the checkpoint answers here too."""
+        time_base, wanted, start = self._video.time_base, self._wanted, self._wanted.start
+        all_frames = replace(wanted.sampling, every=1)
+        first = all_frames.range_of(time_base)[0]
+        # of every N-th frame the one before has rank - 1 or less, and the rank may only be right modulo N
+        frames_back = (wanted.rank - 1) % wanted.sampling.every + 1
+        width = 1
+        if all_frames.numbered_by_order:
+            width = max(1, round(FIRST_LOOK_S / time_base))
         while True:
-            self._session_mark = _Mark(session.start_pts, self._selector.held, self._writer.count)
+            since = max(first, start - width)
+            before = Wanted(wanted.first_pts, all_frames, since, start)
+            work = Extraction(self._video, before, image=self._image)
             try:
-                redo = self._take(session, checkpoint)
-            finally:
-                session.close()
-            self._errors |= session.errors
-            self._decoded += session.decoded
-            self._ask(checkpoint)  # a session may be one GOP, and over before it counted a step
-            if redo is not None:
-                self._floor = redo.key_pts
-                session = open_session(self._video, redo.key_pts, planner=self._planner, fresh=True)
-            elif session.resume_at is None or self._selector.finished:
+                work.run(self._ask)
+            except MediaError:
+                return  # it is told of where that sample lies; here it is only no reason to drop anything
+            self._decoded += work.decoded
+            self._seconds = time.perf_counter() - self._began_s
+            if len(work.measures) >= frames_back:
+                self.found = work.measures[-frames_back]
                 return
-            else:
-                session = self._session_behind(session)
-
-    def _start_tick(self) -> int | None:
-        """pts up to which the first frame of the range may lie; None: it may be the file's first."""
-        return self._first_pts + self._range_ticks if self._range_ticks > 0 else None
-
-    def result(self, duration_s: float) -> UnitResult:
-        return UnitResult(
-            video_bytes=self._video.size_bytes,
-            rows=self._writer.rows(),
-            decoded=self._decoded,
-            roll_in=self._roll_in,
-            errors=len(self._errors),
-            saw_end=self._saw_end,
-            shown=self._selector.shown,
-            timing=self._timing(),
-            notes=self._notes(duration_s),
-        )
-
-    def _timing(self) -> Timing:
-        writer = self._writer
-        written_s = writer.convert_s + writer.encode_s + writer.write_s
-        decode_s = time.perf_counter() - self._began_s - self._roll_in_s - written_s
-        return Timing(
-            roll_in_s=round(self._roll_in_s, 4),
-            decode_s=round(max(0.0, decode_s), 4),
-            convert_s=round(writer.convert_s, 4),
-            encode_s=round(writer.encode_s, 4),
-            write_s=round(writer.write_s, 4),
-        )
-
-    def _session_behind(self, session: Session) -> Session:
-        assert self._planner is not None
-        following = continue_session(self._video, session, self._planner)
-        if following is None and not self._video.can_seek:
-            self._start_over()
-            return open_session(self._video, None)
-        if following is None:
-            following = open_session(self._video, session.resume_at, planner=self._planner)
-        if not _is_behind(following.start_pts, session.start_pts):
-            # False keyframes, or timestamps that jump: from now on no GOP is left before its end.
-            self._video.has_false_keys = self._planner.goes_on = True
-            self._take_back(self._initial)
-            return open_session(self._video, self._start_tick(), planner=self._planner)
-        return following
-
-    def _take(self, session: Session, checkpoint: Checkpoint) -> _Redo | None:
-        """Take a session's frames; gives from where to decode again, None if all is well."""
-        selector = self._selector
-        steps = session.steps
-        for shown in session:
-            if (redo := self._doubtful(session, shown.pts)) is not None:
-                return redo
-            if self._floor is None or shown.pts >= self._floor:
-                self._take_frame(shown)
-            if session.steps != steps:
-                steps = session.steps
-                self._ask(checkpoint)
-            if selector.finished:
-                break
-        if selector.finished:
-            session.drain()
-        held = selector.held
-        if held is not None and (redo := self._doubtful(session, held.pts)) is not None:
-            return redo
-        if (redo := self._incomplete(session)) is not None:
-            return redo
-        if not selector.finished and session.resume_at is None:
-            self._saw_end = True
-            self._take_end(session.end_pts)
-        return None
-
-    def _take_frame(self, shown: Shown) -> None:
-        key_pts = shown.gop.key_pts
-        if (
-            key_pts is not None
-            and shown.pts >= key_pts
-            and (self._mark is None or self._mark.key_pts is None or key_pts > self._mark.key_pts)
-        ):
-            self._mark = _Mark(key_pts, self._selector.held, self._writer.count)
-        if shown.pts <= self._before_range and shown.frame is not None:
-            self._roll_in += 1
-            if not self._writer.count:  # else it is what a GOP that is decoded again begins with
-                self._roll_in_s = time.perf_counter() - self._began_s
-        self._writer.keep(self._selector.feed(self._taken(shown), shown.pts))
-
-    def _taken(self, shown: Shown) -> Taken:
-        frame, gop = shown.frame, shown.gop
-        if frame is None:
-            return Taken(gop, shown.place)
-        # A frame held is a buffer that the decoder cannot recycle, and damaged pictures may show what
-        # recycled buffers hold: where that counts, nothing is held.
-        at_once = self._floor is not None and (
-            gop.key_pts == self._floor or gop.needs_own_session or gop.is_leading(shown.pts)
-        )
-        wanted = shown.pts > self._before_range
-        return Taken(
-            gop=gop,
-            place=shown.place,
-            frame=None if at_once else frame,
-            keyframe=frame.key_frame,
-            pix_fmt=frame.format.name,
-            interlaced=frame.interlaced_frame,
-            duration_ticks=frame.duration or 0,
-            picture=copied(images.render(frame, self._image)) if at_once and wanted else None,
-        )
-
-    def _take_end(self, end_pts: int | None) -> None:
-        held = self._selector.held
-        if held is not None:
-            duration_ticks = held.item.duration_ticks
-            self._end_pts = max(held.pts + duration_ticks, end_pts or held.pts)
-            self._writer.keep(self._selector.end(duration_ticks))
-        self._last_pts = self._end_pts or end_pts
-
-    def _take_keyframes(self, checkpoint: Checkpoint) -> None:
-        selector = self._selector
-        for place, key in enumerate(keyframes(self._video, self._start_tick())):
-            if key.refused:
-                self._errors.add((key.pts, 0))
-            if key.frame is not None:
-                self._decoded += 1
-                gop = Gop(key.pts, damaged_at=0 if key.damaged else None)
-                self._writer.keep(selector.feed(self._taken(Shown(key.frame, key.pts, gop, 0)), key.pts))
-            position = self._sampling.position_of(key.pts - self._first_pts, self._time_base)
-            if selector.stop is not None and position >= selector.stop:
+            if since == first:
                 return
-            if place:
-                self._ask(checkpoint)
-        self._saw_end = True
+            width *= 4
 
-    def _ask(self, checkpoint: Checkpoint) -> None:
-        selector = self._selector
-        stop = checkpoint(selector.done_to, self._writer.count)
-        if stop is not None and (selector.stop is None or stop < selector.stop):
-            selector.stop = max(stop, selector.done_to)
+    def added_to(self, result: UnitResult) -> UnitResult:
+        """The result with what this has cost as a part of its roll-in."""
+        return msgspec.structs.replace(
+            result,
+            decoded=result.decoded + self._decoded,
+            roll_in=result.roll_in + self._decoded,
+            timing=msgspec.structs.replace(
+                result.timing, roll_in_s=round(result.timing.roll_in_s + self._seconds, 4)
+            ),
+        )
 
-    def _doubtful(self, session: Session, pts: int) -> _Redo | None:
-        """The first keyframe up to ``pts`` whose GOP must be decoded again; what it gave is taken back."""
-        if not self._video.can_seek:
-            if self._planner is None or not any(_is_damaged(gop) for gop in session.gops):
-                return None
-            return self._start_over()
-        passed_pts = self._mark.key_pts if self._mark is not None else None
-        for gop in session.gops:
-            key_pts = gop.key_pts
-            if key_pts is None or key_pts > pts or (passed_pts is not None and key_pts < passed_pts):
-                continue
-            if gop.needs_own_session and key_pts not in self._settled:
-                self._settled.add(key_pts)
-                self._replans = 0
-                if self._mark is not None and self._mark.key_pts == key_pts:
-                    self._take_back(self._mark)  # else nothing of this GOP was taken yet
-                return _Redo(key_pts)
-        return None
-
-    def _incomplete(self, session: Session) -> _Redo | None:
-        """Where a session must be done again because frames that were to come did not."""
-        planner = self._planner
-        if planner is None or not session.thinned:
-            return None
-        missing = session.missing() - planner.failed
-        if not missing and not session.disordered:
-            return None
-        if not self._video.can_seek:
-            return self._start_over()
-        if not any(_is_damaged(gop) for gop in session.gops):
-            self._video.is_regular = False
-            self._planner = None
-        elif missing and self._replans < MAX_REPLANS:
-            self._replans += 1
-            planner.failed |= missing
-        else:
-            planner.whole_to = max(
-                (gop.key_pts for gop in session.gops if gop.key_pts is not None), default=None
-            )
-            if planner.whole_to is None:
-                self._planner = None
-        self._take_back(self._session_mark)
-        return _Redo(self._session_mark.key_pts)
-
-    def _start_over(self) -> _Redo:
-        """Forget everything, and decode the whole file in one go."""
-        self._planner = None
-        self._video.is_regular = False
-        self._take_back(self._initial)
-        return _Redo(None)
-
-    def _take_back(self, mark: _Mark) -> None:
-        self._writer.take_back(mark.written)
-        self._selector.back_to(mark.held)
-
-    def _notes(self, duration_s: float) -> list[str]:
-        notes = []
-        if self._end_pts is not None and duration_s:
-            end_s = float((self._end_pts - self._first_pts) * self._time_base)
-            if duration_s - end_s > max(MISSING_S, MISSING_SHARE * duration_s):
-                notes.append(
-                    f"ends after {end_s:.3f} s, although its container says {duration_s:.3f} s: "
-                    "cut short or damaged"
-                )
-        times = self._sampling.times
-        if times is not None and self._last_pts is not None:
-            end = (self._last_pts - self._first_pts) * self._time_base
-            beyond = [time for time in times[self._start : self._selector.stop] if time >= end]
-            if beyond:
-                notes.append(f"ends after {float(end):.3f} s: nothing to give for {_listed(beyond)}")
-        return notes
-
-
-def _listed(times: Sequence[Fraction]) -> str:
-    """The first few of the times wanted, for the user."""
-    few = ", ".join(f"{float(time):g} s" for time in times[:MAX_LISTED])
-    return few if len(times) <= MAX_LISTED else f"{few} and {len(times) - MAX_LISTED} more times"
-
-
-def _is_behind(key_pts: int | None, other_pts: int | None) -> bool:
-    return key_pts is not None and (other_pts is None or key_pts > other_pts)
-
-
-def _is_damaged(gop: Gop) -> bool:
-    return gop.needs_own_session or gop.leading_damaged_at is not None
+    def _ask(self, _done_to: int, _count: int) -> None:
+        """Tell that nothing of the range is done yet; what is answered about its end holds later."""
+        stop = self._checkpoint(self._wanted.start, 0)
+        if stop is not None and (self.stop is None or stop < self.stop):
+            self.stop = max(stop, self._wanted.start)

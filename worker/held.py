@@ -41,4 +41,5 @@ def done_of(staged: Staged, timing: Timing | None = None) -> m.Done:
         shown=result.shown,
         notes=[m.clip_text(note) for note in result.notes[:MAX_NOTES]],
         timing=timing,
+        dropped=sum(row.is_dropped for row in result.rows),
     )

@@ -6,20 +6,25 @@ the job is over, even if their work was done by others: one non-zero exit would 
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
 import tempfile
 import uuid
+from pathlib import Path
 from types import FrameType
 
 import msgspec
 
-from common.cluster import Cluster, read_cluster
+from common.cluster import Cluster
 from common.cores import usable_cores
+from common.environment import detect_cluster
 from common.errors import UserError
+from common.files import write_exit_message
 from common.imaging import check_image_options
-from common.layout import Layout
+from common.layout import ROOT_VARIABLE, Layout
+from common.shared import SHARED_VARIABLE, link_tree
 from common.spec import JobSpec, read_spec
 from common.transport import HostLink, resolve
 from worker.agent import Agent
@@ -51,7 +56,18 @@ class Host:
     def run(self) -> int:
         """Take part in the job of this tree; return the exit code."""
         layout = Layout.from_environment()
-        spec, cluster = read_spec(layout.job_spec), read_cluster(layout.resource_config)
+        platform, cluster = detect_cluster(layout, os.environ)
+        if SHARED_VARIABLE in os.environ:
+            layout = Layout(link_tree(Path(os.environ[SHARED_VARIABLE]), cluster.current))
+            os.environ[ROOT_VARIABLE] = str(layout.root)  # for the coordinator
+        spec = read_spec(layout.job_spec)
+        print(
+            f"framefleet: host {cluster.current}, one of {cluster.size}, as {platform} tells",
+            file=sys.stderr,
+            flush=True,
+        )
+        layout = layout.of_run(spec.run, cluster.current if spec.is_dealt_out else "")
+        layout = layout.of_host(cluster.current)
         check_image_options(spec.image)
         layout.output.mkdir(parents=True, exist_ok=True)
         sockets = tempfile.mkdtemp(prefix="framefleet-")
@@ -59,7 +75,7 @@ class Host:
             endpoint, bind = _endpoints(spec, cluster, sockets)
             if spec.mode == "sharded" or cluster.is_primary:
                 command = [sys.executable, "-m", "coordinator", "--bind", bind]
-                self.coordinator = Supervisor(command, layout.output / "job" / "journal.jsonl")
+                self.coordinator = Supervisor(command, layout.job / "journal.jsonl")
             if endpoint.startswith("tcp:"):
                 endpoint = resolve(
                     endpoint,
@@ -102,7 +118,7 @@ def _endpoints(spec: JobSpec, cluster: Cluster, sockets: str) -> tuple[str, str]
         return alone, alone
     if spec.endpoint is not None:
         return spec.endpoint, spec.endpoint
-    return f"tcp://{cluster.primary}:{spec.port}", f"tcp://0.0.0.0:{spec.port}"
+    return f"tcp://{cluster.address}:{spec.port}", f"tcp://0.0.0.0:{spec.port}"
 
 
 def run_host() -> int:
@@ -116,4 +132,7 @@ def run_host() -> int:
         if host.stop_reason is not None:
             return EXIT_INTERRUPTED
         print(f"framefleet: {error}", file=sys.stderr, flush=True)
+        message = Layout.from_environment().exit_message
+        if not message.exists():  # else the coordinator has said more
+            write_exit_message(message, f"framefleet: {error}")
         return EXIT_FAILED

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +20,27 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.layout import OPTIONS_KEY, Layout
+from common.manifest import FIELDS, files_in, schema, sortable_schema, write_part
 from common.media import FrameRow
 from common.names import safe_component
+from common.naming import DEFAULT_TEMPLATE, FrameNames
+from common.packing import (
+    ShardNames,
+    name_shards,
+    next_number,
+    remove,
+    repack_part,
+    shards_of,
+    withdraw,
+)
+from common.spec import PackOptions
+from worker.sealing import Sealer
 
 # It takes 0.2 s to load, which a host can spend while its first frames are being made.
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_PART = 50_000  # rewriting a part of this size takes some 0.1 s
-ROWS_PER_GROUP = 10_000
 HOST_BYTES = 200  # of a part's name; the rest is for its number and suffix
 
 Key = tuple[int, int]  # unit, attempt
@@ -51,7 +64,7 @@ class Publication:
     video: str
     rows: list[FrameRow]
     samples: list[int]
-    files: list[str]
+    files: list[str | None]
     extent: Extent
     moved: int = 0
 
@@ -65,10 +78,19 @@ def warm_up() -> None:
 class Publisher:
     """Makes the committed attempts of one host durable. Not for use by several threads."""
 
-    def __init__(self, layout: Layout, host: str, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        host: str,
+        options: Mapping[str, str] | None = None,
+        *,
+        pack: PackOptions | None = None,
+        names: str | None = None,
+    ) -> None:
         """Take over the host's output; staging left by an earlier incarnation is removed.
 
-        ``options``: those that decided on the frames, for the manifest's metadata.
+        ``options``: those that decided on the frames, for the manifest's metadata. With ``pack``, the images
+        of a part go into shards when it is full, and the rest with ``close``.
         """
         self._metadata = {OPTIONS_KEY: msgspec.json.encode(options)} if options else None
         self._layout = layout
@@ -78,8 +100,16 @@ class Publisher:
         self._part_of: dict[Key, int] = {}
         self._doomed: set[Key] = set()
         self._open: pa.Table | None = None
-        shutil.rmtree(layout.staging, ignore_errors=True)
-        self._number = _next_number(layout.output / "manifest", self._prefix)
+        layout.remove_staging()
+        self._number = next_number(layout.manifest, self._prefix)
+        self._pack = pack
+        self._frame_names = FrameNames(names or DEFAULT_TEMPLATE)
+        if pack is not None:
+            # runs that share an output, as in S3, count from 0 each
+            prefix = f"{layout.run}-{self._prefix}" if layout.run else self._prefix
+            self._names = ShardNames(layout.output / "shards", prefix, pack.format)
+            self._sealer = Sealer(layout.output, layout.staging, pack, self._names)
+        self._loose_parts: set[int] = set()  # full ones whose images could not be packed
 
     def add(
         self,
@@ -99,7 +129,16 @@ class Publisher:
         """
         samples = [first_sample + row.sample for row in rows]
         files = [
-            f"frames/{folder}/{sample:08d}.{row.file.rpartition('.')[2]}"
+            None
+            if row.is_dropped
+            else "frames/"
+            + self._frame_names.name(
+                folder,
+                sample=sample,
+                pts=row.pts,
+                time_s=row.time_s,
+                suffix=row.file.rpartition(".")[2],
+            )
             for sample, row in zip(samples, rows, strict=True)
         ]
         self._queued[unit, attempt] = Publication((unit, attempt), video, rows, samples, files, extent)
@@ -111,6 +150,7 @@ class Publisher:
             OSError: the output cannot be written. Nothing of what was queued counts as published then,
                 and it stays queued: flush again, or ``discard`` it.
         """
+        self._name_shards(wait=False)
         self._take_out_doomed()
         if not self._queued:
             return []
@@ -124,12 +164,27 @@ class Publisher:
         published = list(self._queued)
         self._queued = {}
         self._part_of.update((publication.key, self._number) for publication in publications)
-        if part.num_rows >= ROWS_PER_PART:
-            self._open = None
-            self._number += 1
+        if self._is_full(part):
+            self._close_part(part)
         for key in published:
             shutil.rmtree(self._staging(key), ignore_errors=True)
         return published
+
+    def close(self) -> None:
+        """Put into shards what is still loose, if images are packed. Nothing may be added after."""
+        if self._pack is None:
+            return
+        with contextlib.suppress(OSError):
+            self._take_out_doomed()
+        if self._open is not None and self._open.num_rows:
+            self._close_part(self._open)
+        self._name_shards(wait=True)
+        for number in sorted(self._loose_parts):  # once more: the disk may have room now
+            self._sealer.start(number, self._read_part(number))
+        self._loose_parts.clear()
+        self._name_shards(wait=True)
+        if not self._loose_parts and not self._has_company():
+            shutil.rmtree(self._layout.output / "frames", ignore_errors=True)
 
     def discard(self, unit: int, attempt: int) -> None:
         """Undo an attempt wherever it is: staged, queued, or published.
@@ -153,33 +208,98 @@ class Publisher:
         return self._layout.staging / f"{key[0]}-{key[1]}"
 
     def _move_into_place(self, publication: Publication) -> None:
-        if publication.files:
-            (self._layout.output / publication.files[0]).parent.mkdir(parents=True, exist_ok=True)
+        if (first := next(filter(None, publication.files), None)) is not None:
+            (self._layout.output / first).parent.mkdir(parents=True, exist_ok=True)
         # pathlib would take longer than the system does
         staging, output = str(self._staging(publication.key)), str(self._layout.output)
         while publication.moved < len(publication.files):
             row, file = publication.rows[publication.moved], publication.files[publication.moved]
-            os.replace(f"{staging}/{row.file}", f"{output}/{file}")  # noqa: PTH105
+            if file is not None:
+                os.replace(f"{staging}/{row.file}", f"{output}/{file}")  # noqa: PTH105
             publication.moved += 1
 
-    def _remove_files(self, video: str, files: Iterable[str]) -> None:
+    def _remove_files(self, video: str, files: Iterable[str | None]) -> None:
         """Remove ``files`` of a video, but not those of its other attempts, published or queued."""
+        if self._has_company():
+            return
         kept = {file for other in self._queued.values() if other.video == video for file in other.files}
         kept.update(self._files_in_manifest(video))
         for file in files:
-            if file not in kept:
+            if file is not None and file not in kept:
                 (self._layout.output / file).unlink(missing_ok=True)
+
+    def _has_company(self) -> bool:
+        """Whether other hosts publish into this output too, as in the SDK's local mode. What one of them has
+        done again has the same name, so nothing is removed there: better a file without a row than the
+        other way round."""
+        staging, manifest = self._layout.staging, self._layout.manifest
+        if (
+            self._layout.host
+            and staging.parent.is_dir()
+            and any(p != staging for p in staging.parent.iterdir())
+        ):
+            return True
+        return any(path.stem.rpartition("-")[0] != self._prefix for path in manifest.glob("*.parquet"))
+
+    # ---- shards -------------------------------------------------------------------------------------
+
+    def _is_full(self, part: pa.Table) -> bool:
+        if part.num_rows >= ROWS_PER_PART:
+            return True
+        if self._pack is None or not part.num_rows:
+            return False
+        import pyarrow.compute as pc
+
+        return bool(pc.sum(part["bytes"]).as_py() >= self._pack.shard_bytes)
+
+    def _close_part(self, part: pa.Table) -> None:
+        self._open = None
+        if self._pack is not None:
+            self._sealer.start(self._number, part)
+        self._number += 1
+
+    def _name_shards(self, *, wait: bool) -> None:
+        """Let the shards that are complete take the place of loose files."""
+        if self._pack is None:
+            return
+        for number, packed, error in self._sealer.take(wait=wait):
+            try:
+                if packed is None:
+                    raise error or AssertionError("neither shards nor an error")
+                name_shards(self._layout.output, packed)
+                self._write_part(number, packed.table)
+            except OSError as refused:  # nothing is lost: the images are loose, and named so
+                if packed is not None:
+                    withdraw(self._layout.output, packed)
+                self._loose_parts.add(number)
+                print(f"framefleet: part {number} is not packed yet: {refused}", file=sys.stderr, flush=True)
+                continue
+            self._remove_loose(files_in(packed.source))
+
+    def _remove_loose(self, files: Iterable[str]) -> None:
+        """Remove files that are in shards now, but not those that another attempt has too."""
+        if self._has_company():
+            return
+        tables = [*self._sealer.unsealed(), *(self._read_part(number) for number in self._loose_parts)]
+        if self._open is not None:
+            tables.append(self._open)
+        kept = {file for other in self._queued.values() for file in other.files}
+        kept.update(file for table in tables for file in files_in(table))
+        with contextlib.suppress(OSError):  # no row names them any more
+            remove(self._layout.output, (file for file in files if file not in kept))
 
     # ---- the manifest -------------------------------------------------------------------------------
 
     def _part_path(self, number: int) -> Path:
-        return self._layout.output / "manifest" / f"{self._prefix}-{number}.parquet"
+        return self._layout.manifest / f"{self._prefix}-{number}.parquet"
 
     def _with_rows_of(self, publications: list[Publication]) -> pa.Table:
         """The open part and new rows, sorted by video and sample."""
         import pyarrow as pa
 
-        columns: dict[str, list[object]] = {name: [] for name, _, _ in _FIELDS}
+        columns: dict[str, list[object]] = {name: [] for name, _, _ in FIELDS}
+        total = sum(len(publication.rows) for publication in publications)
+        columns["shard"] = columns["place"] = [None] * total
         for publication in publications:
             count = len(publication.rows)
             for name, repeated in (
@@ -198,7 +318,8 @@ class Publisher:
             columns["file"] += publication.files
             for name in _FIELDS_OF_ROW:
                 columns[name] += [getattr(row, name) for row in publication.rows]
-        new = pa.Table.from_pydict(columns, schema=_sortable_schema())
+            columns["sha256"] += [row.sha256 or None for row in publication.rows]
+        new = pa.Table.from_pydict(columns, schema=sortable_schema())
         part = new if self._open is None else pa.concat_tables([self._open, new])
         return part.sort_by([("video", "ascending"), ("sample", "ascending")])
 
@@ -208,27 +329,22 @@ class Publisher:
         if number == self._number and self._open is not None:
             return self._open
         with pq.ParquetFile(self._part_path(number)) as file:
-            return file.read().cast(_sortable_schema())
+            return file.read().cast(sortable_schema())
 
     def _write_part(self, number: int, part: pa.Table) -> None:
-        import pyarrow.parquet as pq
-
         path = self._part_path(number)
         if not part.num_rows:
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._layout.staging.mkdir(parents=True, exist_ok=True)
-        temporary = self._layout.staging / f"{path.name}.tmp"
-        try:
-            table = part.cast(schema()).replace_schema_metadata(self._metadata)
-            pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, compression="zstd")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_part(path, self._as_written(part), temporary=self._layout.staging / f"{path.name}.tmp")
+
+    def _as_written(self, part: pa.Table) -> pa.Table:
+        return part.cast(schema()).replace_schema_metadata(self._metadata)
 
     def _take_out_doomed(self) -> None:
         """Remove the rows, then the files, of attempts that were discarded after they were published."""
+        if self._doomed:
+            self._name_shards(wait=True)
         for key in sorted(self._doomed):
             number = self._part_of[key]
             if self._part_path(number).exists():
@@ -244,10 +360,29 @@ class Publisher:
         taken, rest = part.filter(theirs), part.filter(pc.invert(theirs))
         if not taken.num_rows:
             return
+        if self._pack is not None and (shards := shards_of(taken)):
+            self._take_out_of_shards(number, rest, shards)
+            return
         self._write_part(number, rest)
         if number == self._number:
             self._open = rest
-        self._remove_files(taken["video"][0].as_py(), taken["file"].to_pylist())
+        self._remove_files(taken["video"][0].as_py(), files_in(taken))
+
+    def _take_out_of_shards(self, number: int, rest: pa.Table, shards: set[str]) -> None:
+        """Make the shards of a part again with the ``rest`` of it alone."""
+        assert self._pack is not None
+        if not rest.num_rows:
+            self._write_part(number, rest)
+            remove(self._layout.output, shards)
+            return
+        repack_part(
+            self._layout.output,
+            self._part_path(number),
+            self._as_written(rest),
+            self._pack,
+            name=self._names,
+            temporary=self._layout.staging,
+        )
 
     def _files_in_manifest(self, video: str) -> Iterator[str]:
         """The files of a video that have rows, written by any incarnation of this host."""
@@ -256,88 +391,8 @@ class Publisher:
                 import pyarrow.compute as pc
 
                 part = self._read_part(number)
-                yield from part.filter(pc.equal(part["video"], video))["file"].to_pylist()
+                yield from files_in(part.filter(pc.equal(part["video"], video)))
 
 
-_FIELDS: tuple[tuple[str, str, str], ...] = (
-    ("video", "dictionary", "path of the video below the input folder"),
-    (
-        "sample",
-        "int64",
-        "k: of the time k/F under a rate, of a list of times its place there, else of the order of frames",
-    ),
-    ("target_s", "float64", "time wanted, in seconds of the stream"),
-    ("pts", "int64", "presentation time of the frame, in ticks of time_base"),
-    ("time_base", "dictionary", "seconds per tick, as a fraction"),
-    ("time_s", "float64", "pts in seconds"),
-    ("keyframe", "bool", "whether the frame is a keyframe"),
-    ("file", "string", "path of the image below the output folder"),
-    ("pix_fmt", "dictionary", "the decoder's pixel format; images are 8-bit without tone mapping"),
-    ("width", "int32", "of the image, in pixels, after rotation"),
-    ("height", "int32", "of the image, in pixels, after rotation"),
-    ("rotation", "int32", "degrees clockwise by which the stored picture was turned"),
-    ("interlaced", "bool", "whether the picture holds two fields, which are stored as they are"),
-    ("bytes", "int64", "size of the image file"),
-    ("sha256", "string", "of the image file, in hexadecimal"),
-    ("status", "dictionary", "ok, or suspect: after a decoding error, up to the next keyframe"),
-    ("unit", "int64", "unit of work that gave the frame"),
-    ("attempt", "int32", "attempt of that unit"),
-    ("host", "dictionary", "host that wrote the file"),
-    ("unit_start", "int64", "first position that the unit covers"),
-    ("unit_stop", "int64?", "the position behind its last one; null: it reaches to the video's end"),
-    ("unit_frames", "int64", "rows of the unit, all of which this file holds"),
-    ("unit_shown", "int64", "frames that are displayed in the unit's range, written or not"),
-    ("video_bytes", "int64", "size of the video's file"),
-)
-
-
-_FIELDS_OF_ROW = [name for name, _, _ in _FIELDS if name != "file" and name in FrameRow.__struct_fields__]
-_FIELDS_OF_ROW.remove("sample")
-
-
-def schema() -> pa.Schema:
-    """The manifest's schema; every field has its description in its metadata."""
-    import pyarrow as pa
-
-    types = {
-        "dictionary": pa.dictionary(pa.int32(), pa.string()),
-        "string": pa.string(),
-        "int64": pa.int64(),
-        "int32": pa.int32(),
-        "float64": pa.float64(),
-        "bool": pa.bool_(),
-    }
-    return pa.schema(
-        [
-            pa.field(
-                name,
-                types[kind.rstrip("?")],
-                nullable=kind.endswith("?"),
-                metadata={"description": description},
-            )
-            for name, kind, description in _FIELDS
-        ]
-    )
-
-
-def _sortable_schema() -> pa.Schema:
-    """The same with plain strings, as Arrow sorts by no dictionary."""
-    import pyarrow as pa
-
-    fields = [
-        field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema()
-    ]
-    return pa.schema(fields)
-
-
-def _next_number(folder: Path, prefix: str) -> int:
-    """The first part number that no earlier incarnation of this host has used."""
-
-    def numbers() -> Iterator[int]:
-        if folder.is_dir():
-            for path in folder.iterdir():
-                name, _, number = path.stem.rpartition("-")
-                if name == prefix and number.isdecimal():
-                    yield int(number)
-
-    return max(numbers(), default=-1) + 1
+_MADE = ("file", "sample", "sha256")  # of what a row says
+_FIELDS_OF_ROW = [name for name, _, _ in FIELDS if name not in _MADE and name in FrameRow.__struct_fields__]

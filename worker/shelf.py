@@ -95,7 +95,10 @@ class Shelf:
         rows = held.result.rows[: commit.keep]
         if len(rows) < len(held.result.rows):
             held.trimmed = m.Trimmed(
-                lease, sum(row.status == "suspect" for row in rows), sum(row.bytes for row in rows)
+                lease,
+                suspect=sum(row.status == "suspect" for row in rows),
+                bytes=sum(row.bytes for row in rows),
+                dropped=sum(row.is_dropped for row in rows),
             )
         result, done = held.result, held.done
         self._publisher.add(
@@ -148,6 +151,11 @@ class Shelf:
             held.result.rows.clear()  # the manifest has them
         if published:
             self._say_committed(published)
+
+    def close(self) -> None:
+        """Publish what is committed, and complete the output."""
+        self.flush()
+        self._publisher.close()
 
     def _say_committed(self, leases: list[m.Lease]) -> None:
         trimmed = [self._published[lease].trimmed for lease in leases]

@@ -10,11 +10,14 @@ from pathlib import Path
 import msgspec
 from av.video.frame import VideoFrame
 
-from common.media import FrameRow
+from common.media import FrameRow, FrameStatus
 from common.sampling import Pick, Sampling
 from common.spec import ImageOptions
 from worker import images
+from worker.choosing import Measures, is_choosing, measure, verdict
 from worker.gop import Gop
+
+_UNMEASURED = Measures()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class _Written:
     gop: Gop
     place: int
     row: FrameRow
+    measures: Measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +53,50 @@ class Taken:
 
 
 class Writer:
-    """Writes picked frames into ``folder``; remembers them, and the seconds that each step takes."""
+    """Writes picked frames into ``folder``; remembers them, and the seconds that each step takes.
+
+    Without a folder it only measures them. ``before`` is what was measured of the sample before the first.
+    """
 
     def __init__(
-        self, sampling: Sampling, image: ImageOptions, folder: Path, *, time_base: Fraction, first_pts: int
+        self,
+        sampling: Sampling,
+        image: ImageOptions,
+        folder: Path | None,
+        *,
+        time_base: Fraction,
+        first_pts: int,
+        before: Measures | None = None,
     ) -> None:
         self._sampling = sampling
         self._image = image
         self._folder = folder
         self._time_base = time_base
         self._first_pts = first_pts
+        self._before = before
+        self._is_choosing = is_choosing(image)
         self._written: list[_Written] = []
         self.convert_s = self.encode_s = self.write_s = 0.0
 
     @property
     def count(self) -> int:
-        """Frames on disk."""
+        """Frames on disk, or dropped."""
         return len(self._written)
 
+    @property
+    def measures(self) -> list[Measures]:
+        """What was measured of each frame."""
+        return [written.measures for written in self._written]
+
     def rows(self) -> list[FrameRow]:
-        """A row for each frame on disk, in order."""
+        """A row for each frame, in order."""
         return [_final_row(written) for written in self._written]
 
     def take_back(self, count: int) -> None:
         """Remove all but the first ``count`` frames."""
         for written in self._written[count:]:
-            (self._folder / written.row.file).unlink()
+            if self._folder is not None and written.row.file:
+                (self._folder / written.row.file).unlink()
         del self._written[count:]
 
     def keep(self, pick: Pick[Taken] | None) -> None:
@@ -92,16 +114,20 @@ class Writer:
         displayed = taken.displayed(self._image)
         if displayed is None:
             return  # it has no picture: a packet that gave no frame
-        converted_s = time.perf_counter()
         picture, rotation = displayed
-        data = images.encode(picture, self._image)
-        encoded_s = time.perf_counter()
-        sample = len(self._written) if sampling.numbered_by_order else pick.position
-        name = f"{sample:08d}.{self._image.suffix}"
-        sha256 = images.write(self._folder / name, data)
+        measures, status, distance = self._choose(picture)
+        converted_s = time.perf_counter()
         self.convert_s += converted_s - began_s
-        self.encode_s += encoded_s - converted_s
-        self.write_s += time.perf_counter() - encoded_s
+        sample = len(self._written) if sampling.numbered_by_order else pick.position
+        name = sha256 = ""
+        data = b""
+        if status == "ok" and self._folder is not None:
+            data = images.encode(picture, self._image)
+            encoded_s = time.perf_counter()
+            name = f"{sample:08d}.{self._image.suffix}"
+            sha256 = images.write(self._folder / name, data)
+            self.encode_s += encoded_s - converted_s
+            self.write_s += time.perf_counter() - encoded_s
         target = self._first_pts * time_base + sampling.offset_of(pick.position, time_base)
         row = FrameRow(
             sample=sample,
@@ -118,9 +144,19 @@ class Writer:
             file=name,
             bytes=len(data),
             sha256=sha256,
-            status="ok",
+            status=status,
+            distance=distance,
+            sharpness=measures.sharpness,
         )
-        self._written.append(_Written(taken.gop, taken.place, row))
+        self._written.append(_Written(taken.gop, taken.place, row, measures))
+
+    def _choose(self, picture: images.Picture) -> tuple[Measures, FrameStatus, int | None]:
+        """What is measured of a picture, whether it is worth an image, and its distance to the one before."""
+        if not self._is_choosing:
+            return _UNMEASURED, "ok", None
+        measures = measure(picture, self._image)
+        before = self._written[-1].measures if self._written else self._before
+        return (measures, *verdict(measures, before, self._image))
 
 
 def copied(rendered: tuple[images.Picture, int]) -> tuple[images.Picture, int]:
@@ -130,6 +166,6 @@ def copied(rendered: tuple[images.Picture, int]) -> tuple[images.Picture, int]:
 
 
 def _final_row(written: _Written) -> FrameRow:
-    if written.gop.is_suspect(written.row.pts, written.place):
+    if written.row.status == "ok" and written.gop.is_suspect(written.row.pts, written.place):
         return msgspec.structs.replace(written.row, status="suspect")
     return written.row

@@ -345,34 +345,11 @@ class VirtualHost:
             refused = [(video.index, "not a video") for video in videos if not video.is_video]
             self._say(self, m.Probed(lease=work.lease, found=found, refused=refused, seconds=seconds))
         else:
-            held = self.staged[work.lease] = Held(*self._done(work, seconds), now)
+            held = self.staged[work.lease] = Held(*work.done(seconds), now)
             self._say(self, held.done)
         self._feed_slots()
         if self.committing and not any(slot.work for slot in self.slots):
             self._plan_flush(IDLE_FLUSH_S)
-
-    @staticmethod
-    def _done(work: Work, seconds: float) -> tuple[m.Done, Picked]:
-        video, sampling = work.video, work.sampling
-        assert video is not None
-        assert sampling is not None
-        picked = work.picked(len(work.shown))
-        whole = video.shown(sampling, work.task.start, work.stop) if isinstance(work.task, m.Extract) else ()
-        truncated = len(work.shown) < len(whole)
-        done = m.Done(
-            lease=work.lease,
-            stop=work.stop,
-            frames=len(picked.frames),
-            suspect=0,
-            bytes=len(picked.frames),
-            decoded=len(work.shown) + work.roll_in,
-            errors=0,
-            saw_end=not truncated and video.reaches_end(sampling, work.stop),
-            seconds=seconds,
-            notes=[],
-            shown=len(work.shown),
-        )
-        return done, picked
 
     # ---- publishing ---------------------------------------------------------------------------------
 

@@ -94,6 +94,28 @@ class Work:
         assert isinstance(self.task, m.Extract)
         return self.video.pick(self.sampling, self.shown[:taken], self.task.start, self.task.rank)
 
+    def done(self, seconds: float) -> tuple[m.Done, Picked]:
+        """What is said of it when it is over, and what it has written."""
+        assert self.video is not None
+        assert self.sampling is not None
+        assert isinstance(self.task, m.Extract)
+        picked = self.picked(len(self.shown))
+        truncated = len(self.shown) < len(self.video.shown(self.sampling, self.task.start, self.stop))
+        done = m.Done(
+            lease=self.lease,
+            stop=self.stop,
+            frames=len(picked.frames),
+            suspect=0,
+            bytes=len(picked.frames),
+            decoded=len(self.shown) + self.roll_in,
+            errors=0,
+            saw_end=not truncated and self.video.reaches_end(self.sampling, self.stop),
+            seconds=seconds,
+            notes=[],
+            shown=len(self.shown),
+        )
+        return done, picked
+
     def end_at(self, stop: int | None) -> None:
         """The range ends at ``stop``."""
         assert self.video is not None

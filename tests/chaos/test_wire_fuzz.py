@@ -75,7 +75,7 @@ def peak_mib(pid: int) -> int:
 def test_the_job_is_done_as_if_nobody_had_been_there(source: Path, tmp_path: Path) -> None:
     run_job(source, tmp_path / "expected", instances=2, fps="native")
     expected, expected_rows = tree(tmp_path / "expected"), manifest(tmp_path / "expected")
-    thrown, round_number = 0, 0
+    thrown, round_number, notes = 0, 0, []
     while thrown < FRAMES:
         job = Job(source, tmp_path / f"out-{round_number}", instances=3, fps="native", scheduling=CALM)
         job.until(lambda job=job: joined(job) == {*HOSTS})  # type: ignore[misc]
@@ -104,5 +104,7 @@ def test_the_job_is_done_as_if_nobody_had_been_there(source: Path, tmp_path: Pat
         assert "Traceback" not in said
         assert peak < MEMORY_MIB
         print(f"{summary(job.output).notes}, {summary(job.output).makespan_s:.1f} s")
-        assert any("messages that are none" in note for note in summary(job.output).notes)
+        notes += summary(job.output).notes
         round_number += 1
+    # of one job this need not be true: it may end as the first frames are thrown
+    assert any("messages that are none" in note for note in notes)

@@ -30,7 +30,9 @@ LONG = "androidx-media__long_1080p_lowbitrate.mp4"  # minutes each time it is de
 BIG_BYTES = 1_000_000
 EXAMPLES_SMALL, EXAMPLES_BIG = 6, 2
 
-Row = tuple[int, int, str, str]  # (sample or 0, pts, digest, status)
+Row = tuple[int, int, str | None, str, int | None, float | None]  # (sample or 0, pts, digest, status, ...)
+ALL = ImageOptions()
+CHOSEN = ImageOptions(dedup=6, min_sharpness=60.0)
 
 
 def samplings(duration_s: float) -> st.SearchStrategy[Sampling]:
@@ -55,7 +57,12 @@ def samplings(duration_s: float) -> st.SearchStrategy[Sampling]:
 
 
 def rows(
-    video: OpenVideo, first_pts: int, sampling: Sampling, bounds: Sequence[int | None], folder: Path
+    video: OpenVideo,
+    first_pts: int,
+    sampling: Sampling,
+    bounds: Sequence[int | None],
+    folder: Path,
+    image: ImageOptions,
 ) -> list[Row]:
     """What the units between ``bounds`` give, in order."""
     found: list[Row] = []
@@ -68,17 +75,21 @@ def rows(
             sampling,
             start,
             stop,
-            image=ImageOptions(),
+            image=image,
             folder=folder,
             checkpoint=lambda done_to, frames: None,
             rank=rank,
         )
         rank += result.shown
         for row in result.rows:
-            path = folder / row.file
+            digest = None
+            if not row.is_dropped:
+                path = folder / row.file
+                digest = path.read_text()
+                path.unlink()
             sample = 0 if sampling.numbered_by_order else row.sample
-            found.append((sample, row.pts, path.read_text(), row.status))
-            path.unlink()
+            found.append((sample, row.pts, digest, row.status, row.distance, row.sharpness))
+    assert not list(folder.iterdir())
     return found
 
 
@@ -90,16 +101,17 @@ def check(path: Path, tmp_path: Path, examples: int) -> None:
     @given(st.data())
     def any_cut(data: st.DataObject) -> None:
         sampling = data.draw(samplings(min(info.duration_s or 3.0, 60.0)))
+        image = data.draw(st.sampled_from([ALL, CHOSEN]))
         low, high = sampling.range_of(info.time_base)
         with OpenVideo(path) as video:
-            whole = rows(video, info.first_pts, sampling, [low, high], tmp_path)
+            whole = rows(video, info.first_pts, sampling, [low, high], tmp_path, image)
             if not info.seekable or not whole:
                 return
             last = sampling.position_of(whole[-1][1] - info.first_pts, info.time_base)
             inside = st.integers(low + 1, max(low + 1, last + 1))
             cuts = sorted(data.draw(st.sets(inside, max_size=4)))
             bounds = [low, *(cut for cut in cuts if high is None or cut < high), high]
-            assert rows(video, info.first_pts, sampling, bounds, tmp_path) == whole
+            assert rows(video, info.first_pts, sampling, bounds, tmp_path, image) == whole
 
     any_cut()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from tests.jobs import run_job, tree
 
 
 @pytest.fixture(scope="session", autouse=True)
-def engine() -> Engine:
-    """The engine; without one, all of these tests are skipped."""
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The engine; without one, all of these tests are skipped. The image is built by one process, once."""
     try:
         found = find_engine()
     except UserError as error:
         pytest.skip(f"containers cannot be tried here: {error}")
-    ensure_image()
+    with (tmp_path_factory.getbasetemp().parent / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ensure_image()
     return found
 
 

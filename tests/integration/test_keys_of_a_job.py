@@ -36,7 +36,7 @@ def test_a_host_with_other_keys_says_so_and_the_job_is_done_without_it(clips: Pa
         for host in hosts:
             host.close()
     assert [host.returncode for host in hosts] == [0, 1]
-    (line,) = hosts[1].log_tail()
+    line = hosts[1].log_tail()[-1]  # a slow machine's host may say before that it waits
     assert "refused this host's key" in line
     assert "job specification" in line
     assert list((hosts[0].layout.output / "frames").rglob("*.jpg"))

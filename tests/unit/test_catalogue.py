@@ -97,6 +97,14 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch:
     assert [failure.reason for failure in listing.problems] == ["cannot list this folder: Permission denied"]
 
 
+def test_a_root_that_may_be_missing_holds_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "file.mp4")
+    found = list_videos(tmp_path / "nowhere", may_be_missing=True)
+    assert (found.videos, found.problems) == ([], [])
+    with pytest.raises(UserError, match="cannot list the input folder"):
+        list_videos(tmp_path / "file.mp4", may_be_missing=True)
+
+
 def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
     put(tmp_path, "file.mp4")
     for name in ("nowhere", "file.mp4"):

@@ -114,6 +114,8 @@ def test_hosts_outputs_are_merged_and_their_roots_removed(make_request: MakeRequ
         *(f"manifest/algo-{number}-0.parquet" for number in range(1, 12)),
         "job/journal.jsonl",
         "job/summary.json",
+        "job/report.html",
+        "job/trace.json",
         "job/failures.jsonl",
     }
     assert not list(request.output.glob(".framefleet-*"))

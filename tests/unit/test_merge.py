@@ -32,11 +32,17 @@ class Hosts:
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             (root / file).write_text(content)
         schema = pa.schema(
-            [("file", pa.string()), ("unit", pa.int64()), ("attempt", pa.int32()), ("host", pa.string())],
+            [
+                ("file", pa.string()),
+                ("shard", pa.string()),
+                ("unit", pa.int64()),
+                ("attempt", pa.int32()),
+                ("host", pa.string()),
+            ],
             metadata={"made-by": "test"},
         )
-        columns = [[row[index] for row in rows] for index in range(3)]
-        table = pa.table([*columns, [host] * len(rows)], schema=schema)
+        files, units, attempts = ([row[index] for row in rows] for index in range(3))
+        table = pa.table([files, [None] * len(rows), units, attempts, [host] * len(rows)], schema=schema)
         pq.write_table(table, root / "manifest" / f"{host}-0.parquet")
         self.hosts.append(HostOutput(host, root))
         return root
@@ -106,6 +112,27 @@ def test_part_with_dropped_rows_keeps_its_schema(hosts: Hosts) -> None:
     after = pq.read_schema(hosts.output / "manifest" / "a-0.parquet")
     assert after.equals(before, check_metadata=True)
     assert hosts.rows() == {("frames/v/1.jpg", "a")}
+
+
+def test_part_with_dropped_rows_keeps_row_groups_that_prune(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.manifest.ROWS_PER_GROUP", 2)
+    hosts.add("a", [(f"frames/v/{number}.jpg", min(number, 1), 1) for number in range(6)])
+    hosts.commit("a", (1, 1, "a", 5))
+    hosts.merge()
+    found = pq.ParquetFile(hosts.output / "manifest" / "a-0.parquet").metadata
+    assert [found.row_group(group).num_rows for group in range(found.num_row_groups)] == [2, 2, 1]
+    assert found.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_a_merge_that_was_cut_short_and_is_done_again_repeats_no_row(hosts: Hosts) -> None:
+    hosts.add("a", [("frames/v/0.jpg", 0, 1), ("frames/v/1.jpg", 1, 1)])
+    hosts.commit("a", (1, 1, "a", 1))
+    hosts.merge()
+    hosts.merge()
+    parts = list((hosts.output / "manifest").iterdir())
+    assert [pq.read_table(part)["file"].to_pylist() for part in parts] == [["frames/v/1.jpg"]]
 
 
 def test_frame_without_a_row_is_left_out(hosts: Hosts) -> None:

@@ -121,6 +121,7 @@ def write_frames(output: Path, count: int) -> None:
         "video": ["a.mp4"] * count,
         "time_s": [float(number) for number in range(count)],
         "file": files,
+        "bytes": [(output / file).stat().st_size for file in files],
     }
     pq.write_table(pa.table(columns), output / "manifest" / "algo-1-0.parquet")
 

@@ -5,67 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from common.layout import OPTIONS_KEY, Layout
-from common.media import FrameRow
+from common.manifest import schema
+from tests.publishing import kill_while_publishing, manifest, stage
 from worker import publish
 from worker.publish import Extent, Publisher
-
-CRASH_LOOP = """
-import sys
-from pathlib import Path
-from tests.unit.test_publish import stage
-from common.layout import Layout
-from worker.publish import Publisher
-layout = Layout(Path(sys.argv[1]))
-publisher = Publisher(layout, "algo-1")
-unit = int(sys.argv[2])
-print("up", flush=True)
-while True:
-    rows = stage(layout, unit, 1, range(unit * 10, unit * 10 + 10))
-    publisher.add(unit, 1, "v.mp4", "v", rows, 0)
-    if unit % 7 == 0:
-        publisher.discard(unit - 3, 1)
-    publisher.flush()
-    unit += 1
-"""
-
-
-def stage(layout: Layout, unit: int, attempt: int, samples: range, salt: str = "") -> list[FrameRow]:
-    """Staged files as a slot leaves them."""
-    folder = layout.staging / f"{unit}-{attempt}"
-    folder.mkdir(parents=True)
-    rows = []
-    for sample in samples:
-        data = f"{sample}{salt}".encode()
-        (folder / f"{sample:08d}.jpg").write_bytes(data)
-        rows.append(
-            FrameRow(
-                sample=sample, target_s=sample / 5, pts=sample * 200, time_base="1/1000", time_s=sample / 5,
-                keyframe=sample % 10 == 0, pix_fmt="yuv420p", width=4, height=2, rotation=0,
-                interlaced=False,
-                file=f"{sample:08d}.jpg", bytes=len(data), sha256=hashlib.sha256(data).hexdigest(),
-                status="ok",
-            )
-        )  # fmt: skip
-    return rows
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path)
-
-
-def manifest(layout: Layout) -> list[dict[str, Any]]:
-    parts = sorted((layout.output / "manifest").glob("*.parquet"))
-    return [row for part in parts for row in pq.read_table(part).to_pylist()]
 
 
 def files(layout: Layout) -> set[str]:
@@ -75,7 +29,7 @@ def files(layout: Layout) -> set[str]:
 
 def check_whole(layout: Layout, *, strays: bool = False) -> None:
     """Every row has its file with its hash; and no file is without a row, unless ``strays``."""
-    rows = manifest(layout)
+    rows = [row for row in manifest(layout) if row["status"] == "ok"]
     assert len({row["file"] for row in rows}) == len(rows)
     for row in rows:
         data = (layout.output / row["file"]).read_bytes()
@@ -119,7 +73,7 @@ def test_the_schema_is_stable_and_described(layout: Layout) -> None:
     (part,) = (layout.output / "manifest").iterdir()
     assert part.name == "algo-1-0.parquet"
     written = pq.read_schema(part)
-    assert written.equals(publish.schema())
+    assert written.equals(schema())
     assert all(field.metadata[b"description"] for field in written)
 
 
@@ -262,6 +216,24 @@ def test_the_last_discard_leaves_no_part(layout: Layout) -> None:
     check_whole(layout)
 
 
+def test_what_was_dropped_has_a_row_and_no_file(layout: Layout) -> None:
+    publisher = Publisher(layout, "algo-1")
+    for unit, dropped in ((1, {10, 13, 19}), (2, range(20, 30)), (3, ())):
+        rows = stage(layout, unit, 1, range(unit * 10, unit * 10 + 10), dropped=dropped)
+        publisher.add(unit, 1, "v.mp4", "v", rows, 0)
+    publisher.flush()
+    check_whole(layout)
+    told = {row["sample"]: row for row in manifest(layout)}
+    assert sorted(told) == list(range(10, 40))
+    assert {sample for sample, row in told.items() if row["file"] is None} == {10, 13, 19, *range(20, 30)}
+    assert (told[13]["status"], told[13]["bytes"], told[13]["sha256"]) == ("duplicate", 0, None)
+    assert {row["unit_frames"] for row in told.values()} == {10}
+    for unit, left in ((2, 20), (1, 10), (3, 0)):
+        publisher.discard(unit, 1)
+        check_whole(layout)
+        assert len(manifest(layout)) == left
+
+
 def test_a_unit_without_frames_is_durable_at_once(layout: Layout) -> None:
     publisher = Publisher(layout, "algo-1")
     publisher.add(0, 1, "v.mp4", "v", [], 0)
@@ -308,17 +280,41 @@ def test_a_new_incarnation_clears_staging_and_keeps_parts(layout: Layout) -> Non
 def test_a_killed_process_leaves_whole_parts(layout: Layout, seed: int) -> None:
     chance = random.Random(seed)
     for round_number in range(3):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CRASH_LOOP, str(layout.root), str(10_000 * round_number + 1)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        assert child.stdout is not None
-        with child.stdout:
-            assert child.stdout.readline() == b"up\n"
-            with pytest.raises(subprocess.TimeoutExpired):
-                child.wait(timeout=0.3 + chance.random() * 0.5)
-            child.kill()
-            child.wait()
+        kill_while_publishing(layout, 10_000 * round_number + 1, chance)
         check_whole(layout, strays=True)
     assert manifest(layout)
+
+
+def test_hosts_that_share_an_output_leave_each_others_staging_alone(layout: Layout) -> None:
+    """As in the SDK's local mode, where one folder is the output of all containers."""
+    one, other = layout.of_host("algo-1"), layout.of_host("algo-2")
+    first = Publisher(one, "algo-1")
+    rows = stage(one, 0, 1, range(4))
+    second = Publisher(other, "algo-2")
+    second.add(1, 1, "w.mp4", "w", stage(other, 1, 1, range(4)), 0)
+    second.flush()
+    other.remove_staging()
+    first.add(0, 1, "v.mp4", "v", rows, 0)
+    first.flush()
+    one.remove_staging()
+    assert {row["file"] for row in manifest(layout)} == {
+        f"frames/{video}/{sample:08}.jpg" for video in "vw" for sample in range(4)
+    }
+    assert not layout.staging.exists()
+
+
+def test_a_host_that_comes_back_removes_nothing_that_another_has_done_again(layout: Layout) -> None:
+    one, other = layout.of_host("algo-1"), layout.of_host("algo-2")
+    late, second = Publisher(one, "algo-1"), Publisher(other, "algo-2")
+    late.add(0, 1, "v.mp4", "v", stage(one, 0, 1, range(4)), 0)
+    late.flush()
+    second.add(0, 2, "v.mp4", "v", stage(other, 0, 2, range(4)), 0)
+    second.flush()
+    late.discard(0, 1)
+    assert {(row["host"], row["attempt"]) for row in manifest(layout)} == {("algo-2", 2)}
+    check_whole(layout)
+    other.remove_staging()
+    late.add(1, 1, "v.mp4", "v", stage(one, 1, 1, range(2, 4)), 0)
+    late.flush()
+    late.discard(1, 1)
+    check_whole(layout)

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 OURS = ("common", "coordinator", "worker", "targets", "launch", "benchmarks")
 PURE = {
     "__future__", "array", "bisect", "collections", "collections.abc", "dataclasses", "enum", "fractions",
-    "functools", "hashlib", "heapq", "itertools", "math", "msgspec", "operator", "random", "re", "typing",
+    "functools", "hashlib", "heapq", "itertools", "math", "msgspec", "operator", "random", "re", "string",
+    "typing",
 }  # fmt: skip
 EXCEPTIONS = {
     # each has functions that read or write the job's files, for the processes around the core, which takes

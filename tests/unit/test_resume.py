@@ -15,7 +15,7 @@ from coordinator.listing import ListedVideo
 from coordinator.simulation.judge import TIME_BASE, wanted
 from coordinator.simulation.world import World
 from coordinator.state import UnitState
-from targets.resume import _proved, _Unit
+from targets.proof import Unit, prove_video
 from tests.bench import Bench, assigned
 from tests.unit.test_core_random import MODES, world
 from tests.unit.test_replay import MortalServer, same_job
@@ -23,8 +23,8 @@ from tests.unit.test_replay import MortalServer, same_job
 VIDEO = ListedVideo.of(index=0, path=b"a.mp4", name="a.mp4", folder="a", size_bytes=1000)
 
 
-def unit(start: int, stop: int | None, frames: int, *, sample: int | None = None, shown: int = 0) -> _Unit:
-    return _Unit(
+def unit(start: int, stop: int | None, frames: int, *, sample: int | None = None, shown: int = 0) -> Unit:
+    return Unit(
         part=Path("p"),
         key=(start, 1, "a"),
         video="a.mp4",
@@ -36,9 +36,9 @@ def unit(start: int, stop: int | None, frames: int, *, sample: int | None = None
     )
 
 
-def proved(units: list[_Unit], sampling: SamplingOptions) -> tuple[list[int], bool]:
+def proved(units: list[Unit], sampling: SamplingOptions) -> tuple[list[int], bool]:
     """Starts of what is taken over, and whether it is all."""
-    video, rest = _proved(units, VIDEO, Selection(sampling))
+    video, rest = prove_video(units, VIDEO, Selection(sampling))
     starts = [] if video is None else [done.start for done in video.ranges]
     assert sorted([*starts, *(each.range.start for each in rest)]) == sorted(
         each.range.start for each in units
@@ -76,7 +76,7 @@ WITHIN = SamplingOptions(fps="5", start="1", end="3")
     ],
 )
 def test_ranges_are_proved_by_their_rows(
-    sampling: SamplingOptions, units: list[_Unit], expected: tuple[list[int], bool]
+    sampling: SamplingOptions, units: list[Unit], expected: tuple[list[int], bool]
 ) -> None:
     assert proved(units, sampling) == expected
 
@@ -126,7 +126,7 @@ def committed(run: World, name: str) -> list[dict[str, object]]:
     return [e for e in run.server.records if e["event"] == "committed" and e["video"] == name]
 
 
-def rows_of(run: World, entry: dict[str, object], video: ListedVideo) -> _Unit:
+def rows_of(run: World, entry: dict[str, object], video: ListedVideo) -> Unit:
     """A committed unit of a simulated run, as the manifest would tell of it."""
     number = int(str(entry["unit"]))
     done = run.core.pool.units[number]
@@ -135,7 +135,7 @@ def rows_of(run: World, entry: dict[str, object], video: ListedVideo) -> _Unit:
         for each in run.server.records
         if (each["event"], each.get("unit"), each.get("attempt")) == ("staged", number, entry["attempt"])
     )
-    return _Unit(
+    return Unit(
         part=Path("p"),
         key=(done.id, 1, "a"),
         video=video.name,
@@ -173,7 +173,7 @@ def test_two_runs_give_what_one_gives(mode: str) -> None:
             units = {rows_of(first, entry, video).range.start: entry for entry in entries}
             if not entries:
                 continue
-            known, _ = _proved(
+            known, _ = prove_video(
                 [rows_of(first, entry, video) for entry in entries], video, second.job.selection()
             )
             if known is not None:

@@ -1,0 +1,197 @@
+"""Shards: many images, each with what the manifest tells of it, in one file that the usual loaders read.
+
+A tar follows the WebDataset convention: an image and a ``.json`` of one name are one sample, and the
+first dot ends the key. A Parquet shard has what Hugging Face's ``datasets`` takes for an ``Image`` feature:
+``common/shards_parquet.py``. The bytes of a sample depend on the video and the options alone.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+import msgspec
+
+from common.spec import PackFormat
+
+BLOCK_BYTES = 512  # of a tar: what headers take, and data is filled up to
+END = bytes(2 * BLOCK_BYTES)  # of an archive, by POSIX
+MODE = 0o644
+
+# What a shard tells of an image: who made it, and where its unit began and ended, is the manifest's alone.
+TOLD = (
+    "video",
+    "sample",
+    "target_s",
+    "pts",
+    "time_base",
+    "time_s",
+    "keyframe",
+    "pix_fmt",
+    "width",
+    "height",
+    "rotation",
+    "interlaced",
+    "status",
+    "sha256",
+)
+
+
+class ShardError(OSError):
+    """A shard is not what its manifest says."""
+
+
+class ShardWriter(Protocol):
+    """Writes one shard; it is whole after ``close``."""
+
+    def add(self, name: str, told: Mapping[str, object], data: bytes) -> int:
+        """Append an image named ``name`` with what is ``told`` of it (the fields ``TOLD``); its place."""
+
+    def close(self) -> None: ...
+
+
+class ShardReader(Protocol):
+    """Gives the images of one shard."""
+
+    def read(self, place: int, count_bytes: int) -> bytes:
+        """The image at ``place``.
+
+        Raises:
+            ShardError: there is none of this size.
+        """
+
+    def close(self) -> None: ...
+
+
+def open_writer(path: Path, form: PackFormat) -> ShardWriter:
+    """A new shard at ``path``."""
+    if form == "tar":
+        return TarWriter(path)
+    from common.shards_parquet import ParquetWriter
+
+    return ParquetWriter(path)
+
+
+def open_reader(path: Path) -> ShardReader:
+    """The shard at ``path``; its suffix tells its kind.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if path.suffix == ".tar":
+        return TarReader(path)
+    from common.shards_parquet import ParquetReader
+
+    return ParquetReader(path)
+
+
+class Readers:
+    """The shards of an output, the last one used being open: rows lie in the order of shards."""
+
+    def __init__(self, root: Path, opener: Callable[[Path], ShardReader] = open_reader) -> None:
+        self._root = root
+        self._opener = opener
+        self._shard = ""
+        self._open: ShardReader | None = None
+
+    def read(self, shard: str | None, file: str, place: int | None, count_bytes: int) -> bytes:
+        """The bytes of an image, as its row (``shard``, ``file``, ``place``, ``bytes``) says; a loose file is
+        read as it is.
+
+        Raises:
+            OSError: it is not there, or not of this size.
+        """
+        if shard is None:
+            with open(f"{self._root}/{file}", "rb", buffering=0) as loose:  # noqa: PTH123 - a Path is slow
+                return loose.read()
+        if self._open is None or shard != self._shard:
+            self.close()
+            self._open, self._shard = self._opener(self._root / shard), shard
+        return self._open.read(-1 if place is None else place, count_bytes)
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def member_name(file: str) -> str:
+    """The name in a shard of the image that is ``file`` among loose ones: a dot before the suffix would end
+    its key. Different files have different names, as a literal ``%2E`` is escaped in the names of folders.
+    """
+    stem, _, suffix = file.removeprefix("frames/").rpartition(".")
+    return f"{stem.replace('.', '%2E')}.{suffix}"
+
+
+def is_shard_path(shard: str) -> bool:
+    """Whether a row's ``shard`` is what it may be, a file in ``shards/``."""
+    folder, slash, name = shard.partition("/")
+    return folder == "shards" and slash == "/" and "/" not in name and not name.startswith(".") and name != ""
+
+
+class TarWriter:
+    """A tar of the WebDataset convention."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self._at = 0
+
+    def add(self, name: str, told: Mapping[str, object], data: bytes) -> int:
+        key = name.rpartition(".")[0]
+        place = self._append(name, data)
+        self._append(f"{key}.json", msgspec.json.encode(told))
+        return place
+
+    def close(self) -> None:
+        try:
+            self._file.write(END)
+        finally:
+            self._file.close()
+
+    def _append(self, name: str, data: bytes) -> int:
+        head = header(name, len(data))
+        fill = bytes(-len(data) % BLOCK_BYTES)
+        self._file.write(head)
+        self._file.write(data)
+        self._file.write(fill)
+        place = self._at + len(head)
+        self._at = place + len(data) + len(fill)
+        return place
+
+
+def header(name: str, count_bytes: int) -> bytes:
+    """A tar header in which nothing but name and size differs, whoever writes it, wherever and when."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = count_bytes, MODE
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+
+class TarReader:
+    """Reads images of a tar at the places that the manifest tells, without going through it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO = path.open("rb")
+
+    def read(self, place: int, count_bytes: int) -> bytes:
+        if place < 0:
+            raise ShardError(f"{self._path} has no place {place}")
+        self._file.seek(place)
+        data = self._file.read(count_bytes)
+        if len(data) != count_bytes:
+            raise ShardError(f"{self._path} ends at byte {place + len(data)}, before {place + count_bytes}")
+        return data
+
+    def close(self) -> None:
+        self._file.close()

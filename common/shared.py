@@ -1,0 +1,48 @@
+"""The tree of a host on a file system that all hosts share, for clusters that mount nothing else.
+
+``FRAMEFLEET_SHARED`` names a folder with ``videos/`` and ``output/``. ``output/hosts/job`` holds the job,
+which ``python -m targets.plain job`` writes, and ``output/hosts/<host>`` is the output of one host alone;
+``python -m targets.plain merge`` makes one of all.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from common.errors import UserError
+from common.layout import Layout
+from common.names import safe_component
+
+SHARED_VARIABLE: Final = "FRAMEFLEET_SHARED"
+VIDEOS, OUTPUT = "videos", "output"
+HOSTS, JOB = "hosts", "job"  # below the output
+
+
+def link_tree(shared: Path, host: str) -> Path:
+    """Make a host's tree of links into the shared folder; its root, which is a folder of this machine.
+
+    Raises:
+        UserError: the shared folder has no videos or no job, or may not be written to.
+    """
+    hosts = shared / OUTPUT / HOSTS
+    for needed, remedy in (
+        (shared / VIDEOS, "put the videos there"),
+        (hosts / JOB, f"write the job with `python -m targets.plain job --output {shared / OUTPUT}` first"),
+    ):
+        if not needed.is_dir():
+            raise UserError(f"{SHARED_VARIABLE} is {shared}, and there is no folder {needed}: {remedy}")
+    layout = Layout(Path(tempfile.mkdtemp(prefix="framefleet-")))
+    try:
+        (hosts / safe_component(host)).mkdir(exist_ok=True)
+        for link, target in (
+            (layout.videos, shared / VIDEOS),
+            (layout.job_spec.parent, hosts / JOB),
+            (layout.output, hosts / safe_component(host)),
+        ):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(target.resolve())
+    except OSError as error:
+        raise UserError(f"{SHARED_VARIABLE} is {shared}: {error.filename}: {error.strerror}") from error
+    return layout.root

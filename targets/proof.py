@@ -1,0 +1,252 @@
+"""What the rows of a manifest prove to be done.
+
+The rows of a unit are written to the manifest at once, when the unit is committed. So they prove that its
+range is done, if all of them are there, and every file that they name is there with its size. The video must
+be the same: a file of that name and size. Where frames are numbered in their order, or limited in number,
+ranges count from the first one on, as far as they follow each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.done import DoneRange, DoneVideo
+from common.errors import UserError
+from common.layout import OPTIONS_KEY
+from common.manifest import files_in, read_part
+from common.media import DROPPED
+from common.sampling import Sampling
+from common.selection import Selection
+from common.shards import is_shard_path, member_name
+from coordinator.listing import ListedVideo
+
+UNREADABLE = (pa.ArrowInvalid, KeyError)  # of a part that is damaged, or none of ours
+UnitKey = tuple[int, int, str]  # unit, attempt, host: unique in its part
+UNIT_COLUMNS = ("unit", "attempt", "host")
+
+
+class _Row(NamedTuple):
+    """The columns of the manifest that matter here."""
+
+    video: str
+    sample: int
+    time_base: str
+    file: str | None
+    shard: str | None
+    place: int | None
+    bytes: int
+    status: str
+    unit: int
+    attempt: int
+    host: str
+    unit_start: int
+    unit_stop: int | None
+    unit_frames: int
+    unit_shown: int
+    video_bytes: int
+
+
+COLUMNS = list(_Row._fields)
+
+
+@dataclass(slots=True, kw_only=True)
+class Unit:
+    """What the rows of one unit tell, which all lie in one part."""
+
+    part: Path
+    key: UnitKey
+    video: str
+    range: DoneRange
+    video_bytes: int
+    time_base: str
+    folder: str | None  # None: of none of its frames there is an image
+    first_sample: int
+    rows: int = 0
+    suspect: int = 0
+    dropped: int = 0
+    bytes: int = 0
+    is_whole: bool = True
+
+
+def read_options(part: Path) -> dict[str, str] | None:
+    """The options that decided on the frames of a manifest part; None if it does not tell.
+
+    Raises:
+        one of ``UNREADABLE``
+    """
+    found = (pq.read_schema(part).metadata or {}).get(OPTIONS_KEY.encode())
+    return None if found is None else msgspec.json.decode(found, type=dict[str, str])
+
+
+def compare_options(
+    mine: Mapping[str, str], theirs: Mapping[str, str] | None, *, place: object, output: object
+) -> None:
+    """See that frames made with the options ``theirs``, which ``place`` tells, are what is wanted now.
+
+    Raises:
+        UserError: an option differs that decides on frames; it names the option and both values.
+    """
+    if theirs is None:
+        raise UserError(
+            f"--resume: {place} does not tell with which options its frames were made: "
+            "start the job anew, in another --output"
+        )
+    for option in sorted({*mine, *theirs}):
+        if mine.get(option) != theirs.get(option):
+            then, now = theirs.get(option, "left out"), mine.get(option, "left out")
+            raise UserError(
+                f"--resume: the frames in {output} were made with {option} {then}, and now it is "
+                f"{now}: give the same options, or another --output"
+            )
+
+
+def read_units(part: Path, size_of: Callable[[str], int]) -> Iterator[Unit]:
+    """The units that the rows of a manifest part are of.
+
+    ``size_of``: bytes of a file or shard that a row names, -1 if it is not there.
+
+    Raises:
+        one of ``UNREADABLE``, before the first unit
+    """
+    table = read_part(part, COLUMNS)
+    units: dict[UnitKey, Unit] = {}
+    columns = [table.column(name).to_pylist() for name in COLUMNS]
+    for told in zip(*columns, strict=True):
+        row = _Row(*told)
+        key = row.unit, row.attempt, row.host
+        unit = units.get(key)
+        if unit is None:
+            unit = units[key] = Unit(
+                part=part,
+                key=key,
+                video=row.video,
+                range=DoneRange(row.unit_start, row.unit_stop, row.unit_frames, row.unit_shown),
+                video_bytes=row.video_bytes,
+                time_base=row.time_base,
+                folder=None,
+                first_sample=row.sample,
+            )
+        unit.first_sample = min(unit.first_sample, row.sample)
+        if unit.folder is None and row.file is not None:
+            unit.folder = row.file.rpartition("/")[0]
+        unit.rows += 1
+        unit.suspect += row.status == "suspect"
+        unit.dropped += row.status in DROPPED
+        unit.bytes += row.bytes
+        unit.is_whole = unit.is_whole and _is_there(row, size_of)
+    for unit in units.values():
+        unit.is_whole = unit.is_whole and unit.rows == unit.range.frames
+        yield unit
+
+
+def _is_there(row: _Row, size_of: Callable[[str], int]) -> bool:
+    """Whether a row's image is where it says; a shard is whole or absent, but may be cut by others."""
+    if row.file is None:
+        return row.status in DROPPED
+    if row.shard is None:
+        return size_of(row.file) == row.bytes
+    size = size_of(row.shard) if is_shard_path(row.shard) else -1
+    return size >= (row.place or 0) + row.bytes if row.shard.endswith(".tar") else size >= 0
+
+
+def prove(
+    units: Iterable[Unit], videos: Iterable[ListedVideo], selection: Selection
+) -> tuple[list[DoneVideo], list[Unit]]:
+    """What is done of ``videos``, and the units whose rows do not count.
+
+    Units of videos that are not part of the job any more are neither.
+    """
+    by_video: dict[str, list[Unit]] = {}
+    for unit in units:
+        by_video.setdefault(unit.video, []).append(unit)
+    listed = {video.name: video for video in videos if video.name in by_video}
+    done: list[DoneVideo] = []
+    useless: list[Unit] = []
+    for name, theirs in sorted(by_video.items()):
+        if name in listed:
+            proved, rest = prove_video(theirs, listed[name], selection)
+            useless += rest
+            if proved is not None:
+                done.append(proved)
+    return done, useless
+
+
+def rows_without(part: Path, gone: set[UnitKey]) -> tuple[pa.Table, pa.Table]:
+    """A manifest part without the rows of some units, and those rows."""
+    table = pq.ParquetFile(part).read()
+    keys = zip(*(table.column(name).to_pylist() for name in UNIT_COLUMNS), strict=True)
+    keep = [key not in gone for key in keys]
+    return table.filter(pa.array(keep)), table.filter(pa.array([not kept for kept in keep]))
+
+
+def files_of(part: Path) -> list[str]:
+    """The files that the rows of a manifest part name."""
+    return files_in(pq.ParquetFile(part).read(columns=["file"]))
+
+
+def by_part(units: Sequence[Unit]) -> dict[Path, set[UnitKey]]:
+    """The keys of units, by the part that holds them."""
+    found: dict[Path, set[UnitKey]] = {}
+    for unit in units:
+        found.setdefault(unit.part, set()).add(unit.key)
+    return found
+
+
+def prove_video(
+    units: list[Unit], video: ListedVideo, selection: Selection
+) -> tuple[DoneVideo | None, list[Unit]]:
+    """What is done of a video, and the units that do not count."""
+    sampling = selection.of(video.name)
+    assert sampling is not None
+    units = sorted(units, key=lambda unit: unit.range.start)
+    good: list[Unit] = []
+    counted, is_enough = 0, False
+    start, stop = sampling.range_of(Fraction(units[0].time_base))
+    position: int | None = start
+    for unit in units:
+        fits = position is not None and unit.range.start >= position
+        if selection.in_order:
+            fits = unit.range.start == position and not is_enough
+            fits = fits and _is_numbered(unit, counted, sampling)
+        if fits and unit.is_whole and _is_same_video(unit, video):
+            good.append(unit)
+            position = unit.range.stop
+            counted += unit.range.shown if sampling.every > 1 else unit.range.frames
+            is_enough = selection.limit is not None and -(-counted // sampling.every) >= selection.limit
+        elif selection.in_order:
+            position = None
+    kept = {id(unit) for unit in good}
+    rest = [unit for unit in units if id(unit) not in kept]
+    if not good:
+        return None, rest
+    follow = [start, *(unit.range.stop for unit in good)]
+    contiguous = all(unit.range.start == at for unit, at in zip(good, follow, strict=False))
+    done = DoneVideo(
+        name=video.name,
+        is_whole=is_enough or (contiguous and follow[-1] in (None, stop)),
+        ranges=[unit.range for unit in good],
+        frames=sum(unit.range.frames for unit in good),
+        suspect=sum(unit.suspect for unit in good),
+        bytes=sum(unit.bytes for unit in good),
+        dropped=sum(unit.dropped for unit in good),
+    )
+    return done, rest
+
+
+def _is_numbered(unit: Unit, counted: int, sampling: Sampling) -> bool:
+    """Whether its first frame has the number that the units before it give it."""
+    return not sampling.numbered_by_order or unit.first_sample == -(-counted // sampling.every)
+
+
+def _is_same_video(unit: Unit, video: ListedVideo) -> bool:
+    loose = f"frames/{video.folder}"
+    packed = member_name(f"{loose}/0.jpg").rpartition("/")[0]
+    return unit.video_bytes == video.size_bytes and unit.folder in (None, loose, packed)

@@ -1,0 +1,178 @@
+"""``launch.py --input s3://... --output s3://...``: the SageMaker target behind the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+
+from common.errors import UserError
+from targets.display import SlowStep, make_console, printable
+from targets.image_options import make_image_options
+from targets.job import EXIT_DONE
+from targets.metrics_options import make_metrics
+from targets.pack_options import make_pack
+from targets.progress import open_view
+from targets.sagemaker.aws import Aws, NoAccessError, open_aws
+from targets.sagemaker.draft import Draft, SageMakerRequest, check_taken, draft, make_request
+from targets.sagemaker.follow import Answer, Follower
+from targets.sagemaker.permissions import policies
+from targets.sagemaker.result import conclude
+from targets.sagemaker.resume import Taken, clear, look
+from targets.sagemaker.rules import ECR_IMAGE
+from targets.sagemaker.settings import NAMES, Found, load_settings, parse_tags
+from targets.sagemaker.submit import submit
+from targets.sampling_options import make_sampling
+
+
+def settings_of(options: Mapping[str, Any]) -> Found:
+    """The settings in force, the command line's before all others.
+
+    Raises:
+        UserError: one will not do.
+    """
+    given = {name: options.get(name) for name in NAMES}
+    given["tags"] = parse_tags(options.get("tags") or (), "--tag")
+    for name in ("subnets", "security_groups"):
+        given[name] = list(options.get(name) or ())
+    return load_settings(given)
+
+
+def access(options: Mapping[str, Any]) -> tuple[Aws, Found]:
+    """The account and region that the options name, for a job that is there already.
+
+    Raises:
+        click.UsageError: they name none.
+    """
+    try:
+        found = settings_of(options)
+        return open_aws(found), found
+    except UserError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def run_sagemaker(options: dict[str, Any]) -> int:
+    """Run the job that the command line asks for; the exit code.
+
+    Raises:
+        click.UsageError: an option will not do, or AWS refuses; nothing was started then.
+    """
+    console = make_console()
+    try:
+        if options["metrics_port"] is not None:
+            raise UserError(
+                "--metrics-port is for hosts that can be reached: leave it out; a job on SageMaker tells "
+                "CloudWatch its metrics (docs/metrics.md)"
+            )
+        image = make_image_options(options)
+        request = make_request(
+            source=options["source"],
+            destination=options["destination"],
+            sampling=make_sampling(options),
+            found=settings_of(options),
+            image=image,
+            instances=options["instances"],
+            slots_per_instance=options["slots"],
+            mode=options["mode"],
+            on_error=options["on_error"],
+            metrics=make_metrics(options),
+            job_name=options["job_name"],
+            resume=options["resume"],
+            pack=make_pack(options, image),
+        )
+        if options["dry_run"]:
+            return dry_run(request)
+        aws = open_aws(request.found)
+        made = draft(request, aws)
+        check_taken(aws, request)
+        taken = look_back(console, aws, request, made)
+        for note in (*made.notes, *taken.notes):
+            console.print(f"Note: {printable(note)}", soft_wrap=True)
+        if request.resume:
+            clear(aws, request, taken)
+            if taken.is_all_of(made.videos or []):
+                console.print(
+                    f"All {len(taken.done):,} videos are done: nothing was submitted", soft_wrap=True
+                )
+                return EXIT_DONE
+        submit(aws, request, made, taken.done, lambda text: console.print(text, soft_wrap=True))
+    except UserError as error:
+        raise click.UsageError(str(error)) from error
+    console.print(f"Submitted {made.job.name} to SageMaker Processing in {aws.region}", soft_wrap=True)
+    if options["detach"]:
+        console.print(f"To follow it: launch.py attach {made.job.name}", soft_wrap=True)
+        return EXIT_DONE
+    return follow(aws, made.job.name, request.found)
+
+
+def look_back(console: Console, aws: Aws, request: SageMakerRequest, made: Draft) -> Taken:
+    """What earlier jobs have done, where this one is to go on with them.
+
+    Raises:
+        UserError: their frames are not what is asked for.
+    """
+    if not request.resume:
+        return Taken()
+    with SlowStep(console, "reading the manifest of what is done") as step:
+        return look(aws, request, made.videos or [], on_progress=step.update)
+
+
+def follow(aws: Aws, job: str, found: Found) -> int:
+    """Follow a job to its end and tell the user of it; the exit code.
+
+    Raises:
+        click.ClickException: there is no such job, or AWS can no longer be asked; the job goes on.
+    """
+    console = make_console()
+    follower = Follower(aws, job, open_view=lambda: open_view(console), ask=ask)
+    try:
+        ending = follower.run()
+        return conclude(console, aws, ending, price_per_hour=found.settings.price_per_hour)
+    except UserError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def ask() -> Answer:
+    """What to do with the job after Ctrl-C; where nobody can be asked, it goes on."""
+    if not sys.stdin.isatty():
+        return "leave"
+    answers: dict[str, Answer] = {"s": "stop", "l": "leave", "f": "follow"}
+    try:
+        given = click.prompt(
+            "Stop the job, leave it running, or follow it on?",
+            type=click.Choice([*answers]),
+            default="f",
+            show_choices=True,
+        )
+    except click.Abort:
+        return "leave"
+    return answers[given]
+
+
+def dry_run(request: SageMakerRequest) -> int:
+    """Print the request and the IAM policies as one JSON object; what could not be looked at goes to stderr.
+
+    Raises:
+        UserError: AWS would refuse the request.
+    """
+    aws: Aws | None = None
+    notes: tuple[str, ...] = ()
+    try:
+        aws = open_aws(request.found)
+        made = draft(request, aws)
+        notes = look_back(make_console(sys.stderr), aws, request, made).notes
+    except NoAccessError as error:
+        notes = (str(error),)
+        made = draft(request, None)
+    settings = request.found.settings
+    image = ECR_IMAGE.fullmatch(settings.image or "")
+    region = aws.region if aws else settings.region or (image["region"] if image else None)
+    told = {"CreateProcessingJob": made.request, "policies": policies(made.job, region)}
+    click.echo(json.dumps(told, indent=2))
+    for note in (*notes, *made.notes):
+        click.echo(f"Note: {printable(note)}", err=True)
+    return EXIT_DONE

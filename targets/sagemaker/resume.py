@@ -1,0 +1,152 @@
+"""Going on with a job in S3: what its manifest proves, with the listing against it, and the rest taken away.
+
+What counts as a proof: ``targets/proof.py``. Nobody merges what hosts upload, so an output may hold frames
+without a row (of attempts that were never committed, or discarded after their upload) and rows of two
+attempts at one range.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow.parquet as pq
+
+from common.done import DoneVideo
+from common.manifest import files_in
+from common.naming import FrameNames
+from coordinator.listing import ListedVideo
+from targets.proof import (
+    UNREADABLE,
+    Unit,
+    UnitKey,
+    by_part,
+    compare_options,
+    files_of,
+    prove,
+    read_options,
+    read_units,
+    rows_without,
+)
+from targets.sagemaker.aws import Aws, translated
+from targets.sagemaker.draft import SageMakerRequest, earlier_jobs, options_of, selection_of
+from targets.sagemaker.request import SPEC_FOLDER
+from targets.sagemaker.s3 import list_objects, read_object, remove_objects
+from targets.sagemaker.submit import encryption, remove_spec, remove_staging
+
+FRAME = re.compile(r"frames/.+/\d{8,}\.(?:jpg|png|webp|avif)")  # what a host names so is no one else's
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What is taken over, and what must be changed in the output for it.
+
+    Attributes:
+        replaced: manifest parts that lose rows, with their new content; names are below the output.
+        removed: manifest parts of which nothing is left, then frames that no row names.
+    """
+
+    done: list[DoneVideo] = field(default_factory=list)
+    replaced: dict[str, bytes] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+    def is_all_of(self, videos: Sequence[ListedVideo]) -> bool:
+        """Whether nothing is left to do."""
+        whole = {video.name for video in self.done if video.is_whole}
+        return all(video.name in whole for video in videos)
+
+
+def look(
+    aws: Aws,
+    request: SageMakerRequest,
+    videos: Sequence[ListedVideo],
+    *,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Taken:
+    """Find out what is done of ``videos``; nothing is changed.
+
+    The listing of all frames is held in memory: some 200 bytes for each.
+
+    Raises:
+        UserError: S3 cannot be read, or frames there were made with other options.
+    """
+    output = request.output
+    doing = f"--resume: reading {output}"
+    with translated(doing, bucket=output.bucket), TemporaryDirectory() as folder:
+        sizes = {f"frames/{name}": size for name, size in list_objects(aws.s3, output.below("frames"))}
+        names = [
+            f"manifest/{name}"
+            for name, _ in list_objects(aws.s3, output.below("manifest"))
+            if name.endswith(".parquet")
+        ]
+        parts: dict[Path, str] = {}
+        units: list[Unit] = []
+        damaged: list[str] = []
+        for number, name in enumerate(names):
+            on_progress(number, len(names))
+            path = Path(folder, f"{number}.parquet")
+            path.write_bytes(read_object(aws.s3, output, name))
+            try:
+                compare_options(
+                    options_of(request), read_options(path), place=f"{output}/{name}", output=output
+                )
+                units += read_units(path, lambda file: sizes.get(file, -1))
+            except UNREADABLE:
+                damaged.append(name)
+            else:
+                parts[path] = name
+        done, useless = prove(units, videos, selection_of(request))
+        replaced, removed = _without(parts, by_part(useless), sizes)
+    image = request.image
+    ours = FRAME if image.name_template is None else FrameNames(image.name_template).paths(image.suffix)
+    orphans = [file for file in sizes if ours.fullmatch(file)]
+    notes = [f"{sum(video.frames for video in done):,} frames of {len(done):,} videos are taken over"]
+    if damaged:
+        notes.append(f"{len(damaged)} damaged parts of the manifest are removed, the first: {damaged[0]}")
+    if orphans:
+        notes.append(f"{len(orphans):,} frames that the manifest does not prove are removed")
+    return Taken(done=done, replaced=replaced, removed=[*damaged, *removed, *orphans], notes=tuple(notes))
+
+
+def _without(
+    parts: dict[Path, str], useless: dict[Path, set[UnitKey]], sizes: dict[str, int]
+) -> tuple[dict[str, bytes], list[str]]:
+    """Parts that lose rows, and those that lose them all; files that other rows name leave ``sizes``."""
+    replaced: dict[str, bytes] = {}
+    removed: list[str] = []
+    for path, name in parts.items():
+        if path not in useless:
+            kept = files_of(path)
+        else:
+            rest, _ = rows_without(path, useless[path])
+            kept = files_in(rest)
+            if rest.num_rows:
+                pq.write_table(rest, path, compression="zstd")
+                replaced[name] = path.read_bytes()
+            else:
+                removed.append(name)
+        for file in kept:
+            sizes.pop(file, None)
+    return replaced, removed
+
+
+def clear(aws: Aws, request: SageMakerRequest, taken: Taken) -> None:
+    """Take away what proves nothing, rows before files, and what jobs that are over have left behind.
+
+    Raises:
+        UserError: S3 refuses.
+    """
+    output = request.output
+    for job in earlier_jobs(aws, output):
+        remove_spec(aws, output.below(SPEC_FOLDER).below(job))
+    remove_staging(aws, output)
+    with translated(f"--resume: clearing {output}", bucket=output.bucket):
+        for name, content in taken.replaced.items():
+            aws.s3.put_object(Bucket=output.bucket, Key=output.key(name), Body=content, **encryption(request))
+        remove_objects(aws.s3, output, taken.removed)

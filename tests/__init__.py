@@ -1,0 +1,1 @@
+"""Tests; a package, as the SageMaker SDK installs one of this name, which would come first otherwise."""

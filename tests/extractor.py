@@ -1,0 +1,78 @@
+"""Units of one open file, for tests: extracted in any order, each into a folder of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import count, pairwise
+from pathlib import Path
+
+from common.media import FrameRow, UnitResult, VideoInfo
+from common.sampling import Sampling
+from common.spec import ImageOptions
+from tests.clips import CLIPS
+from worker.extract import extract
+from worker.extraction import Checkpoint
+from worker.media import OpenVideo
+from worker.probe import probe
+
+PNG = ImageOptions(format="png")
+NATIVE = Sampling(None)
+FIVE = Sampling(Fraction(5))
+ODD_RATE = Sampling(Fraction(24_000, 1001))
+SEEKABLE = sorted(name for name, (suffix, _) in CLIPS.items() if suffix not in (".ts", ".avi"))
+
+
+class Extractor:
+    """One open file and the units asked of it, each in a folder of its own."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.info: VideoInfo = probe(path)
+        self.video = OpenVideo(path)
+        self._folder = folder
+        self._numbers = count()
+
+    def unit(
+        self,
+        sampling: Sampling,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        checkpoint: Checkpoint = lambda done_to, frames: None,
+        image: ImageOptions = PNG,
+    ) -> tuple[UnitResult, Path]:
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir(parents=True)
+        result = extract(
+            self.video,
+            self.info.first_pts,
+            sampling,
+            start,
+            stop,
+            image=image,
+            folder=folder,
+            checkpoint=checkpoint,
+            duration_s=self.info.duration_s,
+        )
+        assert {row.file for row in result.rows} == {path.name for path in folder.iterdir()}
+        return result, folder
+
+    def cut(self, sampling: Sampling, cuts: Sequence[int], *, shuffle: int = 0) -> list[FrameRow]:
+        """All rows, in order, of the units between ``cuts``, done in an order of their own."""
+        units = list(pairwise([0, *cuts, None]))
+        random.Random(shuffle).shuffle(units)
+        found = {start or 0: self.unit(sampling, start or 0, stop)[0].rows for start, stop in units}
+        return [row for start in sorted(found) for row in found[start]]
+
+    def last_position(self, sampling: Sampling, rows: Sequence[FrameRow]) -> int:
+        return sampling.position_of(rows[-1].pts - self.info.first_pts, self.info.time_base)
+
+
+def clip(clips: Path, name: str) -> Path:
+    return clips / f"{name}{CLIPS[name][0]}"
+
+
+def same(rows: Sequence[FrameRow]) -> list[tuple[int, str, str]]:
+    """What no cut may change; the number is left out, for native counts within the unit."""
+    return [(row.pts, row.sha256, row.status) for row in rows]

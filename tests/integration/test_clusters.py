@@ -1,0 +1,86 @@
+"""Hosts that another scheduler than SageMaker starts, on a file system that they share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from targets.local import _reserved_port
+from tests.jobs import REPOSITORY, check_output, run_job, tree
+
+PATIENCE_S = 200
+DOCS = REPOSITORY / "docs"
+
+
+def plain(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "targets.plain", *arguments],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_two_pods_of_an_indexed_job(clips: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (shared / "videos").mkdir(parents=True)
+    for name in ("h264-closed.mp4", "hevc-open-mp4.mp4", "vp9.webm"):
+        shutil.copy(clips / name, shared / "videos")
+    plain("job", "--output", str(shared / "output"), "--hosts", "2", "--fps", "native")
+    path = shared / "output" / "hosts" / "job" / "job.json"
+    with _reserved_port() as port:
+        spec = json.loads(path.read_text())
+        path.write_text(json.dumps({**spec, "port": port, "slots_per_host": 1}))
+        hosts = [
+            subprocess.Popen(
+                [sys.executable, "-m", "worker"],
+                cwd=REPOSITORY,
+                env={
+                    **{name: value for name, value in os.environ.items() if name != "FRAMEFLEET_ROOT"},
+                    "JOB_COMPLETION_INDEX": str(index),
+                    "FRAMEFLEET_SIZE": "2",
+                    "FRAMEFLEET_PRIMARY": "127.0.0.1",
+                    "FRAMEFLEET_SHARED": str(shared),
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for index in (1, 0)
+        ]
+        told = [host.communicate(timeout=PATIENCE_S)[0] for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0], told
+    assert "host host-1, one of 2, as Kubernetes tells" in told[0]
+    assert "completed" in plain("merge", "--output", str(shared / "output"))
+    check_output(shared / "output")
+    run_job(shared / "videos", tmp_path / "local", instances=1, fps="native")
+    assert tree(shared / "output") == tree(tmp_path / "local")
+
+
+def test_the_manifests_in_the_documentation_are_whole() -> None:
+    service, job = yaml.safe_load_all((DOCS / "kubernetes.yaml").read_text())
+    assert service["spec"]["clusterIP"] == "None"
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert job["spec"]["completions"] == job["spec"]["parallelism"]
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    given = {each["name"]: each["value"] for each in container["env"]}
+    assert given["FRAMEFLEET_SIZE"] == str(job["spec"]["completions"])
+    assert given["FRAMEFLEET_PRIMARY"] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
+    assert pod["subdomain"] == service["metadata"]["name"]
+    (mount,) = container["volumeMounts"]
+    assert given["FRAMEFLEET_SHARED"] == mount["mountPath"]
+    batch = json.loads((DOCS / "batch.json").read_text())
+    nodes = batch["nodeProperties"]
+    assert nodes["mainNode"] == 0
+    (group,) = nodes["nodeRangeProperties"]
+    assert group["targetNodes"] == f"0:{nodes['numNodes'] - 1}"
+    mounts = group["container"]["mountPoints"]
+    assert {"name": "FRAMEFLEET_SHARED", "value": mounts[0]["containerPath"]} in group["container"][
+        "environment"
+    ]

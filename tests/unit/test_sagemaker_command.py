@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+import launch
+from tests.sagemaker_jobs import IMAGE, ROLE, keys, put
+
+SHORT = ["--instances", "8", "--fps", "5", "--input", "s3://bucket/videos", "--output", "s3://bucket/frames"]
+
+
+@pytest.fixture
+def s3(aws_account: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    client = boto3.client("s3")
+    put(client, **{"videos/a.mp4": b"x"})
+    return client
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["launch.py", *arguments])
+    return launch.main()
+
+
+def settle(folder: Path) -> None:
+    (folder / "framefleet.toml").write_text(f'[sagemaker]\nrole = "{ROLE}"\nimage = "{IMAGE}"\n')
+
+
+def test_a_dry_run_prints_the_request_and_the_policies_and_does_nothing(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(tmp_path)
+    assert call(monkeypatch, *SHORT, "--dry-run", "--job-name", "job-1") == 0
+    told = json.loads(capsys.readouterr().out)
+    request = told["CreateProcessingJob"]
+    assert request["ProcessingJobName"] == "job-1"
+    assert request["RoleArn"] == ROLE
+    assert request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 8
+    assert set(told["policies"]) == {"launcher", "role", "trust"}
+    assert keys(s3) == ["videos/a.mp4"]
+    assert boto3.client("sagemaker").list_processing_jobs()["ProcessingJobSummaries"] == []
+
+
+def test_a_dry_run_needs_neither_credentials_nor_region(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(tmp_path)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    assert call(monkeypatch, *SHORT, "--dry-run") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["CreateProcessingJob"]["AppSpecification"] == {"ImageUri": IMAGE}
+    assert "us-east-1:123456789012:log-group" in out
+    assert "no AWS region is set" in err
+    assert "a volume of 30 GB is assumed" in err
+    assert call(monkeypatch, *SHORT, "--dry-run", "--region", "us-east-1") == 0
+    assert "no AWS credentials were found" in capsys.readouterr().err
+
+
+def test_a_dry_run_refuses_what_aws_would(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(tmp_path)
+    assert call(monkeypatch, *SHORT, "--dry-run", "--instance-type", "ml.c5.huge") == 2
+    assert "--instance-type: 'ml.c5.huge' is none of the values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--role is missing"),
+        (["--role", ROLE, "--input", "s3://bucket/none"], "--image is missing"),
+        (["--role", ROLE, "--image", IMAGE, "--input", "s3://bucket/none"], "holds no files"),
+        (["--role", ROLE, "--image", IMAGE, "--output", "out"], "--output out is no folder in S3"),
+        (["--tag", "x"], "--tag 'x' is not KEY=VALUE"),
+        (["--target", "local"], "--target local works on folders of this machine"),
+        (["--memory", "500"], "limits of containers"),
+        (["--every", "3"], "--fps"),
+        (["--metrics-port", "9400"], "tells CloudWatch its metrics"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence_before_anything_is_started(
+    s3: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    assert call(monkeypatch, *SHORT, *arguments) == 2
+    assert words in capsys.readouterr().err
+    assert keys(s3) == ["videos/a.mp4"]
+
+
+def test_options_of_sagemaker_are_for_sagemaker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--role", "--subnet", "--job-name"):
+        assert call(monkeypatch, "--input", str(tmp_path), option, "x") == 2
+        assert f"{option} is for --target sagemaker" in capsys.readouterr().err

@@ -1,0 +1,186 @@
+"""Some frames of an output made again, each by decoding its video in order from the beginning.
+
+Nothing of how a job cuts, seeks and leaves frames out is used; the pictures are made by the same code
+(``worker.images``), so that a frame that is right has the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from av.video.frame import VideoFrame
+
+from common.errors import UserError
+from common.imaging import ImageOptions
+from common.layout import OPTIONS_KEY
+from common.media import DROPPED
+from verify.checking import manifest_parts
+from verify.places import Videos
+from worker import images
+from worker.media import MediaError, OpenVideo
+
+NOT_OF_NUMBERS = "native"
+
+
+class Drawn(NamedTuple):
+    """A frame to be made again."""
+
+    video: str
+    sample: int
+    pts: int
+    file: str
+    sha256: str
+    status: str
+
+
+@dataclass(slots=True)
+class Compared:
+    """``frames`` were compared, ``suspect`` ones left out: what a decoder conceals depends on where it
+    began."""
+
+    frames: int = 0
+    videos: int = 0
+    suspect: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def compare(output: Path, source: Videos, *, samples: int, seed: int = 0) -> Compared:
+    """Draw ``samples`` frames by ``seed`` and compare them with a sequential decode of their videos.
+
+    Of ``output`` only the manifest is looked at.
+
+    A frame must have the pts that its row says and the SHA-256 of its row; under ``--fps`` it must also be
+    the one on screen at its time.
+
+    Raises:
+        UserError: the manifest or the videos cannot be read, or it does not tell how images were made.
+    """
+    rate, image = _options(output)
+    compared = Compared()
+    by_video: dict[str, list[Drawn]] = {}
+    for row in _draw(output, samples, random.Random(seed), compared):
+        by_video.setdefault(row.video, []).append(row)
+    for name in sorted(by_video):
+        with source.video(name) as path:
+            if path is None:
+                compared.problems.append(f"{name}: is not in {source}")
+                continue
+            _compare_video(path, by_video[name], rate, image, compared)
+            compared.videos += 1
+    return compared
+
+
+def _options(output: Path) -> tuple[Fraction | None, ImageOptions]:
+    """The rate, if frames were chosen by one, and how images were made, as the manifest tells."""
+    part = manifest_parts(output)[0]
+    try:
+        found = (pq.read_schema(part).metadata or {}).get(OPTIONS_KEY.encode())
+        given: dict[str, str] = msgspec.json.decode(found or b"{}", type=dict[str, str])
+        fields = {name: given.get(f"--{name.replace('_', '-')}") for name in ImageOptions.__struct_fields__}
+        image = msgspec.convert(
+            {name: True if value == "yes" else value for name, value in fields.items() if value is not None},
+            ImageOptions,
+            strict=False,
+        )
+        fps = given.get("--fps", NOT_OF_NUMBERS)
+        rate = None if fps == NOT_OF_NUMBERS else Fraction(fps)
+    except (pa.ArrowException, OSError, msgspec.DecodeError, ValueError) as error:
+        raise UserError(f"{part} does not tell how its images were made: {error}") from error
+    if not found:
+        raise UserError(f"{part} does not tell how its images were made: it is of an older version")
+    return rate, image
+
+
+def _draw(output: Path, count: int, chance: random.Random, compared: Compared) -> list[Drawn]:
+    """``count`` rows, each row being as likely (reservoir sampling)."""
+    drawn: list[Drawn] = []
+    seen = 0
+    for row in _rows(output):
+        if row.status in DROPPED:
+            continue
+        if row.status != "ok":
+            compared.suspect += 1
+            continue
+        seen += 1
+        if len(drawn) < count:
+            drawn.append(row)
+        elif (place := chance.randrange(seen)) < count:
+            drawn[place] = row
+    return drawn
+
+
+def _rows(output: Path) -> Iterator[Drawn]:
+    for part in manifest_parts(output):
+        try:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(columns=list(Drawn._fields)):
+                    columns = (batch.column(name).to_pylist() for name in Drawn._fields)
+                    yield from (Drawn(*values) for values in zip(*columns, strict=True))
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{part} cannot be read: {error}") from error
+
+
+def _compare_video(
+    path: Path, rows: list[Drawn], rate: Fraction | None, image: ImageOptions, compared: Compared
+) -> None:
+    open_rows = {row.pts: row for row in rows}
+    # of each frame that a rate chose: the last tick at which it may begin, and where the next may not
+    latest: dict[int, Fraction] = {}
+    try:
+        with OpenVideo(path) as video:
+            time_base = video.time_base
+            first: int | None = None
+            shown: Drawn | None = None  # the drawn frame that was displayed last
+            for frame, pts in _displayed(video):
+                if shown is not None and pts <= latest.get(shown.pts, pts - 1):
+                    compared.problems.append(f"{shown.file}: a later frame is on screen at its time")
+                shown = None
+                if first is None:
+                    first = pts
+                    if rate is not None:
+                        latest = {
+                            row.pts: first + row.sample / rate / time_base + Fraction(1, 2) for row in rows
+                        }
+                row = open_rows.pop(pts, None)
+                if row is not None:
+                    if pts > latest.get(pts, pts):
+                        compared.problems.append(f"{row.file}: it is not on screen yet at its time")
+                    data = images.encode(images.render(frame, image)[0], image)
+                    if hashlib.sha256(data).hexdigest() != row.sha256:
+                        compared.problems.append(
+                            f"{row.file}: a fresh decode of {row.video} gives another image"
+                        )
+                    compared.frames += 1
+                    shown = row
+                elif not open_rows:
+                    break
+    except (MediaError, OSError) as error:
+        compared.problems.append(f"{rows[0].video}: cannot be decoded: {error}")
+        return
+    compared.problems += (
+        f"{row.file}: {row.video} has no frame with pts {row.pts}" for row in open_rows.values()
+    )
+
+
+def _displayed(video: OpenVideo) -> Iterator[tuple[VideoFrame, int]]:
+    """All frames in order with their pts, those left out whose pts does not grow."""
+    last: int | None = None
+    for packet in video.container.demux(video.stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue  # the frames that it hits are suspect, and not compared
+        for frame in frames:
+            if isinstance(frame, VideoFrame) and frame.pts is not None and (last is None or frame.pts > last):
+                last = frame.pts
+                yield frame, frame.pts
