@@ -174,6 +174,7 @@ class Run:
         self.output = parse_folder(output["S3Uri"], "")
         self.is_continuous = output["S3UploadMode"] == "Continuous"
         self._uploaded: dict[Path, tuple[int, int]] = {}
+        self._uploading = threading.Lock()
         self._told: dict[str, int] = {}
 
     def describe(self, told: dict[str, Any], status: str) -> dict[str, Any]:
@@ -199,13 +200,34 @@ class Run:
         return journal.read_bytes().count(b'"committed"') if journal.is_file() else 0
 
     def hold(self) -> None:
-        """Let hosts do nothing until the job is stopped."""
+        """Let hosts do nothing until they are let go or the job is stopped."""
         self._signal(signal.SIGSTOP)
+
+    def let_go(self) -> None:
+        self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
         for host in self.hosts:
             if host.running and host._process is not None:
-                os.killpg(host._process.pid, number)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(host._process.pid, number)
+
+    @contextlib.contextmanager
+    def _ticking(self) -> Iterator[None]:
+        """Call ``on_tick`` meanwhile, from a thread: a busy machine may upload for longer than a job runs."""
+        is_over = threading.Event()
+
+        def tick() -> None:
+            while not is_over.wait(TICK_S / 4):
+                self.platform.on_tick(self)
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def _go(self) -> None:
         from moto.sagemaker.models import sagemaker_backends
@@ -225,12 +247,12 @@ class Run:
             for host in self.hosts:
                 host.start((sys.executable, "-m", "worker"))
             resources.callback(self._end_hosts)
+            resources.enter_context(self._ticking())
             kill_at = float("inf")
             while any(host.running for host in self.hosts) and not self.is_over:
                 for host in self.hosts:
                     host.poll()
                 self._tell_logs()
-                self.platform.on_tick(self)
                 if self.is_continuous and not self.is_stopping:
                     self.upload()
                 if job.processing_job_status == "Stopping" and not self.is_stopping:
@@ -238,7 +260,7 @@ class Run:
                     kill_at = time.monotonic() + GRACE_S
                     for host in self.hosts:
                         host.terminate()
-                    self._signal(signal.SIGCONT)
+                    self.let_go()
                 if time.monotonic() >= kill_at:
                     self.late = [host.name for host in self.hosts if host.running]
                     break
@@ -307,19 +329,21 @@ class Run:
 
     def upload(self) -> None:
         """Upload what is new or has changed."""
-        for host in self.hosts:
-            # not rglob, which a folder that vanishes meanwhile ends by an exception
-            found = [Path(folder, name) for folder, _, names in os.walk(host.layout.output) for name in names]
-            for path in sorted(found, reverse=True):  # manifests before frames
-                with contextlib.suppress(FileNotFoundError):
-                    known = path.stat()
-                    mark = known.st_mtime_ns, known.st_size
-                    if self._uploaded.get(path) != mark:
-                        name = str(path.relative_to(host.layout.output))
-                        self._s3.put_object(
-                            Bucket=self.output.bucket, Key=self.output.key(name), Body=path.read_bytes()
-                        )
-                        self._uploaded[path] = mark
+        with self._uploading:
+            for host in self.hosts:
+                # not rglob, which a folder that vanishes meanwhile ends by an exception
+                tree = os.walk(host.layout.output)
+                found = [Path(folder, name) for folder, _, names in tree for name in names]
+                for path in sorted(found, reverse=True):  # manifests before frames
+                    with contextlib.suppress(FileNotFoundError):
+                        known = path.stat()
+                        mark = known.st_mtime_ns, known.st_size
+                        if self._uploaded.get(path) != mark:
+                            name = str(path.relative_to(host.layout.output))
+                            self._s3.put_object(
+                                Bucket=self.output.bucket, Key=self.output.key(name), Body=path.read_bytes()
+                            )
+                            self._uploaded[path] = mark
 
 
 @contextlib.contextmanager

@@ -138,15 +138,15 @@ def test_a_job_that_did_not_end_well_goes_on(platform: Platform, local: Path, en
         nonlocal is_done
         if is_done or run.commits() < ENOUGH_COMMITS or not run.hosts[1].running:
             return
+        run.hold()  # else the job may be done before this is
+        run.upload()
         is_done = True
         if ending == "stopped":
-            run.hold()
-            run.upload()
             os.write(ours, b"s\n")  # the answer to what Ctrl-C asks
             process.send_signal(signal.SIGINT)
         else:
-            run.upload()
             run.hosts[1].kill()
+            run.let_go()
 
     platform.on_tick = disturb
     text, _ = process.communicate(timeout=PATIENCE_S)
