@@ -34,7 +34,11 @@ FIELDS: tuple[tuple[str, str, str], ...] = (
         "path of the image below the output folder, or its name in a shard; null: dropped",
     ),
     ("shard", "dictionary?", "path of the shard that holds the image, below the output folder; null: none"),
-    ("place", "int64?", "of the image in its shard: its first byte in a tar, its row in a Parquet file"),
+    (
+        "place",
+        "int64?",
+        "of the image in its shard: its row in a Parquet file, its first byte in others",
+    ),
     ("pix_fmt", "dictionary", "the decoder's pixel format; images are 8-bit without tone mapping"),
     ("width", "int32", "of the image, in pixels, after rotation"),
     ("height", "int32", "of the image, in pixels, after rotation"),

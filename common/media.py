@@ -74,9 +74,10 @@ class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
 class FrameRow(msgspec.Struct, frozen=True, kw_only=True):
     """One delivered frame, as the manifest tells it; unit, attempt and host are added at the commit.
 
-    ``sample`` counts from the start of the unit under ``native`` (the commit adds the frames before
-    it) and is k itself under a rate. ``file`` is the name of the image in the unit's staging folder; what was
-    dropped has none (nor a digest), and 0 bytes. ``distance`` and ``sharpness`` are of worker/choosing.py.
+    ``sample`` counts from the start of the unit under ``native`` (the commit adds the frames before it) and
+    is k itself under a rate. ``file`` is the image's name in the unit's staging folder, or would be, if it
+    lies in a bundle from byte ``place`` on; what was dropped has none (nor a digest), and 0 bytes.
+    ``distance`` and ``sharpness`` are of worker/choosing.py.
     """
 
     sample: NonNegative
@@ -94,6 +95,7 @@ class FrameRow(msgspec.Struct, frozen=True, kw_only=True):
     bytes: NonNegative
     sha256: str
     status: FrameStatus
+    place: int | None = None
     distance: int | None = None
     sharpness: float | None = None
 

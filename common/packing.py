@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.manifest import read_part, write_part
-from common.shards import TOLD, Readers, ShardError, ShardWriter, member_name, open_writer
-from common.spec import PackFormat, PackOptions
+from common.shards import BUNDLE, TOLD, Readers, ShardError, ShardWriter, is_bundle, member_name, open_writer
+from common.spec import PackOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,28 +35,34 @@ class Packed:
 
 
 class ShardNames:
-    """Names of new shards of one host, numbered on from those that are there."""
+    """Names of new shards or bundles of one host, numbered on from those that are there."""
 
-    def __init__(self, folder: Path, prefix: str, form: PackFormat) -> None:
+    def __init__(self, folder: Path, prefix: str, suffix: str) -> None:
         """``folder``: ``shards/`` itself."""
-        self._prefix, self._suffix = prefix, form
-        self._number = next_number(folder, prefix)
+        self._prefix, self._suffix = prefix, suffix
+        self._number = next_number(folder, prefix, suffix)
 
     def __call__(self) -> str:
         name = f"shards/{self._prefix}-{self._number:0{DIGITS}d}.{self._suffix}"
         self._number += 1
         return name
 
+    def made(self, path: Path) -> bool:
+        """Whether a file has such a name."""
+        return _number_of(path, self._prefix, self._suffix) is not None
 
-def next_number(folder: Path, prefix: str) -> int:
+
+def next_number(folder: Path, prefix: str, suffix: str) -> int:
     """The first number that no file ``<prefix>-<number>.<suffix>`` of a folder has."""
-    numbers = [-1]
-    if folder.is_dir():
-        for path in folder.iterdir():
-            name, _, number = path.stem.rpartition("-")
-            if name == prefix and number.isdecimal():
-                numbers.append(int(number))
-    return max(numbers) + 1
+    found = [_number_of(path, prefix, suffix) for path in folder.iterdir()] if folder.is_dir() else []
+    return max((number for number in found if number is not None), default=-1) + 1
+
+
+def _number_of(path: Path, prefix: str, suffix: str) -> int | None:
+    name, _, number = path.stem.rpartition("-")
+    if name != prefix or path.suffix != f".{suffix}" or not number.isdecimal():
+        return None
+    return int(number)
 
 
 def pack(
@@ -64,9 +70,9 @@ def pack(
 ) -> Packed:
     """Write the images of ``table`` into new shards, in the order of its rows; nothing else is changed.
 
-    ``root``: the output that paths of rows are below; the images may be loose or in shards. ``name`` gives
-    the path below it of the next shard, which is made in the folder ``temporary``. Shards differ little
-    in size, and none has less than one image.
+    ``root``: the output that paths of rows are below; the images may be loose, in bundles or in shards.
+    ``name`` gives the path below it of the next shard, which is made in the folder ``temporary``. Shards
+    differ little in size, and none has less than one image.
 
     Raises:
         OSError: an image is not there or not of its size, or the disk refuses. No new shard is left.
@@ -104,7 +110,7 @@ def pack(
                     path = temporary / f"{target.rpartition('/')[2]}.tmp"
                     packed.shards.append((path, target))
                     writer = open_writer(path, options.format)
-                member = file if shard is not None else member_name(file)
+                member = member_name(file) if shard is None or is_bundle(shard) else file
                 places.append(writer.add(member, dict(zip(TOLD, values, strict=True)), data))
                 shards.append(packed.shards[-1][1])
                 names.append(member)
@@ -153,19 +159,33 @@ def name_shards(root: Path, packed: Packed) -> None:
 
 
 def shards_of(table: pa.Table) -> set[str]:
-    """The shards that rows name."""
+    """The shards and bundles that rows name."""
     return {shard for shard in table.column("shard").unique().to_pylist() if shard is not None}
 
 
-def has_loose(table: pa.Table) -> bool:
-    """Whether the image of any row lies in no shard."""
-    return bool(table.column("shard").null_count > table.column("file").null_count)
+def has_unpacked(table: pa.Table) -> bool:
+    """Whether the image of any row lies in no shard: it is a file of its own, or in a bundle."""
+    if table.column("shard").null_count > table.column("file").null_count:
+        return True
+    return any(map(is_bundle, shards_of(table)))
 
 
 def remove(root: Path, paths: Iterable[str]) -> None:
     """Remove files that no row names any more."""
     for path in paths:
         (root / path).unlink(missing_ok=True)
+
+
+def remove_nameless_bundles(root: Path, manifest: Path, names: ShardNames) -> None:
+    """Remove bundles of a host that no row of ``manifest`` names: an earlier incarnation died behind them.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    found = {f"shards/{path.name}" for path in (root / "shards").glob(f"*.{BUNDLE}") if names.made(path)}
+    if found:
+        named = (shards_of(read_part(path, ["shard"])) for path in manifest.glob("*.parquet"))
+        remove(root, found.difference(*named))
 
 
 def repack_part(

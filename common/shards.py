@@ -20,6 +20,7 @@ from common.spec import PackFormat
 BLOCK_BYTES = 512  # of a tar: what headers take, and data is filled up to
 END = bytes(2 * BLOCK_BYTES)  # of an archive, by POSIX
 MODE = 0o644
+BUNDLE = "images"  # suffix of what a host has not packed yet
 
 # What a shard tells of an image: who made it, and where its unit began and ended, is the manifest's alone.
 TOLD = (
@@ -76,12 +77,12 @@ def open_writer(path: Path, form: PackFormat) -> ShardWriter:
 
 
 def open_reader(path: Path) -> ShardReader:
-    """The shard at ``path``; its suffix tells its kind.
+    """The shard or bundle at ``path``; its suffix tells its kind.
 
     Raises:
         OSError: it cannot be opened.
     """
-    if path.suffix == ".tar":
+    if path.suffix == ".tar" or is_bundle(path.name):
         return TarReader(path)
     from common.shards_parquet import ParquetReader
 
@@ -140,6 +141,11 @@ def is_shard_path(shard: str) -> bool:
     return folder == "shards" and slash == "/" and "/" not in name and not name.startswith(".") and name != ""
 
 
+def is_bundle(shard: str) -> bool:
+    """Whether a row's ``shard`` is a bundle: the bytes of images and nothing else, which wait for a shard."""
+    return shard.endswith(f".{BUNDLE}")
+
+
 class TarWriter:
     """A tar of the WebDataset convention."""
 
@@ -178,7 +184,7 @@ def header(name: str, count_bytes: int) -> bytes:
 
 
 class TarReader:
-    """Reads images of a tar at the places that the manifest tells, without going through it."""
+    """Reads images of a tar or bundle at the places that the manifest tells, without going through it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

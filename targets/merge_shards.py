@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from common.errors import UserError
 from common.manifest import read_part, write_part
-from common.packing import ShardNames, has_loose, remove, repack_part, shards_of
+from common.packing import ShardNames, has_unpacked, remove, repack_part, shards_of
+from common.shards import is_bundle
 from common.spec import PackFormat, PackOptions
 from targets.moving import move
 
@@ -34,6 +35,7 @@ class _Row(NamedTuple):
     sample: int
     file: str | None
     shard: str | None
+    place: int | None
     bytes: int
     sha256: str | None
 
@@ -74,7 +76,7 @@ def _choose(parts: Sequence[PackedPart]) -> list[str]:
     seen: set[tuple[str, int]] = set()
     absent: dict[tuple[str, int], str] = {}
     for part in parts:
-        shards: dict[str, bool] = {}
+        sizes: dict[str, int] = {}
         for number, row in enumerate(_rows(part.path)):
             if not part.keep[number]:
                 continue
@@ -84,9 +86,10 @@ def _choose(parts: Sequence[PackedPart]) -> list[str]:
             elif row.shard is None:
                 there = _size(f"{part.root}/{row.file}") == row.bytes
             else:
-                if row.shard not in shards:
-                    shards[row.shard] = _size(f"{part.root}/{row.shard}") >= 0
-                there = shards[row.shard]
+                if row.shard not in sizes:
+                    sizes[row.shard] = _size(f"{part.root}/{row.shard}")
+                least = (row.place or 0) + row.bytes if is_bundle(row.shard) else 0
+                there = sizes[row.shard] >= least
             if not there:
                 part.keep[number] = False
                 absent[key] = row.file or ""
@@ -136,7 +139,7 @@ def _put_right(part: PackedPart, options: PackOptions) -> int:
     """Make a part, in its host's folder, one of rows that count and lie in shards; their number."""
     with pq.ParquetFile(part.path) as file:
         table = file.read()
-    if not all(part.keep) or has_loose(table):
+    if not all(part.keep) or has_unpacked(table):
         repack_part(
             part.root,
             part.path,

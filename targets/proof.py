@@ -154,7 +154,7 @@ def _is_there(row: _Row, size_of: Callable[[str], int]) -> bool:
     if row.shard is None:
         return size_of(row.file) == row.bytes
     size = size_of(row.shard) if is_shard_path(row.shard) else -1
-    return size >= (row.place or 0) + row.bytes if row.shard.endswith(".tar") else size >= 0
+    return size >= (0 if row.shard.endswith(".parquet") else (row.place or 0) + row.bytes)
 
 
 def prove(

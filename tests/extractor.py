@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from fractions import Fraction
@@ -16,6 +17,7 @@ from worker.extract import extract
 from worker.extraction import Checkpoint
 from worker.media import OpenVideo
 from worker.probe import probe
+from worker.sink import BUNDLE
 
 PNG = ImageOptions(format="png")
 NATIVE = Sampling(None)
@@ -41,6 +43,7 @@ class Extractor:
         *,
         checkpoint: Checkpoint = lambda done_to, frames: None,
         image: ImageOptions = PNG,
+        bundled: bool = False,
     ) -> tuple[UnitResult, Path]:
         folder = self._folder / str(next(self._numbers))
         folder.mkdir(parents=True)
@@ -54,19 +57,38 @@ class Extractor:
             folder=folder,
             checkpoint=checkpoint,
             duration_s=self.info.duration_s,
+            bundled=bundled,
         )
-        assert {row.file for row in result.rows} == {path.name for path in folder.iterdir()}
+        if bundled:
+            check_bundle(folder, result.rows)
+        else:
+            assert {row.file for row in result.rows} == {path.name for path in folder.iterdir()}
         return result, folder
 
     def cut(self, sampling: Sampling, cuts: Sequence[int], *, shuffle: int = 0) -> list[FrameRow]:
-        """All rows, in order, of the units between ``cuts``, done in an order of their own."""
+        """All rows, in order, of the units between ``cuts``, done in an order of their own, with bundles."""
         units = list(pairwise([0, *cuts, None]))
         random.Random(shuffle).shuffle(units)
-        found = {start or 0: self.unit(sampling, start or 0, stop)[0].rows for start, stop in units}
+        found = {
+            start or 0: self.unit(sampling, start or 0, stop, bundled=True)[0].rows for start, stop in units
+        }
         return [row for start in sorted(found) for row in found[start]]
 
     def last_position(self, sampling: Sampling, rows: Sequence[FrameRow]) -> int:
         return sampling.position_of(rows[-1].pts - self.info.first_pts, self.info.time_base)
+
+
+def check_bundle(folder: Path, rows: Sequence[FrameRow]) -> None:
+    """A bundle has the images of all rows, where they say, and nothing else."""
+    path = folder / BUNDLE
+    data = path.read_bytes() if path.exists() else b""
+    assert list(folder.iterdir()) == [path] * path.exists()
+    end = 0
+    for row in rows:
+        assert row.place == end
+        end += row.bytes
+        assert hashlib.sha256(data[row.place : end]).hexdigest() == row.sha256
+    assert end == len(data)
 
 
 def clip(clips: Path, name: str) -> Path:

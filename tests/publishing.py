@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import subprocess
 import sys
@@ -21,29 +20,38 @@ from common.media import FrameRow
 from common.spec import PackOptions
 from tests.jobs import REPOSITORY, rows
 from worker.publish import Publisher
+from worker.sink import BundleSink, LooseSink
 
 
 def stage(
-    layout: Layout, unit: int, attempt: int, samples: range, salt: str = "", *, dropped: Collection[int] = ()
+    layout: Layout,
+    unit: int,
+    attempt: int,
+    samples: range,
+    salt: str = "",
+    *,
+    dropped: Collection[int] = (),
+    bundled: bool = False,
 ) -> list[FrameRow]:
     """Staged files as a slot leaves them; there are none of the samples that were dropped."""
     folder = layout.staging / f"{unit}-{attempt}"
     folder.mkdir(parents=True)
+    sink = BundleSink(folder) if bundled else LooseSink(folder)
     rows = []
     for sample in samples:
         data = b"" if sample in dropped else f"{sample}{salt}".encode()
         name = f"{sample:08d}.jpg" if data else ""
-        if data:
-            (folder / name).write_bytes(data)
+        sha256, place = sink.add(name, data) if data else ("", None)
         rows.append(
             FrameRow(
                 sample=sample, target_s=sample / 5, pts=sample * 200, time_base="1/1000", time_s=sample / 5,
                 keyframe=sample % 10 == 0, pix_fmt="yuv420p", width=4, height=2, rotation=0,
                 interlaced=False,
-                file=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest() if data else "",
+                file=name, bytes=len(data), sha256=sha256, place=place,
                 status="ok" if data else "duplicate",
             )
         )  # fmt: skip
+    sink.close()
     return rows
 
 
@@ -58,7 +66,8 @@ def publish_for_ever(layout: Layout, unit: int, pack: PackOptions | None) -> Non
     while True:
         samples = range(unit * 10, unit * 10 + 10)
         dropped = {samples[3], samples[9]} if unit % 3 else samples
-        publisher.add(unit, 1, "v.mp4", "v", stage(layout, unit, 1, samples, dropped=dropped), 0)
+        staged = stage(layout, unit, 1, samples, dropped=dropped, bundled=pack is not None)
+        publisher.add(unit, 1, "v.mp4", "v", staged, 0)
         if unit % 7 == 0:
             publisher.discard(unit - 3, 1)
         publisher.flush()

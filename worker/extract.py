@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from common.spec import ImageOptions
 from worker.choosing import Measures
 from worker.extraction import Checkpoint, Extraction, Wanted
 from worker.media import MediaError, OpenVideo
+from worker.sink import BundleSink, LooseSink
 
 FIRST_LOOK_S: Final = 0.2  # how far back the sample before a range is looked for at first
 
@@ -31,8 +33,10 @@ def extract(
     checkpoint: Checkpoint,
     duration_s: float = 0.0,
     rank: int = 0,
+    bundled: bool = False,
 ) -> UnitResult:
-    """Write the frames wanted at positions ``[start, stop)`` into ``folder``, one file each.
+    """Write the frames wanted at positions ``[start, stop)`` into ``folder``, one file each, or (``bundled``)
+    all into one, where each begins at its row's ``place``.
 
     ``first_pts`` and ``duration_s`` (0: unknown) are what the probe found; ``stop`` None means to the
     end. ``rank`` is the number of frames displayed before ``start``, for what takes every N-th frame.
@@ -52,8 +56,9 @@ def extract(
         look.run()
         wanted = replace(wanted, stop=look.stop)
     before = None if look is None else look.found
-    work = Extraction(video, wanted, image=image, folder=folder, before=before)
-    work.run(checkpoint)
+    with closing(BundleSink(folder) if bundled else LooseSink(folder)) as sink:
+        work = Extraction(video, wanted, image=image, sink=sink, before=before)
+        work.run(checkpoint)
     result = work.result(duration_s)
     return result if look is None else look.added_to(result)
 

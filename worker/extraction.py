@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Final
 
 from common.media import Timing, UnitResult
@@ -23,6 +22,7 @@ from worker.keyframes import keyframes
 from worker.media import OpenVideo
 from worker.plan import Planner
 from worker.reference import classifier_for
+from worker.sink import Sink
 from worker.writer import Taken, Writer, copied
 
 # A file is said to be cut short when it lacks more than this of what its container claims: the audio
@@ -67,7 +67,7 @@ class Wanted:
 class Extraction:
     """One range, extracted once.
 
-    Without a ``folder`` nothing is written, and the frames' ``measures`` are all that comes of it. ``before``
+    Without a ``sink`` nothing is written, and the frames' ``measures`` are all that comes of it. ``before``
     are those of the sample before the range.
     """
 
@@ -77,7 +77,7 @@ class Extraction:
         wanted: Wanted,
         *,
         image: ImageOptions,
-        folder: Path | None = None,
+        sink: Sink | None = None,
         before: Measures | None = None,
     ) -> None:
         first_pts, sampling, start = wanted.first_pts, wanted.sampling, wanted.start
@@ -96,7 +96,7 @@ class Extraction:
         )
         self._planner = self._make_planner()
         self._writer = Writer(
-            sampling, image, folder, time_base=self._time_base, first_pts=first_pts, before=before
+            sampling, image, sink, time_base=self._time_base, first_pts=first_pts, before=before
         )
         self._mark: _Mark | None = None
         self._initial = _Mark(None, self._selector.held, 0)

@@ -13,7 +13,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +28,15 @@ from common.packing import (
     name_shards,
     next_number,
     remove,
+    remove_nameless_bundles,
     repack_part,
     shards_of,
     withdraw,
 )
+from common.shards import BUNDLE, is_bundle
 from common.spec import PackOptions
+from worker import sink
+from worker.publication import WHOLE_VIDEO, Extent, Key, Publication
 from worker.sealing import Sealer
 
 # It takes 0.2 s to load, which a host can spend while its first frames are being made.
@@ -42,31 +45,6 @@ if TYPE_CHECKING:
 
 ROWS_PER_PART = 50_000  # rewriting a part of this size takes some 0.1 s
 HOST_BYTES = 200  # of a part's name; the rest is for its number and suffix
-
-Key = tuple[int, int]  # unit, attempt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
-    """The range that a unit covers: positions ``[start, stop)`` of its video, None being the video's end."""
-
-    start: int = 0
-    stop: int | None = None
-    shown: int = 0
-    video_bytes: int = 0
-
-
-@dataclass(slots=True)
-class Publication:
-    """A committed attempt that waits for its rows; the first ``moved`` files are in place already."""
-
-    key: Key
-    video: str
-    rows: list[FrameRow]
-    samples: list[int]
-    files: list[str | None]
-    extent: Extent
-    moved: int = 0
 
 
 def warm_up() -> None:
@@ -101,15 +79,16 @@ class Publisher:
         self._doomed: set[Key] = set()
         self._open: pa.Table | None = None
         layout.remove_staging()
-        self._number = next_number(layout.manifest, self._prefix)
+        self._number = next_number(layout.manifest, self._prefix, "parquet")
         self._pack = pack
         self._frame_names = FrameNames(names or DEFAULT_TEMPLATE)
         if pack is not None:
             # runs that share an output, as in S3, count from 0 each
             prefix = f"{layout.run}-{self._prefix}" if layout.run else self._prefix
             self._names = ShardNames(layout.output / "shards", prefix, pack.format)
+            self._bundle_names = ShardNames(layout.output / "shards", prefix, BUNDLE)
             self._sealer = Sealer(layout.output, layout.staging, pack, self._names)
-        self._loose_parts: set[int] = set()  # full ones whose images could not be packed
+        self._refused: set[int] = set()  # full parts whose images could not be packed
 
     def add(
         self,
@@ -120,7 +99,7 @@ class Publisher:
         rows: list[FrameRow],
         first_sample: int,
         *,
-        extent: Extent = Extent(),
+        extent: Extent = WHOLE_VIDEO,
     ) -> None:
         """Queue an attempt for the next ``flush``; its files lie in its staging folder.
 
@@ -141,7 +120,9 @@ class Publisher:
             )
             for sample, row in zip(samples, rows, strict=True)
         ]
-        self._queued[unit, attempt] = Publication((unit, attempt), video, rows, samples, files, extent)
+        bundle = self._bundle_names() if self._pack is not None and any(files) else None
+        key = unit, attempt
+        self._queued[key] = Publication(key, video, rows, samples, files, extent, bundle)
 
     def flush(self) -> list[Key]:
         """Publish everything queued; return the (unit, attempt) pairs that are durable now.
@@ -171,7 +152,7 @@ class Publisher:
         return published
 
     def close(self) -> None:
-        """Put into shards what is still loose, if images are packed. Nothing may be added after."""
+        """Put into shards what is still in bundles, if images are packed. Nothing may be added after."""
         if self._pack is None:
             return
         with contextlib.suppress(OSError):
@@ -179,12 +160,12 @@ class Publisher:
         if self._open is not None and self._open.num_rows:
             self._close_part(self._open)
         self._name_shards(wait=True)
-        for number in sorted(self._loose_parts):  # once more: the disk may have room now
+        for number in sorted(self._refused):  # once more: the disk may have room now
             self._sealer.start(number, self._read_part(number))
-        self._loose_parts.clear()
+        self._refused.clear()
         self._name_shards(wait=True)
-        if not self._loose_parts and not self._has_company():
-            shutil.rmtree(self._layout.output / "frames", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_nameless_bundles(self._layout.output, self._layout.manifest, self._bundle_names)
 
     def discard(self, unit: int, attempt: int) -> None:
         """Undo an attempt wherever it is: staged, queued, or published.
@@ -199,7 +180,7 @@ class Publisher:
             self._doomed.add(key)
         with contextlib.suppress(OSError):
             if publication is not None and publication.moved:
-                self._remove_files(publication.video, publication.files[: publication.moved])
+                self._take_away(publication)
             self._take_out_doomed()
 
     # ---- files --------------------------------------------------------------------------------------
@@ -208,6 +189,13 @@ class Publisher:
         return self._layout.staging / f"{key[0]}-{key[1]}"
 
     def _move_into_place(self, publication: Publication) -> None:
+        if self._pack is not None:
+            if publication.bundle is not None and not publication.moved:
+                target = self._layout.output / publication.bundle
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (self._staging(publication.key) / sink.BUNDLE).replace(target)
+                publication.moved = 1
+            return
         if (first := next(filter(None, publication.files), None)) is not None:
             (self._layout.output / first).parent.mkdir(parents=True, exist_ok=True)
         # pathlib would take longer than the system does
@@ -217,6 +205,12 @@ class Publisher:
             if file is not None:
                 os.replace(f"{staging}/{row.file}", f"{output}/{file}")  # noqa: PTH105
             publication.moved += 1
+
+    def _take_away(self, publication: Publication) -> None:
+        if publication.bundle is not None:
+            remove(self._layout.output, [publication.bundle])
+        else:
+            self._remove_files(publication.video, publication.files[: publication.moved])
 
     def _remove_files(self, video: str, files: Iterable[str | None]) -> None:
         """Remove ``files`` of a video, but not those of its other attempts, published or queued."""
@@ -259,7 +253,7 @@ class Publisher:
         self._number += 1
 
     def _name_shards(self, *, wait: bool) -> None:
-        """Let the shards that are complete take the place of loose files."""
+        """Let the shards that are complete take the place of bundles."""
         if self._pack is None:
             return
         for number, packed, error in self._sealer.take(wait=wait):
@@ -268,25 +262,14 @@ class Publisher:
                     raise error or AssertionError("neither shards nor an error")
                 name_shards(self._layout.output, packed)
                 self._write_part(number, packed.table)
-            except OSError as refused:  # nothing is lost: the images are loose, and named so
+            except OSError as refused:  # nothing is lost: the images are where their rows say
                 if packed is not None:
                     withdraw(self._layout.output, packed)
-                self._loose_parts.add(number)
+                self._refused.add(number)
                 print(f"framefleet: part {number} is not packed yet: {refused}", file=sys.stderr, flush=True)
                 continue
-            self._remove_loose(files_in(packed.source))
-
-    def _remove_loose(self, files: Iterable[str]) -> None:
-        """Remove files that are in shards now, but not those that another attempt has too."""
-        if self._has_company():
-            return
-        tables = [*self._sealer.unsealed(), *(self._read_part(number) for number in self._loose_parts)]
-        if self._open is not None:
-            tables.append(self._open)
-        kept = {file for other in self._queued.values() for file in other.files}
-        kept.update(file for table in tables for file in files_in(table))
-        with contextlib.suppress(OSError):  # no row names them any more
-            remove(self._layout.output, (file for file in files if file not in kept))
+            with contextlib.suppress(OSError):  # no row names them any more
+                remove(self._layout.output, shards_of(packed.source))
 
     # ---- the manifest -------------------------------------------------------------------------------
 
@@ -298,8 +281,6 @@ class Publisher:
         import pyarrow as pa
 
         columns: dict[str, list[object]] = {name: [] for name, _, _ in FIELDS}
-        total = sum(len(publication.rows) for publication in publications)
-        columns["shard"] = columns["place"] = [None] * total
         for publication in publications:
             count = len(publication.rows)
             for name, repeated in (
@@ -316,6 +297,7 @@ class Publisher:
                 columns[name] += [repeated] * count
             columns["sample"] += publication.samples
             columns["file"] += publication.files
+            columns["shard"] += [None if file is None else publication.bundle for file in publication.files]
             for name in _FIELDS_OF_ROW:
                 columns[name] += [getattr(row, name) for row in publication.rows]
             columns["sha256"] += [row.sha256 or None for row in publication.rows]
@@ -360,13 +342,19 @@ class Publisher:
         taken, rest = part.filter(theirs), part.filter(pc.invert(theirs))
         if not taken.num_rows:
             return
-        if self._pack is not None and (shards := shards_of(taken)):
+        shards = shards_of(taken)
+        if shards and not all(map(is_bundle, shards)):
             self._take_out_of_shards(number, rest, shards)
             return
         self._write_part(number, rest)
         if number == self._number:
             self._open = rest
-        self._remove_files(taken["video"][0].as_py(), files_in(taken))
+        if not rest.num_rows:
+            self._refused.discard(number)
+        if self._pack is not None:
+            remove(self._layout.output, shards)
+        else:
+            self._remove_files(taken["video"][0].as_py(), files_in(taken))
 
     def _take_out_of_shards(self, number: int, rest: pa.Table, shards: set[str]) -> None:
         """Make the shards of a part again with the ``rest`` of it alone."""

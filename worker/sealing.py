@@ -35,24 +35,19 @@ class Sealer:
         self._options = options
         self._names = names
         self._pool = ThreadPoolExecutor(1, "sealer")
-        self._jobs: list[tuple[int, pa.Table, Future[Packed]]] = []
+        self._jobs: list[tuple[int, Future[Packed]]] = []
 
     def start(self, number: int, table: pa.Table) -> None:
         """Make shards of a part's images, which are not changed or removed before ``take`` has given them."""
         future = self._pool.submit(
             pack, self._root, table, self._options, name=self._names, temporary=self._temporary
         )
-        self._jobs.append((number, table, future))
+        self._jobs.append((number, future))
 
     def take(self, *, wait: bool) -> Iterator[Sealed]:
         """Parts whose shards are made, in order; with ``wait`` all that were started."""
-        while self._jobs and (wait or self._jobs[0][2].done()):
-            number, _, future = self._jobs[0]
+        while self._jobs and (wait or self._jobs[0][1].done()):
+            number, future = self._jobs[0]
             error = future.exception()
             del self._jobs[0]
             yield Sealed(number, None if error else future.result(), error)
-
-    def unsealed(self) -> Iterator[pa.Table]:
-        """The parts that were started and not given yet."""
-        for _, table, _ in self._jobs:
-            yield table

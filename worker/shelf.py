@@ -14,7 +14,8 @@ from collections.abc import Callable
 from common import messages as m
 from common.layout import Layout
 from worker.held import Held
-from worker.publish import Extent, Publisher
+from worker.publication import Extent
+from worker.publish import Publisher
 
 FLUSH_S = 3.0  # the longest that a committed unit waits for its rows on disk, while slots are busy
 IDLE_FLUSH_S = 0.05

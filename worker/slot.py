@@ -53,6 +53,7 @@ class Slot:
         self._connection = connection
         self._layout = layout
         self._image = spec.image
+        self._is_packing = spec.pack is not None
         self._selection = Selection.load(spec.sampling, layout.job_spec.parent)
         self._root = os.fsencode(layout.videos.resolve())
         self._open: tuple[bytes, OpenVideo] | None = None
@@ -151,6 +152,7 @@ class Slot:
             checkpoint=checkpoint,
             duration_s=task.duration_s,
             rank=task.rank,
+            bundled=self._is_packing,
         )
         seconds = time.monotonic() - self._running_since
         timing = msgspec.structs.replace(result.timing, open_s=open_s)

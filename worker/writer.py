@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import msgspec
 from av.video.frame import VideoFrame
@@ -16,6 +15,7 @@ from common.spec import ImageOptions
 from worker import images
 from worker.choosing import Measures, is_choosing, measure, verdict
 from worker.gop import Gop
+from worker.sink import Sink
 
 _UNMEASURED = Measures()
 
@@ -53,16 +53,16 @@ class Taken:
 
 
 class Writer:
-    """Writes picked frames into ``folder``; remembers them, and the seconds that each step takes.
+    """Writes picked frames into ``sink``; remembers them, and the seconds that each step takes.
 
-    Without a folder it only measures them. ``before`` is what was measured of the sample before the first.
+    Without a sink it only measures them. ``before`` is what was measured of the sample before the first.
     """
 
     def __init__(
         self,
         sampling: Sampling,
         image: ImageOptions,
-        folder: Path | None,
+        sink: Sink | None,
         *,
         time_base: Fraction,
         first_pts: int,
@@ -70,7 +70,7 @@ class Writer:
     ) -> None:
         self._sampling = sampling
         self._image = image
-        self._folder = folder
+        self._sink = sink
         self._time_base = time_base
         self._first_pts = first_pts
         self._before = before
@@ -94,9 +94,9 @@ class Writer:
 
     def take_back(self, count: int) -> None:
         """Remove all but the first ``count`` frames."""
-        for written in self._written[count:]:
-            if self._folder is not None and written.row.file:
-                (self._folder / written.row.file).unlink()
+        for written in reversed(self._written[count:]):
+            if self._sink is not None and written.row.file:
+                self._sink.take_back(written.row)
         del self._written[count:]
 
     def keep(self, pick: Pick[Taken] | None) -> None:
@@ -104,7 +104,7 @@ class Writer:
 
         Raises:
             MediaError: it cannot become such an image.
-            OSError: the folder cannot be written to.
+            OSError: the sink cannot be written to.
         """
         if pick is None:
             return
@@ -120,12 +120,12 @@ class Writer:
         self.convert_s += converted_s - began_s
         sample = len(self._written) if sampling.numbered_by_order else pick.position
         name = sha256 = ""
-        data = b""
-        if status == "ok" and self._folder is not None:
+        data, place = b"", None
+        if status == "ok" and self._sink is not None:
             data = images.encode(picture, self._image)
             encoded_s = time.perf_counter()
             name = f"{sample:08d}.{self._image.suffix}"
-            sha256 = images.write(self._folder / name, data)
+            sha256, place = self._sink.add(name, data)
             self.encode_s += encoded_s - converted_s
             self.write_s += time.perf_counter() - encoded_s
         target = self._first_pts * time_base + sampling.offset_of(pick.position, time_base)
@@ -142,6 +142,7 @@ class Writer:
             rotation=rotation,
             interlaced=taken.interlaced,
             file=name,
+            place=place,
             bytes=len(data),
             sha256=sha256,
             status=status,

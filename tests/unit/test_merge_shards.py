@@ -38,7 +38,9 @@ class Hosts:
     ) -> None:
         publisher = self.hosts.setdefault(host, Publisher(self.layout(host), host, pack=self.pack))
         for unit in units:
-            rows = stage(self.layout(host), unit, attempt, range(unit * 10, unit * 10 + 10), salt)
+            rows = stage(
+                self.layout(host), unit, attempt, range(unit * 10, unit * 10 + 10), salt, bundled=True
+            )
             publisher.add(unit, attempt, "v.mp4", "v", rows, 0)
             publisher.flush()
             if committed:
@@ -130,10 +132,10 @@ def test_what_is_gone_is_told_and_the_rest_kept(hosts: Hosts) -> None:
     hosts.publish("b", 20)
     hosts.close("a")
     (hosts.layout("a").output / "shards" / f"algo-x.{hosts.pack.format}").touch()  # nobody names it
-    (hosts.layout("b").output / "frames" / "v" / "00000203.jpg").unlink()
+    os.truncate(hosts.layout("b").output / "shards" / "b-000000.images", 29)  # of ten images of 3 bytes
     merged = hosts.merge()
     assert merged.frames == 29
-    assert merged.missing == ["frames/v/00000203.jpg"]
+    assert merged.missing == ["frames/v/00000209.jpg"]
     assert len(check_packed(hosts.output)) == 29
 
 

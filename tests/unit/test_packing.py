@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
 from collections.abc import Collection
@@ -15,6 +16,7 @@ from common.shards import Readers
 from common.spec import PackFormat, PackOptions
 from tests.packed import check_packed
 from tests.publishing import kill_while_publishing, manifest, stage
+from worker import sealing
 from worker.publish import Publisher
 
 SMALL = PackOptions(shard_bytes=30)  # an image of ``stage`` has a byte or two, so 15 to 30 of them
@@ -34,7 +36,7 @@ def publish(
     count: int = 10,
     dropped: Collection[int] = (),
 ) -> None:
-    rows = stage(layout, unit, attempt, range(unit * 10, unit * 10 + count), dropped=dropped)
+    rows = stage(layout, unit, attempt, range(unit * 10, unit * 10 + count), dropped=dropped, bundled=True)
     publisher.add(unit, attempt, "v.mp4", "v.x", rows, 0)
     publisher.flush()
 
@@ -120,20 +122,42 @@ def test_a_file_that_a_later_attempt_has_too_is_not_removed_with_the_first_ones(
     assert len(check_packed(layout.output)) == 20
 
 
-def test_what_cannot_be_packed_stays_loose_until_it_can(
-    layout: Layout, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_packed_stays_in_bundles_until_it_can(
+    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     publisher = Publisher(layout, "algo-1", pack=SMALL)
-    layout.output.mkdir(parents=True, exist_ok=True)
-    (layout.output / "shards").write_text("in the way")
-    for unit in range(10, 16):
-        publish(layout, publisher, unit)
+    with monkeypatch.context() as full:
+        full.setattr(sealing, "pack", refuse)
+        for unit in range(10, 16):
+            publish(layout, publisher, unit)
+        publisher.discard(10, 1)
+        publisher.discard(11, 1)  # now nothing is left of that part
+        publisher.close()
+    assert check_rows(layout) == set(range(12, 16))
+    assert "not packed yet: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert len(list((layout.output / "shards").glob("*.images"))) == 4
     publisher.close()
-    assert check_rows(layout) == set(range(10, 16))
-    assert "not packed yet" in capsys.readouterr().err
-    (layout.output / "shards").unlink()
+    assert len(check_packed(layout.output)) == 40
+    assert not list((layout.output / "shards").glob("*.images"))
+
+
+def test_bundles_without_rows_are_removed_and_others_are_not(layout: Layout) -> None:
+    first = Publisher(layout, "algo-1", pack=PackOptions())
+    publish(layout, first, 10)  # and it dies
+    shards = layout.output / "shards"
+    for name in ("algo-1-000005.images", "algo-12-000000.images", "job-2-algo-1-000000.images"):
+        (shards / name).write_bytes(b"images")
+    publisher = Publisher(layout, "algo-1", pack=PackOptions())
+    publish(layout, publisher, 11)
+    assert (shards / "algo-1-000006.images").is_file()
     publisher.close()
-    assert len(check_packed(layout.output)) == 60
+    assert check_rows(layout) == {10, 11}
+    assert {path.name for path in shards.iterdir()} == {
+        "algo-1-000000.images", "algo-1-000000.tar", "algo-12-000000.images", "job-2-algo-1-000000.images",
+    }  # fmt: skip
 
 
 def test_numbers_go_on_from_those_of_an_earlier_incarnation(layout: Layout) -> None:

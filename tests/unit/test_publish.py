@@ -14,7 +14,8 @@ from common.layout import OPTIONS_KEY, Layout
 from common.manifest import schema
 from tests.publishing import kill_while_publishing, manifest, stage
 from worker import publish
-from worker.publish import Extent, Publisher
+from worker.publication import Extent
+from worker.publish import Publisher
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from targets.sagemaker.resume import Taken, clear, look
 from targets.sampling_options import SamplingRequest
 from tests.publishing import stage
 from tests.sagemaker_jobs import keys, make_found, make_sagemaker_request, put
-from worker.publish import Extent, Publisher
+from worker.publication import Extent
+from worker.publish import Publisher
 
 REQUEST = make_sagemaker_request(resume=True)
 SIZES = {"a.mp4": 1000, "b.mp4": 2000}
