@@ -9,6 +9,8 @@ from fractions import Fraction
 from itertools import count, pairwise
 from pathlib import Path
 
+import msgspec
+
 from common.media import FrameRow, UnitResult, VideoInfo
 from common.sampling import Sampling
 from common.spec import ImageOptions
@@ -17,7 +19,7 @@ from worker.extract import extract
 from worker.extraction import Checkpoint
 from worker.media import OpenVideo
 from worker.probe import probe
-from worker.sink import BUNDLE
+from worker.publication import STAGED_BUNDLE
 
 PNG = ImageOptions(format="png")
 NATIVE = Sampling(None)
@@ -66,13 +68,14 @@ class Extractor:
         return result, folder
 
     def cut(self, sampling: Sampling, cuts: Sequence[int], *, shuffle: int = 0) -> list[FrameRow]:
-        """All rows, in order, of the units between ``cuts``, done in an order of their own, with bundles."""
+        """All rows, in order, of the units between ``cuts``, done in an order of their own; into bundles, of
+        which the rows then say nothing."""
         units = list(pairwise([0, *cuts, None]))
         random.Random(shuffle).shuffle(units)
         found = {
             start or 0: self.unit(sampling, start or 0, stop, bundled=True)[0].rows for start, stop in units
         }
-        return [row for start in sorted(found) for row in found[start]]
+        return [msgspec.structs.replace(row, place=None) for start in sorted(found) for row in found[start]]
 
     def last_position(self, sampling: Sampling, rows: Sequence[FrameRow]) -> int:
         return sampling.position_of(rows[-1].pts - self.info.first_pts, self.info.time_base)
@@ -80,7 +83,7 @@ class Extractor:
 
 def check_bundle(folder: Path, rows: Sequence[FrameRow]) -> None:
     """A bundle has the images of all rows, where they say, and nothing else."""
-    path = folder / BUNDLE
+    path = folder / STAGED_BUNDLE
     data = path.read_bytes() if path.exists() else b""
     assert list(folder.iterdir()) == [path] * path.exists()
     end = 0

@@ -8,6 +8,8 @@ from common.media import FrameRow
 
 Key = tuple[int, int]  # unit, attempt
 
+STAGED_BUNDLE = "images"  # the name of a bundle in the attempt's staging folder
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:

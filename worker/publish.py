@@ -35,8 +35,7 @@ from common.packing import (
 )
 from common.shards import BUNDLE, is_bundle
 from common.spec import PackOptions
-from worker import sink
-from worker.publication import WHOLE_VIDEO, Extent, Key, Publication
+from worker.publication import STAGED_BUNDLE, WHOLE_VIDEO, Extent, Key, Publication
 from worker.sealing import Sealer
 
 # It takes 0.2 s to load, which a host can spend while its first frames are being made.
@@ -193,7 +192,7 @@ class Publisher:
             if publication.bundle is not None and not publication.moved:
                 target = self._layout.output / publication.bundle
                 target.parent.mkdir(parents=True, exist_ok=True)
-                (self._staging(publication.key) / sink.BUNDLE).replace(target)
+                (self._staging(publication.key) / STAGED_BUNDLE).replace(target)
                 publication.moved = 1
             return
         if (first := next(filter(None, publication.files), None)) is not None:

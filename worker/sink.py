@@ -13,8 +13,7 @@ from typing import Protocol
 
 from common.media import FrameRow
 from worker import images
-
-BUNDLE = "images"  # the name of a bundle in the attempt's staging folder
+from worker.publication import STAGED_BUNDLE
 
 
 class Sink(Protocol):
@@ -54,7 +53,7 @@ class BundleSink:
     """One file with the bytes of all images, one after the other; there is none before the first image."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / BUNDLE
+        self._path = folder / STAGED_BUNDLE
         self._file: FileIO | None = None
         self._end = 0
 

@@ -10,7 +10,8 @@ import pytest
 from common.layout import Layout
 from common.media import FrameRow
 from tests.publishing import stage
-from worker.sink import BUNDLE, BundleSink, LooseSink
+from worker.publication import STAGED_BUNDLE
+from worker.sink import BundleSink, LooseSink
 
 
 @pytest.fixture
@@ -20,13 +21,13 @@ def row(tmp_path: Path) -> FrameRow:
 
 def test_a_bundle_has_the_images_one_after_the_other(tmp_path: Path) -> None:
     bundle = BundleSink(tmp_path)
-    assert not (tmp_path / BUNDLE).exists()
+    assert not (tmp_path / STAGED_BUNDLE).exists()
     loose = LooseSink(tmp_path)
     for name, data, place in (("0.jpg", b"first", 0), ("1.jpg", b"second", 5), ("2.jpg", b"3", 11)):
         assert loose.add(name, data)[0] == bundle.add(name, data)[0]
-        assert (tmp_path / BUNDLE).read_bytes()[place:] == data  # at once: nothing waits in memory
+        assert (tmp_path / STAGED_BUNDLE).read_bytes()[place:] == data  # at once: nothing waits in memory
     bundle.close()
-    assert (tmp_path / BUNDLE).read_bytes() == b"firstsecond3"
+    assert (tmp_path / STAGED_BUNDLE).read_bytes() == b"firstsecond3"
 
 
 def test_what_is_taken_back_is_gone(tmp_path: Path, row: FrameRow) -> None:
@@ -39,8 +40,8 @@ def test_what_is_taken_back_is_gone(tmp_path: Path, row: FrameRow) -> None:
     for taken in reversed(rows[1:]):
         bundle.take_back(taken)
         loose.take_back(taken)
-    assert (tmp_path / BUNDLE).read_bytes() == b"abc"
+    assert (tmp_path / STAGED_BUNDLE).read_bytes() == b"abc"
     assert [path.name for path in tmp_path.glob("*.jpg")] == ["0.jpg"]
     assert bundle.add("", b"de")[1] == 3
     bundle.close()
-    assert (tmp_path / BUNDLE).read_bytes() == b"abcde"
+    assert (tmp_path / STAGED_BUNDLE).read_bytes() == b"abcde"
