@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ IMAGE = "framefleet"
 PLATFORM = "linux/amd64"  # SageMaker has no other
 BUILD_S = 1800.0  # at most, for fetching and installing over a slow line
 
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SOURCE_LABEL = "framefleet.source"
 BASE_VARIABLE = "BASE_IMAGE"
 DEFAULT_BASE = "python:3.11-slim-bookworm"  # the Dockerfile's
@@ -67,7 +69,7 @@ def ensure_image(say: Callable[[str], None] = lambda text: None) -> str:
     done = run([*command, str(REPOSITORY)], timeout_s=BUILD_S)
     if done.returncode:
         raise UserError(
-            f"the image of the hosts cannot be built on {base} ({last_line(done.stderr)}): "
+            f"the image of the hosts cannot be built on {base} ({_error_line(done.stderr)}): "
             f"`docker build --network host --build-arg {BASE_VARIABLE}={base} {REPOSITORY}` shows all of it"
         )
     return done.stdout.split()[-1]
@@ -83,6 +85,12 @@ def source_digest(folder: Path, base: str) -> str:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"\n{content} {path.relative_to(folder)}".encode())
     return digest.hexdigest()
+
+
+def _error_line(text: str) -> str:
+    """What a step of the build says of its failure; the engine's own last line only repeats the step."""
+    lines = [ANSI_COLOUR.sub("", line).strip() for line in text.splitlines()]
+    return next((line for line in lines if line.startswith("ERROR")), last_line(text))
 
 
 def find_base(say: Callable[[str], None] = lambda text: None) -> str:

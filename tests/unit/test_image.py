@@ -111,3 +111,15 @@ def test_the_source_is_what_the_build_reads() -> None:
         if line.startswith("COPY ")
     ]
     assert set(copied) == allowed
+
+
+def test_a_build_that_fails_tells_the_error_of_its_step(docker: FakeDocker) -> None:
+    docker.answers(
+        """if [ "$1" = build ]; then
+        printf '\\033[91mERROR: no such hash\\n\\033[0mThe command pip returned a non-zero code: 1\\n' >&2
+        exit 1
+        fi
+        for last; do :; done; [ "$last" = framefleet-base ]"""
+    )
+    with pytest.raises(UserError, match=r"\(ERROR: no such hash\)"):
+        ensure_image()
