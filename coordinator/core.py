@@ -254,7 +254,7 @@ class Core:
         if not host.units:
             video, done_px = self.pool.videos[unit.video], self.pool.workload.done_px(unit)
             host.learn_speed(self.pool.rates.learn_early(video, done_px, unit.busy_s, host.speed))
-        self._tail.curb(unit, self.pool.remaining_s() / max(self.members.strength[1], 1e-9), now)
+        self._tail.curb(unit, self.pool.remaining_s() / max(self.members.strength.speed, 1e-9), now)
 
     def _on_shrunk(self, unit: Unit, stop: int | None) -> None:
         if unit.state is UnitState.LEASED and not unit.is_probe:
@@ -282,8 +282,9 @@ class Core:
         self._leases.settle(unit, host, "answered")
         for index, info in message.found:
             self.pool.probed(index, info)
-        for index, reason in message.refused:
-            self.failing.refuse(index, kind="input", reason=reason)
+        if unit.refused_by is not None:
+            self._draining.contradicted(unit.refused_by, len(message.found))
+        self.failing.refused(host, unit, message.refused, by_another=self._draining.has_other(host))
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
         if unit.is_probe:
@@ -357,18 +358,11 @@ class Core:
         hungry = [host for host in self.members.peers.values() if host.credit > 0]
         hungry.sort(key=lambda host: -host.credit)
         found = hungry
-        live, slots, fastest = self.members.strength
+        strength = self.members.strength
         while hungry and not self.pool.empty:
             still_hungry = []
             for host in hungry:
-                unit = self.pool.take(
-                    host.name,
-                    last_video=host.video,
-                    speed=host.speed,
-                    slots=slots,
-                    live=live,
-                    fastest=fastest,
-                )
+                unit = self.pool.take(host, strength)
                 if unit is None:
                     continue
                 unit.attempt += 1

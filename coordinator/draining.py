@@ -25,7 +25,7 @@ class Draining:
         self.notes: list[str] = []
 
     def _sound(self) -> Iterator[Host]:
-        return (host for host in self._hosts.values() if host.state == "up" and host.drained is None)
+        return (host for host in self._hosts.values() if host.is_sound)
 
     def failed(self, host: Host, failed: m.Failed) -> None:
         """An attempt failed; where nothing can be written, there is no need to wait for others' success."""
@@ -44,6 +44,18 @@ class Draining:
                 if other.faults >= DRAIN_AFTER:
                     self._drain(other, f"{other.faults} units in a row failed there and nowhere else")
 
+    def contradicted(self, name: str, files: int) -> None:
+        """So many files that a host took for unreadable were read by another one."""
+        host = self._hosts.get(name)
+        if host is not None and host.state == "up" and files:
+            host.faults += files
+            if host.faults >= DRAIN_AFTER:
+                self._drain(host, f"{host.faults} files could not be read there, and elsewhere they can")
+
+    def has_other(self, host: Host) -> bool:
+        """Whether there is a sound host beside this one."""
+        return any(other is not host for other in self._sound())
+
     def last_resort(self) -> None:
         """A host was lost: if all that are left are drained, a doubtful host is better than none."""
         if not any(self._sound()):
@@ -53,7 +65,7 @@ class Draining:
                     self._tell(host, "is used again, as no other is left")
 
     def _drain(self, host: Host, reason: str) -> None:
-        if host.drained is None and any(other is not host for other in self._sound()):
+        if host.drained is None and self.has_other(host):
             host.drained = reason
             self._tell(host, f"is given nothing any more: {reason}")
 

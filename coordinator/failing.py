@@ -43,8 +43,7 @@ class Failing:
             self._leases.drop(unit)
             return False
         if unit.is_probe and len(unit.files) > 1:
-            for single in self._pool.split_probe(unit):
-                single.avoid |= {host.name}
+            self._pool.split_probe(unit)
             self._leases.give_up(unit)
             return False
         limit = MAX_OUTPUT_ERRORS if failed.kind == "output" else MAX_ERRORS
@@ -121,6 +120,20 @@ class Failing:
         self._pool.stop_cutting(video)
         reason = f"{video.poisoned} parts of it crashed what decoded them: the rest was not tried"
         self._add(index, kind="lost", reason=reason, attempts=0, start_s=start_s)
+
+    def refused(
+        self, host: Host, unit: Unit, files: Sequence[tuple[int, str]], *, by_another: bool
+    ) -> None:
+        """A host cannot read ``files`` (indices, and why): its own copies may be at fault, or its disk, so
+        another one is to confirm it where there is one."""
+        if not files:
+            return
+        if unit.refused_by is None and by_another:
+            self._pool.confirm([index for index, _ in files], host.name)
+            return
+        for index, reason in files:
+            attempts = 1 if unit.refused_by is None else 2
+            self.refuse(index, kind="input", reason=reason, attempts=attempts)
 
     def refuse(self, index: int, *, kind: FailureKind, reason: str, attempts: int = 1) -> None:
         """Nothing will come of this video."""

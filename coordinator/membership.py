@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 
 from common import messages as m
 from common.spec import JobSpec
@@ -11,7 +11,7 @@ from coordinator.draining import Draining
 from coordinator.events import Action, Record, Send
 from coordinator.leases import Leases, task_of
 from coordinator.pool import Pool
-from coordinator.state import Host, Unit, UnitState
+from coordinator.state import Host, Strength, Unit, UnitState
 
 CHALLENGE_S = 1.0  # a flood of claims must not fill the queue of the host that they are about
 
@@ -48,22 +48,19 @@ class Membership:
         self.expected = frozenset(expected)
         self.replaced: set[str] = set()
         """Incarnations that are out of date."""
-        self._strength: tuple[Set[str], float, float] | None = None
+        self._strength: Strength | None = None
 
     # ---- how strong they are ------------------------------------------------------------------------
 
     @property
-    def strength(self) -> tuple[Set[str], float, float]:
-        """The names of those that can work, their slots' total speed, and the speed of the fastest.
+    def strength(self) -> Strength:
+        """Those that can work.
 
         There may be thousands, so all are asked when one of them comes, goes or ``changed``, and else once a
         tick.
         """
         if self._strength is None:
-            able = [host for host in self.peers.values() if host.capacity > 0 and host.drained is None]
-            live = frozenset(host.name for host in able)  # none of them may be waited for in vain
-            fastest = max((host.speed for host in able), default=0.0)
-            self._strength = live, sum(host.capacity * host.speed for host in able), fastest
+            self._strength = Strength.of(self.peers.values())
         return self._strength
 
     def changed(self) -> None:

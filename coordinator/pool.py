@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -20,12 +20,11 @@ from coordinator import policy
 from coordinator.listing import ListedVideo
 from coordinator.numbering import Numbering
 from coordinator.order import Order
-from coordinator.state import OPEN, Unit, UnitState, Video
+from coordinator.state import OPEN, Host, Strength, Unit, UnitState, Video
 from coordinator.totals import Totals
 from coordinator.waiting import Requeue, Unprobed
 from coordinator.workload import Workload, earlier
 
-SLOW = 2.0  # a host is slow when another is faster by more than this factor
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
 # What is known of videos not yet done may take so many bytes before probing waits. Many slots need more:
 # what is probed last is cut last, and if it costs far more than was thought all wait for it.
@@ -93,24 +92,15 @@ class Pool:
 
     # ---- handing out --------------------------------------------------------------------------------
 
-    def take(
-        self,
-        host: str,
-        *,
-        last_video: int | None,
-        speed: float,
-        slots: float,
-        live: Set[str],
-        fastest: float = 0.0,
-    ) -> Unit | None:
+    def take(self, host: Host, strength: Strength) -> Unit | None:
         """The next unit for a host, still PENDING; None when there is nothing that it may have.
 
-        ``speed`` is the host's, ``slots`` the total speed of all; ``live`` names the hosts
-        that are there, as one of them is to take what this one has failed at; the ``fastest`` of
-        them may be worth waiting for.
+        Of those that are there (``strength``) another one is to take what this one has failed at, and a
+        faster one may be worth waiting for.
         """
-        slowness = fastest / speed if speed * SLOW < fastest else None
-        unit = self._take_requeued(host, live, slowness, slots)
+        slots, speed = strength.speed, host.speed
+        slowness = strength.slowness(speed)
+        unit = self._take_requeued(host, strength)
         if unit is None:
             if self._unprobed and self._must_probe(slots):
                 return self._cut_probe(slots)
@@ -128,9 +118,9 @@ class Pool:
                 self.split(unit, stop)
             return unit
         if slowness is not None:
-            video = self._order.choose_fine(last_video, self._piece_for(slowness, slots))
+            video = self._order.choose_fine(host.video, self._piece_for(slowness, slots))
         else:
-            video = self._order.choose(last_video, size_s)
+            video = self._order.choose(host.video, size_s)
         if video is None:
             return self._cut_probe(slots) if self._unprobed and slowness is None else None
         return self._cut_extraction(video, size_s * speed)
@@ -149,14 +139,20 @@ class Pool:
             return True
         return self._room_bytes(slots) > 0 and self.probes_open < max(1.0, slots / 2)
 
-    def _take_requeued(self, host: str, live: Set[str], slowness: float | None, slots: float) -> Unit | None:
+    def _take_requeued(self, host: Host, strength: Strength) -> Unit | None:
         for number in self._requeue:
             unit = self.units[number]
-            if slowness is not None and self.workload.estimate_s(unit) > self._piece_for(slowness, slots):
+            nobody_else = strength.live <= unit.avoid
+            if host.name in unit.avoid and not nobody_else:
                 continue
-            if host not in unit.avoid or live <= unit.avoid:
-                self._requeue.remove(number)
-                return unit
+            # only for one that may have it is there a use in waiting
+            slowness = strength.slowness(host.speed, frozenset() if nobody_else else unit.avoid)
+            if slowness is not None and self.workload.estimate_s(unit) > self._piece_for(
+                slowness, strength.speed
+            ):
+                continue
+            self._requeue.remove(number)
+            return unit
         return None
 
     def can_split(self, unit: Unit) -> bool:
@@ -279,10 +275,20 @@ class Pool:
         """Each file of a failed batch by itself, so that one bad file blames no other."""
         assert unit.is_probe
         singles = [self._new_unit(files=(index,), is_probe=True) for index in unit.files]
-        self.probes_open += len(singles)  # the batch itself is closed when it is given up
         for single in reversed(singles):
-            self._requeue.put(single.id, 0.0)
+            single.avoid, single.refused_by = unit.avoid, unit.refused_by
+            self._put_probe(single)
         return singles
+
+    def confirm(self, files: Sequence[int], refused_by: str) -> None:
+        """Files that a host could not read are looked at by another one."""
+        unit = self._new_unit(files=tuple(files), is_probe=True)
+        unit.avoid, unit.refused_by = frozenset({refused_by}), refused_by
+        self._put_probe(unit)
+
+    def _put_probe(self, unit: Unit) -> None:
+        self.probes_open += 1
+        self._requeue.put(unit.id, 0.0)
 
     # ---- what an earlier run has done ---------------------------------------------------------------
 

@@ -8,6 +8,7 @@ the coordinator, raised as ``IllegalMoveError`` with the unit's story, and it ch
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,6 +17,8 @@ from common.messages import Done, Hello, Lease
 from common.report import HostState
 from coordinator.listing import ListedVideo
 from coordinator.policy import SPEED_BOUNDS, ewma
+
+SLOW = 2.0  # a host with less than the fastest's speed by this is given only what it can finish in time
 
 
 class UnitState(Enum):
@@ -110,6 +113,8 @@ class Unit:
     """The unit of which this is a hedged copy, which no video counts until it is the first to finish."""
     copy: int | None = None
     """Its hedged copy."""
+    refused_by: str | None = None
+    """Of a probe: the host that could read none of its files, which another one is asked to confirm."""
 
     @property
     def is_probe(self) -> bool:
@@ -265,6 +270,42 @@ class Host:
         return self.state == "up" and not self.peer
 
     @property
+    def is_sound(self) -> bool:
+        """Whether it may be given anything."""
+        return self.state == "up" and self.drained is None
+
+    @property
     def credit(self) -> int:
         """How many more units it may be given."""
-        return self.capacity - self.running if self.state == "up" and self.drained is None else 0
+        return self.capacity - self.running if self.is_sound else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """The hosts that can work, and how strong they are together.
+
+    Attributes:
+        live: their names.
+        speed: of all their slots together.
+        ranked: their speeds and names, the fastest first.
+    """
+
+    live: frozenset[str]
+    speed: float
+    ranked: tuple[tuple[float, str], ...]
+
+    @classmethod
+    def of(cls, hosts: Iterable[Host]) -> Strength:
+        """Of those among ``hosts`` that have slots and are not drained."""
+        able = [host for host in hosts if host.capacity > 0 and host.drained is None]
+        return cls(
+            frozenset(host.name for host in able),
+            sum(host.capacity * host.speed for host in able),
+            tuple(sorted(((host.speed, host.name) for host in able), reverse=True)),
+        )
+
+    def slowness(self, speed: float, but: frozenset[str] = frozenset()) -> float | None:
+        """How many times as fast as a host of this ``speed`` the fastest of the others is, leaving out
+        those that are named in ``but``; None if it is not worth waiting for that one."""
+        fastest = next((other for other, name in self.ranked if name not in but), 0.0)
+        return fastest / speed if speed * SLOW < fastest else None

@@ -58,20 +58,19 @@ class Requeue:
     """Numbers of units that came back, the last one first, and how much work they are."""
 
     def __init__(self) -> None:
-        self._numbers: deque[int] = deque()
         self._seconds: dict[int, float] = {}
-        """Estimated seconds of each when it came, and (below) of all: there may be thousands."""
+        """Estimated seconds of each when it came, the last one last, and (below) of all: there may be
+        thousands."""
         self.remaining_s = 0.0
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._seconds)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._numbers)
+        return reversed(self._seconds)
 
     def put(self, number: int, estimate_s: float) -> None:
         """A unit waits, before all others."""
-        self._numbers.appendleft(number)
         self._seconds[number] = estimate_s
         self.remaining_s += estimate_s
 
@@ -79,9 +78,12 @@ class Requeue:
         """A unit waits no longer.
 
         Raises:
-            ValueError: it does not wait.
+            KeyError: it does not wait.
         """
-        self._numbers.remove(number)
-        self.remaining_s -= self._seconds.pop(number)
+        if next(self.__iter__(), None) == number:
+            _, estimate_s = self._seconds.popitem()  # leaves no gap for ``__iter__`` to pass over
+        else:
+            estimate_s = self._seconds.pop(number)
+        self.remaining_s -= estimate_s
         if not self._seconds:
             self.remaining_s = 0.0  # and no rounding errors
