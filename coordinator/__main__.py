@@ -104,7 +104,7 @@ def main() -> int:
             )
             del listed, listing, videos  # the core forgets what is done of them
             if first is not None:
-                replay(core, _answering(link, earlier), now=time.monotonic)
+                replay(core, answering(link, earlier), now=time.monotonic)
                 core.restarts += 1
             with Journal(path, elapsed_s=time.monotonic() - core.started_at) as journal:
                 journal.append(start if first is None else {"event": "restarted"})
@@ -136,11 +136,12 @@ def _read_done(path: Path) -> dict[str, DoneVideo]:
         raise UserError(f"cannot read {path}, a part of the job ({error}): start the job again") from error
 
 
-def _answering(link: CoordinatorLink, entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def answering(link: CoordinatorLink, entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The entries; a million take a minute, in which hosts must not take this process for dead."""
     asked_at = time.monotonic()
     for entry in entries:
         if time.monotonic() - asked_at > ANSWER_S:
+            link.wait(0)  # hosts connect anew, and are admitted by it
             for peer, _ in link.receive():
                 link.send(peer, messages.encode(messages.ReHello()))
             asked_at = time.monotonic()

@@ -13,6 +13,8 @@ from coordinator.pool import Pool
 from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
 from coordinator.totals import Totals
 
+MAX_NOTES = 1000  # what the summary tells; a million videos may each have something to say
+
 
 class Committing:
     """The two-step commit, in the order that numbers and limits ask for."""
@@ -25,9 +27,25 @@ class Committing:
         self._leases = leases
         self._hosts = hosts
         self._emit = emit
-        self.notes: list[str] = []
+        self._notes: dict[str, None] = {}
+        self._more_notes = 0
         self.totals = Totals()
         """What all units that were published hold together."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on single videos: the first of them, and how many more there were."""
+        more = [f"and {self._more_notes} more remarks"] if self._more_notes else []
+        return [*self._notes, *more]
+
+    def note(self, text: str) -> None:
+        """A remark for the user."""
+        if text in self._notes:
+            return
+        if len(self._notes) < MAX_NOTES:
+            self._notes[text] = None
+        else:
+            self._more_notes += 1
 
     def go_on(self, unit: Unit, now: float) -> None:
         """``unit`` has been staged or given up: publish what is numbered now, or have it done again."""
@@ -56,7 +74,7 @@ class Committing:
         counted = self._numbering.give_up(video, unit, sampling)
         if counted is not None and video.info is not None:
             start_s = sampling.seconds_of(unit.start, video.info.time_base)
-            self.notes.append(
+            self.note(
                 f"{video.listed.name}: the number of frames in the part from {start_s:.2f} s on that was "
                 f"given up is estimated at {counted}, for what lies behind it"
             )
@@ -96,7 +114,8 @@ class Committing:
         video.frames += done.frames
         self.totals.add(done)
         name = video.listed.name
-        self.notes.extend(f"{name}: {note}" for note in done.notes if f"{name}: {note}" not in self.notes)
+        for note in done.notes:
+            self.note(f"{name}: {note}")
         entry = {
             "unit": unit.id, "attempt": unit.attempt, "host": host.name, "video": name, "start": unit.start,
             "stop": unit.stop, "first_sample": unit.first_sample, "frames": done.frames,

@@ -284,7 +284,7 @@ class Core:
             self.pool.probed(index, info)
         if unit.refused_by is not None:
             self._draining.contradicted(unit.refused_by, len(message.found))
-        self.failing.refused(host, unit, message.refused, by_another=self._draining.has_other(host))
+        self.failing.refused(host, unit, message.refused, by_another=self.members.expected != {host.name})
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
         if unit.is_probe:

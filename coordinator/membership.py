@@ -182,7 +182,7 @@ class Membership:
             return
         host.state = "lost"
         self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
-        self._committing.notes.append(f"host {host.name} {why}; its unfinished units were done by others")
+        self._committing.note(f"host {host.name} {why}; its unfinished units were done by others")
         self._gone(host)
 
     def leave(self, host: Host, reason: str) -> None:

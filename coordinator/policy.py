@@ -56,6 +56,15 @@ def next_size_s(remaining_s: float, *, speed: float, unit_min_s: float, unit_cap
     return max(minimum, min(unit_cap_s, remaining_s / (UNITS_AHEAD * max(speed, 1e-9))))
 
 
+def piece_for_slow_s(remaining_s: float, *, speed: float, slowness: float) -> float:
+    """Seconds, on the fastest host, of the largest piece that a host ``slowness`` times as slow is given.
+
+    It would be finished there when the fastest could have done everything else and this: the slow one needs
+    ``slowness`` times as long, the others until then ``remaining_s`` shared out among them (``speed``).
+    """
+    return (remaining_s / max(speed, 1e-9)) / (slowness - 1)
+
+
 def rate_class(info: VideoInfo) -> RateClass:
     """Codec and resolution class: halvings of the area below 2^24 pixels share what they cost a pixel."""
     return info.codec, round(math.log2(info.width * info.height))

@@ -58,6 +58,8 @@ class Pool:
         self.rates = self.workload.rates
         self._order = Order(self.videos, self.rates)
         self._requeue = Requeue()
+        self._doubted = Requeue()
+        """Probes of what one host could not read: handed out last, as others may be there by then."""
         self.taken_over = Totals()
         """What an earlier run of the job has left."""
         self._done_ahead: dict[int, deque[DoneRange]] = {}
@@ -78,12 +80,12 @@ class Pool:
     @property
     def empty(self) -> bool:
         """Nothing can be handed out at this moment."""
-        return not (self._requeue or self._unprobed or self._order)
+        return not (self._requeue or self._unprobed or self._order or self._doubted)
 
     @property
     def queued(self) -> Sequence[int]:
         """Units that wait to be handed out again, the next one first."""
-        return tuple(self._requeue)
+        return *self._requeue, *self._doubted
 
     @property
     def unprobed(self) -> Sequence[int]:
@@ -100,7 +102,7 @@ class Pool:
         """
         slots, speed = strength.speed, host.speed
         slowness = strength.slowness(speed)
-        unit = self._take_requeued(host, strength)
+        unit = self._take_waiting(self._requeue, host, strength)
         if unit is None:
             if self._unprobed and self._must_probe(slots):
                 return self._cut_probe(slots)
@@ -121,17 +123,14 @@ class Pool:
             video = self._order.choose_fine(host.video, self._piece_for(slowness, slots))
         else:
             video = self._order.choose(host.video, size_s)
-        if video is None:
-            return self._cut_probe(slots) if self._unprobed and slowness is None else None
-        return self._cut_extraction(video, size_s * speed)
+        if video is not None:
+            return self._cut_extraction(video, size_s * speed)
+        if self._unprobed and slowness is None:
+            return self._cut_probe(slots)
+        return self._take_waiting(self._doubted, host, strength)
 
     def _piece_for(self, slowness: float, slots: float) -> float:
-        """Seconds, on the fastest host, of the largest piece that a slow one is given.
-
-        It would be finished there when the fastest could have done everything else and this: the slow one
-        needs ``slowness`` times as long, the others until then the remaining work shared out among them.
-        """
-        return (self.remaining_s() / max(slots, 1e-9)) / (slowness - 1)
+        return policy.piece_for_slow_s(self.remaining_s(), speed=slots, slowness=slowness)
 
     def _must_probe(self, slots: float) -> bool:
         """Up to half of the slots probe, to know early what is long; all of them if the work runs out."""
@@ -139,20 +138,18 @@ class Pool:
             return True
         return self._room_bytes(slots) > 0 and self.probes_open < max(1.0, slots / 2)
 
-    def _take_requeued(self, host: Host, strength: Strength) -> Unit | None:
-        for number in self._requeue:
+    def _take_waiting(self, queue: Requeue, host: Host, strength: Strength) -> Unit | None:
+        for number in queue:
             unit = self.units[number]
             nobody_else = strength.live <= unit.avoid
             if host.name in unit.avoid and not nobody_else:
                 continue
             # only for one that may have it is there a use in waiting
             slowness = strength.slowness(host.speed, frozenset() if nobody_else else unit.avoid)
-            if slowness is not None and self.workload.estimate_s(unit) > self._piece_for(
-                slowness, strength.speed
-            ):
-                continue
-            self._requeue.remove(number)
-            return unit
+            estimate_s = self.workload.estimate_s(unit)
+            if slowness is None or estimate_s <= self._piece_for(slowness, strength.speed):
+                queue.remove(number)
+                return unit
         return None
 
     def can_split(self, unit: Unit) -> bool:
@@ -265,11 +262,14 @@ class Pool:
     def requeue(self, unit: Unit) -> None:
         """Hand a PENDING unit out again, before anything new."""
         assert unit.state is UnitState.PENDING
-        self._requeue.put(unit.id, self.workload.estimate_s(unit))
+        self._queue_of(unit).put(unit.id, self.workload.estimate_s(unit))
 
     def unqueue(self, unit: Unit) -> None:
         """Take a PENDING unit back out of the queue: the host that had it has it still."""
-        self._requeue.remove(unit.id)
+        self._queue_of(unit).remove(unit.id)
+
+    def _queue_of(self, unit: Unit) -> Requeue:
+        return self._requeue if unit.refused_by is None else self._doubted
 
     def split_probe(self, unit: Unit) -> list[Unit]:
         """Each file of a failed batch by itself, so that one bad file blames no other."""
@@ -277,18 +277,16 @@ class Pool:
         singles = [self._new_unit(files=(index,), is_probe=True) for index in unit.files]
         for single in reversed(singles):
             single.avoid, single.refused_by = unit.avoid, unit.refused_by
-            self._put_probe(single)
+            self.probes_open += 1
+            self.requeue(single)
         return singles
 
     def confirm(self, files: Sequence[int], refused_by: str) -> None:
         """Files that a host could not read are looked at by another one."""
         unit = self._new_unit(files=tuple(files), is_probe=True)
         unit.avoid, unit.refused_by = frozenset({refused_by}), refused_by
-        self._put_probe(unit)
-
-    def _put_probe(self, unit: Unit) -> None:
         self.probes_open += 1
-        self._requeue.put(unit.id, 0.0)
+        self.requeue(unit)
 
     # ---- what an earlier run has done ---------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from coordinator.state import HELD, OPEN, Host, Unit, UnitState
 
 LOOK_S = 0.1  # between two looks at all that runs, with up to LOOK_UNITS units; longer with more
 LOOK_UNITS = 500
+PROBE_WAIT_S = 5.0  # a probe that takes no longer brings work for idle slots itself
 SHRINK_WAIT_S = 10.0  # a slot looks after every GOP; then it is asked again, or a copy is made
 CURB_FACTOR = 3.0  # a unit with more left than this times the largest size is ended earlier at once
 MEASURED_S = 10.0  # a unit that has told of so much time is believed
@@ -41,15 +42,18 @@ class Tail:
 
     def relieve(self, idle: Sequence[Host], now: float) -> None:
         """Find work for ``idle`` hosts, which have credit when nothing waits to be handed out."""
-        if self._pool.probes_open or self._pool.options.cut == "never" or now < self._look_at:
+        if self._pool.options.cut == "never" or now < self._look_at:
             return
-        running = [
+        leased = [
             unit
             for host in self._hosts.values()
             if host.running and not host.is_awaited
             for unit in (self._pool.units[number] for number in host.held)
-            if unit.state is UnitState.LEASED and unit.copy_of is None
+            if unit.state is UnitState.LEASED
         ]
+        if any(unit.is_probe and now - unit.changed_at < PROBE_WAIT_S for unit in leased):
+            return
+        running = [unit for unit in leased if unit.copy_of is None and not unit.is_probe]
         self._look_at = now + LOOK_S * max(1.0, len(running) / LOOK_UNITS)
         if running:
             left = {unit.id: self._remaining(unit, now) for unit in running}

@@ -21,6 +21,7 @@ FPS = 5
 CALM_S = 400.0
 TIMES = [Fraction(7 * number, 10) for number in range(500)]  # each shows another frame
 TABLE = encode_table([(None, [format_seconds(*time.as_integer_ratio()) for time in TIMES])])
+SPEEDS = (1.0, 0.3, 0.1)
 CLAIMS = (5.0, 5.0, 25.0, 3.3, 0.0)  # frames a second, as containers have it
 
 SAMPLINGS = {
@@ -121,6 +122,8 @@ def campaign_world(seed: int, *, make_core: MakeCore = Core) -> World:
     if fate.random() < 0.3:
         videos[3] = replace(videos[3], frames=videos[3].frames * 10)
     hosts = [replace(host, starts_at=None) if fate.random() < 0.1 else host for host in plan.hosts[1:]]
+    if fate.random() < 0.5:  # a mixed cluster: what one kind of host fails at may be left to the slow ones
+        hosts = [replace(host, speeds=(fate.choice(SPEEDS),) * 2) for host in hosts]
     # those that never come are waited for no longer than this
     options = SchedulingOptions(unit_min_s=0.5, unit_cap_s=fate.choice((2.0, 15.0)), host_wait_s=600.0)
     plan = replace(plan, footage=videos, hosts=[plan.hosts[0], *hosts], scheduling=options)

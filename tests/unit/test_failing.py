@@ -162,6 +162,99 @@ def test_a_bad_file_in_a_batch_of_probes_blames_no_other() -> None:
     assert [failure.video for failure in bench.core.failing.failures] == ["1.mp4"]
 
 
+def test_what_a_fast_host_failed_at_is_given_to_a_slow_one_that_alone_may_have_it() -> None:
+    bench = Bench(videos=1, hosts=("fast", "slow"), options=SchedulingOptions(unit_span_s=1000))
+    bench.hello("fast")
+    bench.probe_all("fast", 600.0)
+    (unit,) = bench.running("fast")
+    bench.hello("slow")
+    bench.core.hosts["slow"].speed = 0.1
+    bench.core.members.changed()
+    bench.say("fast", failed(unit, "error"))
+    assert bench.running("slow") == [unit]
+
+
+def refuse(bench: Bench, host: str, unit: Unit, reason: str = "cannot be read: Input/output error") -> None:
+    refused = [(index, reason) for index in unit.files]
+    bench.say(host, m.Probed(lease=unit.lease, found=[], refused=refused, seconds=0.0))
+
+
+def find(bench: Bench, host: str, unit: Unit) -> None:
+    found = [(index, info(1.0)) for index in unit.files]
+    bench.say(host, m.Probed(lease=unit.lease, found=found, refused=[], seconds=0.0))
+
+
+def test_a_host_that_can_read_nothing_costs_no_video_and_is_drained() -> None:
+    bench = Bench(videos=40, hosts=("blind", "sound"))
+    bench.hello("blind", slots=2)  # it is the first one there: nobody could confirm what it says
+    for unit in bench.running("blind"):
+        refuse(bench, "blind", unit)
+    bench.hello("sound")
+    while bench.core.outcome is None:
+        for unit in bench.running("blind"):
+            if unit.is_probe:
+                refuse(bench, "blind", unit)
+            else:
+                bench.say("blind", failed(unit, "input"))
+        for unit in bench.running("sound"):
+            if unit.is_probe:
+                find(bench, "sound", unit)
+            else:
+                bench.finish("sound", unit)
+    assert bench.core.failing.failures == []
+    assert bench.core.hosts["blind"].drained
+    assert bench.core.outcome == "completed"
+
+
+def test_a_file_that_two_hosts_cannot_read_is_refused_for_good() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"))
+    bench.hello("a")
+    bench.hello("b")
+    refuse(bench, "a", bench.running("a")[0])
+    assert bench.core.failing.failures == []
+    refuse(bench, "b", bench.running("b")[0], "no video stream")
+    (failure,) = bench.core.failing.failures
+    assert (failure.kind, failure.reason, failure.attempts) == ("input", "no video stream", 2)
+    assert bench.core.outcome == "completed"
+    assert not bench.core.hosts["a"].drained
+
+
+def test_a_refusal_that_nobody_else_is_there_to_confirm_is_believed() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"))
+    bench.hello("a")
+    refuse(bench, "a", bench.running("a")[0])
+    refuse(bench, "a", bench.running("a")[0])
+    assert [failure.kind for failure in bench.core.failing.failures] == ["input"]
+
+
+def test_a_batch_to_confirm_that_crashes_is_still_to_be_confirmed_file_by_file() -> None:
+    bench = Bench(videos=12, hosts=("a", "b"))
+    bench.hello("a")
+    batch = bench.running("a")[0]
+    refuse(bench, "a", batch)
+    bench.hello("b")
+    while not any(unit.refused_by for unit in bench.running("b")):
+        for host in ("a", "b"):
+            for unit in bench.running(host):
+                if unit.is_probe and unit.refused_by is None:
+                    find(bench, host, unit)
+                elif not unit.is_probe:
+                    bench.finish(host, unit)
+    (unit,) = bench.running("b")
+    assert unit.files == batch.files
+    bench.say("b", failed(unit, "crash"))
+    while bench.core.outcome is None:
+        for host in ("a", "b"):
+            for unit in bench.running(host):
+                if unit.is_probe:
+                    assert unit.refused_by == "a"
+                    refuse(bench, host, unit, "no video stream")
+                else:
+                    bench.finish(host, unit)
+    assert {failure.attempts for failure in bench.core.failing.failures} == {2}
+    assert len(bench.core.failing.failures) == len(batch.files)
+
+
 def test_a_refused_video_is_reported_and_the_rest_goes_on() -> None:
     bench = Bench(videos=2, hosts=("a",))
     bench.hello("a", slots=2)

@@ -237,6 +237,12 @@ def test_a_campaign_world_has_its_faults_again() -> None:
     assert first.server.steps == again.server.steps
 
 
+@pytest.mark.parametrize(("name", "bound"), [("lognormal", 1.03), ("pareto", 1.03), ("slow", 1.05)])
+@pytest.mark.parametrize("slots", [16, 256])
+def test_it_keeps_its_bound(name: str, bound: float, slots: int) -> None:
+    assert 1.0 <= World(SCENARIOS[name].plan(1, slots)).run().ratio <= bound
+
+
 @pytest.mark.parametrize("name", ["lognormal", "endless"])
 def test_it_is_near_the_optimum_and_whole_files_are_not(name: str) -> None:
     plan = SCENARIOS[name].plan(1, 64, work_per_slot_s=150.0)

@@ -8,7 +8,7 @@ from common import messages as m
 from common.spec import SamplingOptions, SchedulingOptions
 from coordinator.events import Tick
 from coordinator.state import Unit, UnitState
-from coordinator.tail import MEASURED_S, SHRINK_WAIT_S
+from coordinator.tail import MEASURED_S, PROBE_WAIT_S, SHRINK_WAIT_S
 from tests.bench import Bench, assigned, info
 
 WHOLE = SchedulingOptions(unit_span_s=10_000, lease_s=1e6, heartbeat_s=1e5)
@@ -54,6 +54,19 @@ def test_an_idle_slot_gets_half_of_what_runs() -> None:
     bench.work("a")
     assert bench.core.outcome == "completed"
     assert rest.state is UnitState.DONE
+
+
+def test_a_probe_that_hangs_does_not_keep_slots_idle() -> None:
+    bench = Bench(videos=2, hosts=("a", "b", "c"), options=WHOLE)
+    bench.hello("a")
+    probe = bench.running("a")[0]
+    bench.say("a", m.Probed(lease=probe.lease, found=[(0, info(1000.0))], refused=[], seconds=0.01))
+    bench.hello("b")
+    hosts = {unit.is_probe: host for host in ("a", "b") for unit in bench.running(host)}
+    assert set(hosts) == {True, False}
+    assert shrinks(bench.hello("c")) == [], "the probe may bring work at any moment"
+    (shrink,) = [m_ for _, m_ in shrinks(bench.tell(Tick(), after_s=PROBE_WAIT_S + 1.0))]
+    assert shrink.lease == bench.running(hosts[False])[0].lease
 
 
 def test_nothing_is_handed_out_before_the_answer() -> None:
