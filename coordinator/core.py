@@ -76,7 +76,7 @@ class Core:
         self._leases = Leases(self.pool, self.hosts)
         self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.failing = Failing(self.pool, self._leases, problems, emit=self._out.append)
-        self._draining = Draining(self.hosts, emit=self._out.append)
+        self._draining = Draining(self.hosts, use_again=self._leases.freed, emit=self._out.append)
         self._tail = Tail(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.pool.on_split = self._on_split
         self.members = Membership(
@@ -191,7 +191,8 @@ class Core:
                 if host.capacity != min(slots, host.slots):
                     host.capacity = min(slots, host.slots)
                     self._record("ready", host=host.name, slots=host.capacity)
-                self.members.changed()
+                    self.members.changed()
+                    self._leases.freed(host)
             case m.Progress():
                 self._on_progress(host, message, now)
             case m.Probed():
@@ -353,9 +354,13 @@ class Core:
 
     # ---- handing out --------------------------------------------------------------------------------
 
+    def hungry(self) -> list[Host]:
+        """The hosts that have credit."""
+        return self._leases.hungry()
+
     def _assign_all(self, now: float) -> list[Host]:
         """Hand out what there is; return the hosts that have credit left."""
-        hungry = [host for host in self.members.peers.values() if host.credit > 0]
+        hungry = self.hungry()
         hungry.sort(key=lambda host: -host.credit)
         found = hungry
         strength = self.members.strength

@@ -19,8 +19,11 @@ DRAIN_AFTER_OUTPUT = 2  # units in a row that could not be written: these blame 
 class Draining:
     """Counts the faults of hosts, and drains those that have too many, but never the last one."""
 
-    def __init__(self, hosts: dict[str, Host], *, emit: Callable[[Action], None]) -> None:
+    def __init__(
+        self, hosts: dict[str, Host], *, use_again: Callable[[Host], None], emit: Callable[[Action], None]
+    ) -> None:
         self._hosts = hosts
+        self._use_again = use_again
         self._emit = emit
         self.notes: list[str] = []
 
@@ -62,6 +65,7 @@ class Draining:
             for host in self._hosts.values():
                 if host.state == "up" and host.drained is not None:
                     host.drained, host.faults = None, 0
+                    self._use_again(host)
                     self._tell(host, "is used again, as no other is left")
 
     def _drain(self, host: Host, reason: str) -> None:

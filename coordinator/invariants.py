@@ -17,7 +17,8 @@ def check_invariants(core: Core) -> None:
     Every position of a video is in exactly one of pending, leased, done and given up: its units tile it
     without gap or overlap up to what is not yet cut, and each unit is in one state. A unit is queued if and
     only if it is pending, and held by exactly the host that it names if and only if it is leased, staged or
-    committing; credit is never exceeded; every count agrees with what it counts.
+    committing; credit is never exceeded, and whoever has some is to be given work; every count agrees with
+    what it counts.
     """
     _check_places(core)
     _check_hosts(core)
@@ -51,6 +52,9 @@ def _check_hosts(core: Core) -> None:
         assert host.running == running, f"{host.name} runs {running}, counted {host.running}"
         assert host.state == "up" or not host.held, f"{host.name} is {host.state} and holds {host.held}"
         assert running <= host.slots, f"{host.name} was given {running} units for {host.slots} slots"
+    hungry = {host.name for host in core.members.peers.values() if host.credit > 0}
+    known = {host.name for host in core.hungry()}
+    assert hungry == known, f"with credit: {sorted(hungry)}; to be given work: {sorted(known)}"
 
 
 def _check_video(core: Core, index: int, video: Video) -> None:

@@ -13,6 +13,26 @@ class Leases:
     def __init__(self, pool: Pool, hosts: dict[str, Host]) -> None:
         self._pool = pool
         self._hosts = hosts
+        self._freed: dict[str, None] = {}
+
+    def freed(self, host: Host) -> None:
+        """A host may have credit now, by what is not told here: its slots came up, or it is used again."""
+        self._freed[host.name] = None
+
+    def hungry(self) -> list[Host]:
+        """The hosts that have credit, in the order in which they came to have it.
+
+        There may be a thousand hosts and tens of thousands of wakes, so only those are looked at of which
+        something was freed since they were last found without credit.
+        """
+        found = []
+        for name in list(self._freed):
+            host = self._hosts[name]
+            if host.credit > 0 and host.peer:
+                found.append(host)
+            else:
+                del self._freed[name]
+        return found
 
     def grant(self, unit: Unit, host: Host, now: float) -> None:
         """A PENDING unit, already taken from the pool's queue, goes to a host."""
@@ -28,14 +48,14 @@ class Leases:
     def stage(self, unit: Unit, host: Host, done: m.Done) -> None:
         """The host has all frames of the unit, and its slot is free."""
         unit.move("done")
-        host.running -= 1
+        self._free_slot(host)
         unit.done = done
         unit.progress_frames = done.frames
 
     def settle(self, unit: Unit, host: Host, event: str) -> None:
         """The unit reached its good end, by ``committed`` or (a probe) ``answered``."""
         if unit.state is UnitState.LEASED:
-            host.running -= 1
+            self._free_slot(host)
         unit.move(event)
         host.held.discard(unit.id)
         self._pool.close(unit)
@@ -74,9 +94,13 @@ class Leases:
         host = self._hosts[unit.host]
         host.held.discard(unit.id)
         if unit.state is UnitState.LEASED:
-            host.running -= 1
+            self._free_slot(host)
         unit.move("release")
         unit.progress_frames = 0
+
+    def _free_slot(self, host: Host) -> None:
+        host.running -= 1
+        self.freed(host)
 
 
 def task_of(unit: Unit, pool: Pool, *, again: bool = False) -> m.Probe | m.Extract:

@@ -93,6 +93,7 @@ class Membership:
         self.peers.pop(host.peer, None)
         self.peers[peer] = host
         self.changed()
+        self._leases.freed(host)
         host.peer, host.state, host.last_seen, host.unreachable_since = peer, "up", now, None
         host.challenger = None
         self._record("host_up", host=host.name, incarnation=host.incarnation, slots=host.slots)

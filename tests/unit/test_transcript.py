@@ -121,7 +121,7 @@ def test_a_broken_core_is_caught(broken: MakeCore) -> None:
 def test_its_transcript_tells_it_again(broken: MakeCore) -> None:
     world, error = first_failure(broken, told=True)
     fails = lambda transcript: fails_alike(transcript, error, broken)  # noqa: E731
-    short = shorten(world.transcript, fails, tries=16)
+    short = shorten(world.transcript, fails, tries=32)
     assert len(short.steps) < len(world.transcript.steps) or len(short.steps) == 2
     pasted = read(short.source())
     assert pasted == short
