@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import av
@@ -19,8 +21,15 @@ CHUNK_BYTES: Final = 48 * 2**20
 MAX_DEMUX_ERRORS: Final = 64  # in a row; OpenCV gives up after as many
 REORDER_PACKETS: Final = 32  # twice what any codec may delay a picture by
 
+DISK_CHECK_BYTES: Final = 64 * 2**20  # behind the last packet: streams are interleaved more closely
+DISK_READ_BYTES: Final = 2**20
+
 # Places in the order of decoding: a packet, or None where the demuxer could not read one.
 Item: TypeAlias = "Packet[VideoStream] | None"
+
+
+class DiskError(Exception):
+    """A file is there and cannot be read: this host's fault, not the file's."""
 
 
 class Reader:
@@ -105,20 +114,46 @@ class Reader:
 
     def _demux(self) -> Iterator[Item]:
         video = self._video
-        failed = 0
+        failed = position = 0
         while failed < MAX_DEMUX_ERRORS:
             try:
                 for packet in video.container.demux(video.stream):
                     if packet.size == 0 and packet.pts is None and packet.dts is None:
                         return  # PyAV's way to say that the file is over
                     failed = 0
+                    position = packet.pos or position
                     beat()
                     yield packet
                 return
             except av.FFmpegError as error:
                 check_memory(error)
+                if error.errno == errno.EIO:
+                    check_disk(video.path, position)
                 failed += 1
                 yield None
+
+
+def check_disk(path: Path, position: int) -> None:
+    """To be called when libav has met EIO, which it also says of files that end early: pass on what the disk
+    says, which is no damage of the file and may be had from another host's copy.
+
+    Args:
+        path: the file.
+        position: the byte from which on libav was reading.
+
+    Raises:
+        DiskError: it cannot be read there.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(position)
+            for _ in range(DISK_CHECK_BYTES // DISK_READ_BYTES):
+                if not file.read(DISK_READ_BYTES):
+                    return
+    except OSError as error:
+        raise DiskError(
+            f"the disk does not give what lies behind byte {position}: {error.strerror}"
+        ) from error
 
 
 def is_key(item: Item) -> bool:
