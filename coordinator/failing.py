@@ -58,7 +58,7 @@ class Failing:
             self.retries += 1
             self._leases.release(unit)
             return False
-        if failed.kind == "crash" and self._divide(unit):
+        if failed.kind == "crash" and (self._divide(unit) or self._put_off(unit)):
             return False
         self.give_up(unit, kind="input" if failed.kind == "input" else "lost", reason=failed.text)
         return True
@@ -81,6 +81,27 @@ class Failing:
         self._pool.split(unit, middle)
         return True
 
+    def _put_off(self, unit: Unit) -> bool:
+        """Leave a GOP that crashes its slots for the end, and try it once more then; False if it was.
+
+        Slots are killed from outside too, by a system that is short of memory before all, and may be so again
+        and again while they do the same unit; that is over at some time, and a poison GOP crashes them again.
+        """
+        video = self._pool.videos[unit.video]
+        if unit.is_probe or unit.last_try or video.poisoned >= MAX_POISONED:
+            return False
+        unit.last_try, unit.avoid = True, frozenset()
+        if unit.isolating:
+            video.poisoned += 1
+        self._leases.release(unit)
+        self._check_poison(unit.video)
+        return True
+
+    def _check_poison(self, index: int) -> None:
+        video = self._pool.videos[index]
+        if video.poisoned >= MAX_POISONED and not video.all_cut:
+            self._quarantine_rest(index, video)
+
     def give_up(self, unit: Unit, *, kind: FailureKind, reason: str) -> None:
         """The unit's frames will not be had by this job."""
         self._leases.give_up(unit)
@@ -91,7 +112,7 @@ class Failing:
         video = self._pool.videos[unit.video]
         assert video.info is not None
         video.failed = True
-        if unit.isolating:
+        if unit.isolating and not unit.last_try:
             video.poisoned += 1
         seconds_of, time_base = self._pool.workload.sampling_of(video).seconds_of, video.info.time_base
         stop_s = None if unit.stop is None else seconds_of(unit.stop, time_base)
@@ -110,8 +131,7 @@ class Failing:
             start_s=seconds_of(unit.start, time_base),
             stop_s=stop_s,
         )
-        if video.poisoned >= MAX_POISONED and not video.all_cut:
-            self._quarantine_rest(unit.video, video)
+        self._check_poison(unit.video)
 
     def _quarantine_rest(self, index: int, video: Video) -> None:
         """So much of a file crashes its decoder that what nobody has begun is not begun."""

@@ -59,7 +59,8 @@ class Pool:
         self._order = Order(self.videos, self.rates)
         self._requeue = Requeue()
         self._doubted = Requeue()
-        """Probes of what one host could not read: handed out last, as others may be there by then."""
+        """What is handed out last: probes of what one host could not read, as others may be there by then,
+        and what has crashed too often, as what killed it may be over by then."""
         self.taken_over = Totals()
         """What an earlier run of the job has left."""
         self._done_ahead: dict[int, deque[DoneRange]] = {}
@@ -269,7 +270,7 @@ class Pool:
         self._queue_of(unit).remove(unit.id)
 
     def _queue_of(self, unit: Unit) -> Requeue:
-        return self._requeue if unit.refused_by is None else self._doubted
+        return self._doubted if unit.is_doubtful else self._requeue
 
     def split_probe(self, unit: Unit) -> list[Unit]:
         """Each file of a failed batch by itself, so that one bad file blames no other."""

@@ -269,7 +269,7 @@ def durable(core: Core) -> Entry:
     pool = core.pool
     unit_fields = (
         "files", "is_probe", "start", "stop", "attempt", "host", "errors", "crashes", "rank", "counted",
-        "before", "first_sample", "isolating", "copy", "copy_of",
+        "before", "first_sample", "isolating", "last_try", "refused_by", "copy", "copy_of",
     )  # fmt: skip
     video_fields = (
         "info", "refused", "start", "stop", "next_start", "horizon", "all_cut", "units", "open_units",

@@ -113,12 +113,19 @@ class Unit:
     """The unit of which this is a hedged copy, which no video counts until it is the first to finish."""
     copy: int | None = None
     """Its hedged copy."""
+    last_try: bool = False
+    """It has crashed its slots so often that it is tried once more only when nothing else is left."""
     refused_by: str | None = None
     """Of a probe: the host that could read none of its files, which another one is asked to confirm."""
 
     @property
     def is_probe(self) -> bool:
         return self.batch is not None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it waits until nothing else is left."""
+        return self.last_try or self.refused_by is not None
 
     @property
     def files(self) -> tuple[int, ...]:

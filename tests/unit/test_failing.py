@@ -46,10 +46,28 @@ def test_crashes_are_counted_apart() -> None:
     bench.probe_all("a", 1.0)
     unit = bench.running("a")[0]
     bench.say("a", failed(unit, "error"))
-    for _ in range(MAX_CRASHES):
+    for _ in range(MAX_CRASHES + 1):  # and once more at the end
         assert not bench.core.failing.failures
         bench.say("a", failed(unit, "crash"))
     assert bench.core.failing.failures[0].kind == "lost"
+
+
+def test_what_was_killed_from_outside_again_and_again_is_tried_once_more_at_the_end() -> None:
+    bench = Bench(hosts=("a",), options=SchedulingOptions(unit_span_s=1))
+    bench.hello("a")
+    bench.probe_all("a", 5.0)
+    (unlucky,) = bench.running("a")
+    for _ in range(MAX_CRASHES):
+        assert bench.running("a") == [unlucky]
+        bench.say("a", failed(unlucky, "crash"))
+    others = 0
+    while bench.running("a") != [unlucky]:
+        bench.finish("a", bench.running("a")[0])
+        others += 1
+    assert others == 4
+    bench.finish("a", unlucky)
+    assert bench.core.failing.failures == []
+    assert bench.core.outcome == "completed"
 
 
 def crash_at(bench: Bench, bad: range, limit: int = 1000) -> list[tuple[int, int | None]]:
