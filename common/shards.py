@@ -89,6 +89,28 @@ def open_reader(path: Path) -> ShardReader:
     return ParquetReader(path)
 
 
+def extent(path: Path) -> int:
+    """Where the places of images end in the shard or bundle at ``path``: its bytes, or of a Parquet file its
+    rows. -1: it is not there, or a shard that has been cut, of which nothing counts.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        return -1
+    if path.suffix == ".parquet":
+        from common.shards_parquet import whole_rows
+
+        return whole_rows(path)
+    size = path.stat().st_size
+    if not is_bundle(path.name):
+        with path.open("rb") as file:
+            file.seek(max(0, size - len(END)))
+            if size % BLOCK_BYTES or file.read() != END:
+                return -1
+    return size
+
+
 class Readers:
     """The shards of an output, the last one used being open: rows lie in the order of shards."""
 
