@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from common.cores import usable_cores
 from common.errors import UserError
-from common.manifest import read_part
 from common.media import DROPPED
 from common.shards import Readers, is_shard_path
+from verify.parts import manifest_parts, read_whole, schema_problems
 from verify.places import Output
 from verify.shards import Expected, check_shard
 
@@ -70,7 +70,7 @@ def check_output(output: Output, on_progress: OnProgress = lambda done, total: N
                 on_progress(checked.parts, len(parts))
                 try:
                     shards = _check_part(output, part, known, samples, checked, pool)
-                except (pa.ArrowException, KeyError, OSError) as error:
+                except (pa.ArrowException, KeyError, ValueError, OSError) as error:
                     checked.problems.append(f"manifest/{part.name}: cannot be read: {error}")
                     shards = {}
                 checked.parts += 1
@@ -96,8 +96,10 @@ def _check_part(
 ) -> dict[str, dict[str, Expected]]:
     """Check the images of a part of the manifest; what its shards are to hold."""
     shards: dict[str, dict[str, Expected]] = {}
+    table = read_whole(part)
+    checked.problems += schema_problems(part)
     with Readers(output.root) as readers:
-        for rows in _batches(part):
+        for rows in _batches(table):
             _note_repeated(rows, known, shards, samples, checked.problems)
             files = {row.file for row in rows if row.file is not None and row.shard is None}
             loose = {file for file in files if is_below_frames(file)}
@@ -112,26 +114,14 @@ def _check_part(
     return shards
 
 
-def manifest_parts(output: Path) -> list[Path]:
-    """The parts of an output's manifest, sorted; jobs in S3 have a folder each there.
-
-    Raises:
-        UserError: there are none.
-    """
-    parts = sorted((output / "manifest").rglob("*.parquet"))
-    if not parts:
-        raise UserError(f"{output} has no manifest/*.parquet: give the --output folder of a job")
-    return parts
-
-
 def is_below_frames(file: str) -> bool:
     """Whether a path of the manifest leads to a place below ``frames/``."""
     pieces = file.split("/")
     return len(pieces) > 1 and pieces[0] == "frames" and not {"", ".", ".."}.intersection(pieces)
 
 
-def _batches(part: Path) -> Iterator[list[Row]]:
-    for batch in read_part(part, Row._fields).to_batches(ROWS_AT_ONCE):
+def _batches(table: pa.Table) -> Iterator[list[Row]]:
+    for batch in table.select(list(Row._fields)).to_batches(ROWS_AT_ONCE):
         columns = (batch.column(name).to_pylist() for name in Row._fields)
         yield [Row(*values) for values in zip(*columns, strict=True)]
 

@@ -162,6 +162,41 @@ def rewrite(output: Path, column: str, value: Callable[[dict[str, object]], obje
         pq.write_table(table.set_column(place, table.schema.field(column), values), part)
 
 
+def parts(output: Path) -> list[Path]:
+    return sorted((output / "manifest").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("column", ["time_s", "pts", "keyframe", "unit_stop", "video", "sha256"])
+def test_a_damaged_manifest_is_found_whatever_column_it_is(copied: Path, column: str) -> None:
+    part = parts(copied)[0]
+    place = schema().names.index(column)
+    told = pq.read_metadata(part).row_group(0).column(place)
+    data = bytearray(part.read_bytes())
+    start = told.data_page_offset if told.dictionary_page_offset is None else told.dictionary_page_offset
+    data[start + told.total_compressed_size - 1] ^= 1  # the last byte of its last page
+    part.write_bytes(data)
+    code, text = verify(copied)
+    assert code == 1
+    assert f"manifest/{part.name}: cannot be read" in text
+
+
+def test_another_schema_is_found(copied: Path) -> None:
+    part = parts(copied)[0]
+    table = pq.read_table(part)
+    place = table.schema.get_field_index("width")
+    table = table.set_column(place, "width", table["width"].cast(pa.int64()))
+    pq.write_table(table.append_column("mood", pa.nulls(len(table))), part)
+    code, text = verify(copied)
+    assert code == 1
+    assert f"manifest/{part.name}: width is int64, and a manifest has int32" in text
+    assert f"manifest/{part.name}: 'mood' is no column of a manifest" in text
+    assert "2 problems" in text
+    pq.write_table(table.drop_columns(["unit_shown"]), part)
+    code, text = verify(copied)
+    assert code == 1
+    assert "unit_shown" in text
+
+
 def test_frames_of_another_time_are_found(copied: Path, source: Path) -> None:
     rewrite(copied, "sample", lambda row: int(str(row["sample"])) + 1)
     code, text = verify(copied, "--against", source)
