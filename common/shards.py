@@ -211,14 +211,17 @@ class TarReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO = path.open("rb")
+        self._size = path.stat().st_size
 
     def read(self, place: int, count_bytes: int) -> bytes:
-        if place < 0:
-            raise ShardError(f"{self._path} has no place {place}")
+        if place < 0 or count_bytes < 0:
+            raise ShardError(f"{self._path} has no place {place} of {count_bytes} bytes")
+        if place + count_bytes > self._size:  # before a buffer is made for it
+            raise ShardError(f"{self._path} ends at byte {self._size}, before {place + count_bytes}")
         self._file.seek(place)
         data = self._file.read(count_bytes)
         if len(data) != count_bytes:
-            raise ShardError(f"{self._path} ends at byte {place + len(data)}, before {place + count_bytes}")
+            raise ShardError(f"{self._path} has been cut at byte {place + len(data)} while it was read")
         return data
 
     def close(self) -> None:
