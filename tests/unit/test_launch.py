@@ -96,6 +96,8 @@ def test_run_may_be_named_and_has_defaults(
         ("--input videos --quality 101", "101 is not in the range"),
         ("--input videos --quality 90 --format png", "--quality"),
         ("--input videos --resize big", "--resize big is not a size"),
+        ("--input videos --min-sharpness inf", "--min-sharpness inf is no variance"),
+        ("--input videos --min-sharpness nan", "nan"),
         ("--input videos --mode fast", "'fast'"),
         ("--input s3://bucket/videos", "--output output is no folder in S3"),
         ("--input videos --output s3://bucket/out", "--input videos is no folder in S3"),
