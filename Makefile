@@ -18,7 +18,7 @@ test: $(VENV)/.test-installed
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests/containers
 
 clean:
-	rm -rf $(VENV) demo output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-fiftyone demo output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.runtime-installed: pyproject.toml | $(BIN)/pip
 	@echo "installing the dependencies into $(VENV) ..."
@@ -30,6 +30,7 @@ $(VENV)/.test-installed: pyproject.toml | $(BIN)/pip
 	@$(PIP) --editable '.[test]'
 	@$(PIP) 'torch==2.13.0+cpu' 2>/dev/null || \
 	    echo "no CPU build of PyTorch is to be had here, and the others weigh gigabytes: its example is not tested"
+	@tests/fiftyone-env.sh .venv-fiftyone
 	@touch $@ $(VENV)/.runtime-installed
 
 # A venv without pip is one whose making was cut short, or failed for want of ensurepip.

@@ -263,6 +263,9 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
             memory_bytes=None if options["memory"] is None else options["memory"] * 2**20,
         ),
     )
+    from targets.frame_names import check_names_of
+
+    check_names_of(request)
     if request.resume:
         from targets.local import abandoned
         from targets.resume import check_options

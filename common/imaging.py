@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from math import isfinite
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -170,6 +171,10 @@ def check_image_options(options: ImageOptions) -> None:
     form = options.format
     if options.name_template is not None:
         FrameNames(options.name_template)
+    if options.min_sharpness is not None and not isfinite(options.min_sharpness):
+        raise UserError(
+            f"--min-sharpness {options.min_sharpness} is no variance that a frame can have: give a number"
+        )
     _refuse(
         options.quality is not None and form == "png",
         f"--quality {options.quality}",

@@ -99,8 +99,10 @@ def sortable_schema() -> pa.Schema:
     return pa.schema(fields)
 
 
-def read_part(path: Path, columns: Sequence[str]) -> pa.Table:
+def read_part(path: Path, columns: Sequence[str], *, checksums: bool = False) -> pa.Table:
     """Some columns of a part. One of an older version has nulls in ``LATER_COLUMNS``.
+
+    ``checksums``: whether those of its pages are compared with what is read; older versions wrote none.
 
     Raises:
         OSError, pa.ArrowInvalid, KeyError: it cannot be read, is no Parquet file, or lacks a column.
@@ -108,7 +110,7 @@ def read_part(path: Path, columns: Sequence[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=checksums) as file:
         there = file.schema_arrow.names
         table = file.read(columns=[name for name in columns if name in there])
     for name in LATER_COLUMNS:
@@ -137,7 +139,13 @@ def write_part(path: Path, table: pa.Table, *, temporary: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, compression="zstd")
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=ROWS_PER_GROUP,
+            compression="zstd",
+            write_page_checksum=True,
+        )
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

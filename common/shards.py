@@ -89,6 +89,28 @@ def open_reader(path: Path) -> ShardReader:
     return ParquetReader(path)
 
 
+def extent(path: Path) -> int:
+    """Where the places of images end in the shard or bundle at ``path``: its bytes, or of a Parquet file its
+    rows. -1: it is not there, or a shard that has been cut, of which nothing counts.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        return -1
+    if path.suffix == ".parquet":
+        from common.shards_parquet import whole_rows
+
+        return whole_rows(path)
+    size = path.stat().st_size
+    if not is_bundle(path.name):
+        with path.open("rb") as file:
+            file.seek(max(0, size - len(END)))
+            if size % BLOCK_BYTES or file.read() != END:
+                return -1
+    return size
+
+
 class Readers:
     """The shards of an output, the last one used being open: rows lie in the order of shards."""
 
@@ -189,14 +211,17 @@ class TarReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO = path.open("rb")
+        self._size = path.stat().st_size
 
     def read(self, place: int, count_bytes: int) -> bytes:
-        if place < 0:
-            raise ShardError(f"{self._path} has no place {place}")
+        if place < 0 or count_bytes < 0:
+            raise ShardError(f"{self._path} has no place {place} of {count_bytes} bytes")
+        if place + count_bytes > self._size:  # before a buffer is made for it
+            raise ShardError(f"{self._path} ends at byte {self._size}, before {place + count_bytes}")
         self._file.seek(place)
         data = self._file.read(count_bytes)
         if len(data) != count_bytes:
-            raise ShardError(f"{self._path} ends at byte {place + len(data)}, before {place + count_bytes}")
+            raise ShardError(f"{self._path} has been cut at byte {place + len(data)} while it was read")
         return data
 
     def close(self) -> None:

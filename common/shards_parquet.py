@@ -51,6 +51,25 @@ def _dtype(kind: pa.DataType) -> str:
     return {"double": "float64"}.get(str(kind), str(kind))
 
 
+def whole_rows(path: Path) -> int:
+    """The rows of a Parquet file, by its footer; -1 if that is not there, or tells of bytes that are not.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        metadata = pq.read_metadata(path)
+    except pa.ArrowException:
+        return -1
+    size = path.stat().st_size
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            start = column.dictionary_page_offset or column.data_page_offset
+            if start + column.total_compressed_size > size - metadata.serialized_size:
+                return -1
+    return int(metadata.num_rows)
+
+
 class ParquetWriter:
     """Writes a shard in row groups of about ``GROUP_BYTES``."""
 

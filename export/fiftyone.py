@@ -1,7 +1,8 @@
 """FiftyOne: a dataset of images on disk (``fiftyone.types.FiftyOneDataset``), with times and videos.
 
 It is imported with ``fiftyone.Dataset.from_dir(dataset_dir=".../export/fiftyone",
-dataset_type=fiftyone.types.FiftyOneDataset, rel_dir=OUTPUT)``: paths are relative to the output.
+dataset_type=fiftyone.types.FiftyOneDataset)``: paths are relative to that folder. They cannot be so to the
+output: FiftyOne takes a dataset without its own version for one of its older format, and forgets ``rel_dir``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from export.frames import Manifest
 from export.writing import encode, whole_file, write_list
 
 FOLDER: Final = "fiftyone"
+OUTPUT: Final = "../../"  # from this folder, which lies in that of exports
 
 
 def write(frames: Manifest, folder: Path) -> Path:
@@ -36,7 +38,7 @@ def _samples(frames: Manifest) -> Iterator[dict[str, Any]]:
     for video in frames.videos():
         for number, frame in enumerate(video.frames, start=1):  # FiftyOne counts frames from 1
             yield {
-                "filepath": frame.file,
+                "filepath": OUTPUT + frame.file,
                 "tags": [frame.status] if frame.status != "ok" else [],
                 "metadata": {
                     "_cls": "ImageMetadata",

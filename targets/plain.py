@@ -30,6 +30,7 @@ from targets.frame_options import frame_options
 from targets.image_options import image_options, make_image_options
 from targets.job import LOCAL_SCHEDULING, JobResult
 from targets.merge import HostOutput, merge, read_summary
+from targets.pack_options import make_pack, pack_options
 from targets.sampling_options import make_sampling, sampling_options
 
 MOUNT = Path("/output")
@@ -53,9 +54,11 @@ def write_job(
         UserError: an option will not do, or ``output`` holds an earlier job's frames.
     """
     sampling, image = make_sampling(dict(options)), make_image_options(dict(options))
+    pack = make_pack(options, image)
     hosts = output / HOSTS
     for folder, remedy in (
         (output / "frames", "give another OUTPUT"),
+        (output / "shards", "give another OUTPUT"),
         *((folder, f"merge it (`{MERGE}`), or remove it") for folder in _folders(hosts)),
     ):
         if folder.is_dir() and next(folder.iterdir(), None) is not None:
@@ -67,7 +70,8 @@ def write_job(
         sampling=sampling.options,
         image=image,
         scheduling=scheduling,
-        frame_options=frame_options(sampling.options, sampling.files, image),
+        pack=pack,
+        frame_options=frame_options(sampling.options, sampling.files, image, pack),
         keys=make_keys(),
     )
     try:
@@ -100,7 +104,7 @@ def merge_hosts(output: Path) -> tuple[str, int]:
     outputs = [HostOutput(folder.name, folder) for folder in _folders(hosts)]
     if not outputs:
         raise UserError(f"no host has begun: there is nothing in {hosts} but the job")
-    merged = merge(outputs, output, mode=spec.mode, primary=outputs[0].host)
+    merged = merge(outputs, output, mode=spec.mode, primary=outputs[0].host, pack=spec.pack)
     summary = read_summary(output / "job" / "summary.json")
     shutil.rmtree(hosts, ignore_errors=True)
     result = JobResult(
@@ -147,6 +151,7 @@ output_option = click.option(
 )
 @sampling_options
 @image_options
+@pack_options
 def job(output: Path, hosts: int | None, **options: Any) -> int:
     """Write the specification of the job."""
     if hosts is None:

@@ -111,7 +111,7 @@ def compare_options(
 def read_units(part: Path, size_of: Callable[[str], int]) -> Iterator[Unit]:
     """The units that the rows of a manifest part are of.
 
-    ``size_of``: bytes of a file or shard that a row names, -1 if it is not there.
+    ``size_of``: bytes of a file that a row names, or the ``extent`` of a shard; -1 if it is not there.
 
     Raises:
         one of ``UNREADABLE``, before the first unit
@@ -148,13 +148,13 @@ def read_units(part: Path, size_of: Callable[[str], int]) -> Iterator[Unit]:
 
 
 def _is_there(row: _Row, size_of: Callable[[str], int]) -> bool:
-    """Whether a row's image is where it says; a shard is whole or absent, but may be cut by others."""
+    """Whether a row's image is where it says; a shard is whole or absent, but others may have cut it."""
     if row.file is None:
         return row.status in DROPPED
     if row.shard is None:
         return size_of(row.file) == row.bytes
-    size = size_of(row.shard) if is_shard_path(row.shard) else -1
-    return size >= (0 if row.shard.endswith(".parquet") else (row.place or 0) + row.bytes)
+    end = (row.place or 0) + (1 if row.shard.endswith(".parquet") else row.bytes)
+    return is_shard_path(row.shard) and end <= size_of(row.shard)
 
 
 def prove(

@@ -18,7 +18,7 @@ from common.layout import Layout
 from common.manifest import files_in, write_part
 from common.packing import ShardNames, remove, repack_part, shards_of
 from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
-from common.shards import is_shard_path
+from common.shards import extent, is_shard_path
 from common.spec import JobSpec, PackOptions
 from coordinator.catalogue import list_videos, select
 from targets.frame_options import frame_options
@@ -138,7 +138,7 @@ def _read_units(output: Path, on_progress: OnProgress) -> Iterator[Unit]:
         if not is_shard_path(file):
             return _size(f"{output}/{file}")
         if file not in shards:
-            shards[file] = _size(f"{output}/{file}")
+            shards[file] = extent(output / file)
         return shards[file]
 
     for count, path in enumerate(paths):

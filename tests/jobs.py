@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import UserError
@@ -196,6 +197,15 @@ def rows(output: Path) -> Iterator[dict[str, Any]]:
     """The manifest's rows."""
     for part in sorted((output / "manifest").rglob("*.parquet")):
         yield from pq.read_table(part).to_pylist()
+
+
+def rewrite(output: Path, column: str, value: Callable[[dict[str, object]], object]) -> None:
+    """Change a column of the whole manifest: ``value`` of each row."""
+    for part in (output / "manifest").glob("*.parquet"):
+        table = pq.read_table(part)
+        place = table.schema.get_field_index(column)
+        values = pa.array([value(row) for row in table.to_pylist()], table.schema.field(column).type)
+        pq.write_table(table.set_column(place, table.schema.field(column), values), part)
 
 
 def check_output(output: Path) -> None:

@@ -24,7 +24,7 @@ from common.errors import UserError
 from common.imaging import ImageOptions
 from common.layout import OPTIONS_KEY
 from common.media import DROPPED
-from verify.checking import manifest_parts
+from verify.parts import manifest_parts
 from verify.places import Videos
 from worker import images
 from worker.media import MediaError, OpenVideo

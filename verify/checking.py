@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from common.cores import usable_cores
 from common.errors import UserError
-from common.manifest import read_part
 from common.media import DROPPED
-from common.shards import Readers, is_shard_path
+from common.shards import TOLD, Readers, is_shard_path
+from verify.parts import manifest_parts, read_whole, schema_problems
 from verify.places import Output
 from verify.shards import Expected, check_shard
 
@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 256  # whose images may be in memory together
 
 
 class Row(NamedTuple):
-    """The columns of the manifest that tell what must be on disk."""
+    """The columns of the manifest that tell what must be on disk; ``told``: all that a shard tells of it."""
 
     video: str
     sample: int
@@ -41,6 +41,7 @@ class Row(NamedTuple):
     width: int
     height: int
     status: str
+    told: tuple[object, ...]
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ def check_output(output: Output, on_progress: OnProgress = lambda done, total: N
                 on_progress(checked.parts, len(parts))
                 try:
                     shards = _check_part(output, part, known, samples, checked, pool)
-                except (pa.ArrowException, KeyError, OSError) as error:
+                except (pa.ArrowException, KeyError, ValueError, OSError) as error:
                     checked.problems.append(f"manifest/{part.name}: cannot be read: {error}")
                     shards = {}
                 checked.parts += 1
@@ -78,12 +79,24 @@ def check_output(output: Output, on_progress: OnProgress = lambda done, total: N
                     checked.problems += check_shard(output.root, shard, shards[shard])
                 output.drop(shards)
                 known |= shards.keys()
+        known |= _folders(known)  # one may be a link
         checked.problems += (
             f"{file}: no row of the manifest names it" for file in output.files() if file not in known
         )
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
     return checked
+
+
+def _folders(files: Iterable[str]) -> set[str]:
+    """The folders that hold files, and those that hold these."""
+    found: set[str] = set()
+    for folder in {file.rpartition("/")[0] for file in files}:
+        above = folder
+        while above and above not in found:
+            found.add(above)
+            above = above.rpartition("/")[0]
+    return found
 
 
 def _check_part(
@@ -96,8 +109,10 @@ def _check_part(
 ) -> dict[str, dict[str, Expected]]:
     """Check the images of a part of the manifest; what its shards are to hold."""
     shards: dict[str, dict[str, Expected]] = {}
+    table = read_whole(part)
+    checked.problems += schema_problems(part)
     with Readers(output.root) as readers:
-        for rows in _batches(part):
+        for rows in _batches(table):
             _note_repeated(rows, known, shards, samples, checked.problems)
             files = {row.file for row in rows if row.file is not None and row.shard is None}
             loose = {file for file in files if is_below_frames(file)}
@@ -112,28 +127,17 @@ def _check_part(
     return shards
 
 
-def manifest_parts(output: Path) -> list[Path]:
-    """The parts of an output's manifest, sorted; jobs in S3 have a folder each there.
-
-    Raises:
-        UserError: there are none.
-    """
-    parts = sorted((output / "manifest").rglob("*.parquet"))
-    if not parts:
-        raise UserError(f"{output} has no manifest/*.parquet: give the --output folder of a job")
-    return parts
-
-
 def is_below_frames(file: str) -> bool:
     """Whether a path of the manifest leads to a place below ``frames/``."""
     pieces = file.split("/")
     return len(pieces) > 1 and pieces[0] == "frames" and not {"", ".", ".."}.intersection(pieces)
 
 
-def _batches(part: Path) -> Iterator[list[Row]]:
-    for batch in read_part(part, Row._fields).to_batches(ROWS_AT_ONCE):
-        columns = (batch.column(name).to_pylist() for name in Row._fields)
-        yield [Row(*values) for values in zip(*columns, strict=True)]
+def _batches(table: pa.Table) -> Iterator[list[Row]]:
+    for batch in table.to_batches(ROWS_AT_ONCE):
+        told = zip(*(batch.column(name).to_pylist() for name in TOLD), strict=True)
+        columns = (batch.column(name).to_pylist() for name in Row._fields if name != "told")
+        yield [Row(*values) for values in zip(*columns, told, strict=True)]
 
 
 def _note_repeated(
@@ -153,8 +157,7 @@ def _note_repeated(
             problems.append(f"{row.file}: it has two rows")
         files.add(row.file)
         if row.shard is not None and is_shard_path(row.shard):
-            expected = Expected(row.place, row.video, row.sample, row.sha256)
-            shards.setdefault(row.shard, {})[row.file] = expected
+            shards.setdefault(row.shard, {})[row.file] = Expected(row.place, row.told)
 
 
 def _read(output: Path, readers: Readers, row: Row) -> bytes | str | None:

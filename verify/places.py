@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from common.errors import UserError
+from common.names import video_name
 from coordinator.catalogue import list_videos
 from targets.sagemaker.s3 import S3Folder, is_in_s3, list_objects, parse_folder
 
@@ -33,7 +34,7 @@ class Output(Protocol):
         """They are not needed any more."""
 
     def files(self) -> Iterator[str]:
-        """All files below ``frames/`` and ``shards/``."""
+        """All files below ``frames/`` and ``shards/``, and links to folders, which are not entered."""
 
 
 class Videos(Protocol):
@@ -61,7 +62,8 @@ class Folder:
             for folder, names, found in os.walk(self.root / top):
                 names.sort()
                 below = Path(folder).relative_to(self.root).as_posix()
-                yield from (f"{below}/{name}" for name in sorted(found))
+                links = [name for name in names if Path(folder, name).is_symlink()]
+                yield from (f"{below}/{name}" for name in sorted([*found, *links]))
 
 
 class Bucket:
@@ -127,6 +129,7 @@ class BucketOfVideos:
         self._client = client
         self._folder = folder
         self._root = root
+        self._keys = {video_name(key.encode()): key for key, _ in list_objects(client, folder)}
 
     def __str__(self) -> str:
         return str(self._folder)
@@ -134,9 +137,9 @@ class BucketOfVideos:
     @contextmanager
     def video(self, name: str) -> Iterator[Path | None]:
         path = self._root / f"video{Path(name).suffix}"
-        is_there = _download(self._client, self._folder, name, path)
+        key = self._keys.get(name)
         try:
-            yield path if is_there else None
+            yield path if key is not None and _download(self._client, self._folder, key, path) else None
         finally:
             path.unlink(missing_ok=True)
 

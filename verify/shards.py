@@ -13,16 +13,13 @@ import pyarrow.parquet as pq
 
 from common.shards import END, TOLD, is_bundle
 
-CHECKED = ("video", "sample", "sha256")  # of what a shard tells of an image
-
 
 class Expected(NamedTuple):
-    """What a row says of an image in a shard."""
+    """What a row says of an image in a shard: where it is, and what is ``told`` of it (the values of
+    ``TOLD``)."""
 
     place: int | None
-    video: str
-    sample: int
-    sha256: str | None
+    told: tuple[object, ...]
 
 
 def check_shard(output: Path, shard: str, expected: dict[str, Expected]) -> Iterator[str]:
@@ -31,6 +28,8 @@ def check_shard(output: Path, shard: str, expected: dict[str, Expected]) -> Iter
     if is_bundle(shard):  # nothing but the images, which are compared with their rows
         if not path.is_file():
             yield f"{shard}: missing, with {len(expected):,} images"
+        else:
+            yield f"{shard}: {len(expected):,} images wait in it for a shard: their job was cut short"
         return
     left = dict(expected)
     try:
@@ -42,8 +41,8 @@ def check_shard(output: Path, shard: str, expected: dict[str, Expected]) -> Iter
                 yield f"{shard}: {name} is at {place}, and the manifest says {row.place}"
             elif told is None:
                 yield f"{shard}: nothing tells of {name}"
-            elif any(told.get(field) != getattr(row, field) for field in CHECKED):
-                yield f"{shard}: what it tells of {name} is not what the manifest says"
+            elif wrong := ", ".join(_differing(told, row.told)):
+                yield f"{shard}: what it tells of {name} is not what the manifest says: {wrong}"
     except FileNotFoundError:
         yield f"{shard}: missing, with {len(expected):,} images"
         return
@@ -51,6 +50,10 @@ def check_shard(output: Path, shard: str, expected: dict[str, Expected]) -> Iter
         yield f"{shard}: cannot be read to its end: {error}"
         return
     yield from (f"{shard}: {name} is not in it" for name in left)
+
+
+def _differing(told: dict[str, Any], wanted: tuple[object, ...]) -> Iterator[str]:
+    return (field for field, value in zip(TOLD, wanted, strict=True) if told.get(field) != value)
 
 
 def _of_tar(path: Path) -> Iterator[tuple[str, int, dict[str, Any] | None]]:

@@ -15,6 +15,7 @@ from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
 from common.spec import ImageOptions, MetricsOptions, Mode, OnError, PackOptions
 from coordinator.catalogue import select
 from coordinator.listing import ListedVideo
+from targets.frame_names import check_names
 from targets.frame_options import frame_options
 from targets.hints import MANY_FRAMES
 from targets.sagemaker.aws import Aws, code_of, translated
@@ -125,6 +126,7 @@ def draft(request: SageMakerRequest, aws: Aws | None) -> Draft:
         with translated(f"listing {job.input}", bucket=job.input.bucket):
             listing, sizes = read_input(aws.s3, job.input)
         videos, missing = _wanted(request, listing)
+        check_names(request.image, videos)
         if missing:
             shown = ", ".join(missing[:MAX_NAMES_SHOWN]) + (" ..." if len(missing) > MAX_NAMES_SHOWN else "")
             notes.append(f"{len(missing)} videos that --timestamps or --ranges name are not there: {shown}")

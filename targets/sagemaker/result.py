@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from common.errors import UserError
+from common.layout import Layout
 from common.report import Failure, Summary
+from common.spec import JobSpec
 from targets.display import clock, printable
 from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobResult
 from targets.sagemaker.aws import Aws, translated
@@ -87,6 +90,7 @@ def conclude(console: Console, aws: Aws, ending: Ending, *, price_per_hour: floa
             f"to stop it: launch.py stop {job.name}"
         )
         return EXIT_INTERRUPTED
+    is_packed = _is_packed(aws, job)  # its specification tells, if it is there still
     clean_up(aws, job)
     result = _read_result(aws, job, ending)
     if result.summary is not None:
@@ -102,12 +106,14 @@ def conclude(console: Console, aws: Aws, ending: Ending, *, price_per_hour: floa
     say(f"SageMaker: {job.status}" + (f": {job.failure}" if job.failure else ""))
     if job.exit_message:
         say(f"Exit message: {' '.join(job.exit_message.split())}")
-    say(f"Frames:   {job.output.below('shards' if _is_packed(aws, job) else 'frames')}")
+    say(f"Frames:   {job.output.below('shards' if is_packed else 'frames')}")
     say(f"Manifest: {job.output.below('manifest')}")
     say(f"Account:  {job.output.below('job').below(job.name)}")
     for line in cost_lines(job, price_per_hour):
         say(line)
-    if job.status != "Completed":
+    if job.status != "Completed" and is_packed:
+        say("Shards in S3 cannot be gone on with: the same command with another --output starts the job anew")
+    elif job.status != "Completed":
         say("To go on with what is missing: the same command with --resume")
     return exit_code(job, result.summary)
 
@@ -146,9 +152,14 @@ def clean_up(aws: Aws, job: Followed) -> None:
 
 
 def _is_packed(aws: Aws, job: Followed) -> bool:
-    """Whether images lie in shards; no, where the output may not be looked at."""
+    """Whether images lie in shards, or would; no, where the output may not be looked at."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    with contextlib.suppress(BotoCoreError, ClientError, msgspec.DecodeError):
+        told = read_object(
+            aws.s3, job.output.below(SPEC_FOLDER).below(job.name), Layout(Path()).job_spec.name
+        )
+        return msgspec.json.decode(told, type=JobSpec).pack is not None
     with contextlib.suppress(BotoCoreError, ClientError):
         return next(list_objects(aws.s3, job.output.below("shards")), None) is not None
     return False

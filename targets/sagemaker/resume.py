@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pyarrow.parquet as pq
-
 from common.done import DoneVideo
-from common.manifest import files_in
+from common.manifest import files_in, write_part
 from common.naming import FrameNames
 from coordinator.listing import ListedVideo
 from targets.proof import (
@@ -127,7 +125,7 @@ def _without(
             rest, _ = rows_without(path, useless[path])
             kept = files_in(rest)
             if rest.num_rows:
-                pq.write_table(rest, path, compression="zstd")
+                write_part(path, rest, temporary=path.with_suffix(".tmp"))
                 replaced[name] = path.read_bytes()
             else:
                 removed.append(name)

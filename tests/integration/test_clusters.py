@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
+from common.spec import PackOptions
 from targets.local import _reserved_port
 from tests.jobs import REPOSITORY, check_output, run_job, tree
 
@@ -26,12 +28,14 @@ def plain(*arguments: str) -> str:
     return done.stdout
 
 
-def test_two_pods_of_an_indexed_job(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pack", [None, PackOptions(format="tar", shard_bytes=2**20)])
+def test_two_pods_of_an_indexed_job(clips: Path, tmp_path: Path, pack: PackOptions | None) -> None:
     shared = tmp_path / "shared"
     (shared / "videos").mkdir(parents=True)
     for name in ("h264-closed.mp4", "hevc-open-mp4.mp4", "vp9.webm"):
         shutil.copy(clips / name, shared / "videos")
-    plain("job", "--output", str(shared / "output"), "--hosts", "2", "--fps", "native")
+    packing = [] if pack is None else ["--pack", "tar", "--shard-mib", "1"]
+    plain("job", "--output", str(shared / "output"), "--hosts", "2", "--fps", "native", *packing)
     path = shared / "output" / "hosts" / "job" / "job.json"
     with _reserved_port() as port:
         spec = json.loads(path.read_text())
@@ -58,7 +62,8 @@ def test_two_pods_of_an_indexed_job(clips: Path, tmp_path: Path) -> None:
     assert "host host-1, one of 2, as Kubernetes tells" in told[0]
     assert "completed" in plain("merge", "--output", str(shared / "output"))
     check_output(shared / "output")
-    run_job(shared / "videos", tmp_path / "local", instances=1, fps="native")
+    run_job(shared / "videos", tmp_path / "local", instances=1, fps="native", pack=pack)
+    assert (shared / "output" / "shards").is_dir() == (pack is not None)
     assert tree(shared / "output") == tree(tmp_path / "local")
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from common.spec import PackOptions
 from targets.demo import make_demo_set
-from tests.jobs import REPOSITORY, run_job
+from tests.awkward import make_awkward_videos
+from tests.jobs import REPOSITORY, rows, run_job
 from tests.sagemaker_calls import REGION
 from tests.sagemaker_jobs import IMAGE, ROLE
 from tests.sagemaker_platform import run_platform
@@ -48,8 +50,22 @@ def test_frames_as_a_torch_dataset(output: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed: no CPU build of it is to be had here")
     text = run("torch_dataset.py", output)
     assert "25 frames" in text
-    assert "(4, 3, 720, 1280) torch.uint8 bunny-002s.mkv [0, 1, 2, 3]" in text
-    assert "(1, 3, 720, 1280)" in text
+    assert "4 [(3, 720, 1280)] torch.uint8 bunny-002s.mkv [0, 1, 2, 3]" in text
+    assert "1 [(3, 720, 1280)]" in text
+
+
+@pytest.mark.parametrize("pack", [None, PackOptions(format="tar"), PackOptions(format="parquet")])
+def test_torch_dataset_of_shards_and_of_images_that_differ_in_size(
+    clips: Path, tmp_path: Path, pack: PackOptions | None
+) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed: no CPU build of it is to be had here")
+    source = make_awkward_videos(clips, tmp_path / "videos")
+    run_job(source, tmp_path / "out", instances=1, fps="2", pack=pack)
+    good = [row for row in rows(tmp_path / "out") if row["status"] == "ok"]
+    text = run("torch_dataset.py", tmp_path / "out")
+    assert f"{len(good)} frames" in text
+    for row in good:
+        assert f"(3, {row['height']}, {row['width']})" in text
 
 
 def test_a_labelling_job_of_the_exported_frames(output: Path) -> None:

@@ -5,6 +5,7 @@ One job: names that are not ASCII, several folders, a rotated video, and one wit
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -23,12 +24,14 @@ import pytest
 from click.testing import CliRunner
 
 from common.manifest import schema
+from common.names import video_name
 from export.frames import Manifest
 from report.thumbnails import thumbnails
 from tests.awkward import VIDEOS, make_awkward_videos
-from tests.jobs import rows, run_job, summary, verify
+from tests.jobs import rewrite, rows, run_job, summary, verify
 from tests.sagemaker_jobs import keys, put
 from verify.command import verify as verify_command
+from verify.places import open_videos
 
 
 @pytest.fixture(scope="module")
@@ -153,20 +156,93 @@ def test_what_is_wrong_is_named(copied: Path, harm: Callable[[Path], object], wo
     assert "1 problems" in text
 
 
-def rewrite(output: Path, column: str, value: Callable[[dict[str, object]], object]) -> None:
-    """Change a column of the whole manifest."""
-    for part in (output / "manifest").glob("*.parquet"):
-        table = pq.read_table(part)
-        place = table.schema.get_field_index(column)
-        values = pa.array([value(row) for row in table.to_pylist()], table.schema.field(column).type)
-        pq.write_table(table.set_column(place, table.schema.field(column), values), part)
+def parts(output: Path) -> list[Path]:
+    return sorted((output / "manifest").glob("*.parquet"))
 
 
-def test_frames_of_another_time_are_found(copied: Path, source: Path) -> None:
-    rewrite(copied, "sample", lambda row: int(str(row["sample"])) + 1)
+@pytest.mark.parametrize("column", ["time_s", "pts", "keyframe", "unit_stop", "video", "sha256"])
+def test_a_damaged_manifest_is_found_whatever_column_it_is(copied: Path, column: str) -> None:
+    part = parts(copied)[0]
+    place = schema().names.index(column)
+    told = pq.read_metadata(part).row_group(0).column(place)
+    data = bytearray(part.read_bytes())
+    start = told.data_page_offset if told.dictionary_page_offset is None else told.dictionary_page_offset
+    data[start + told.total_compressed_size - 1] ^= 1  # the last byte of its last page
+    part.write_bytes(data)
+    code, text = verify(copied)
+    assert code == 1
+    assert f"manifest/{part.name}: cannot be read" in text
+
+
+def test_another_schema_is_found(copied: Path) -> None:
+    part = parts(copied)[0]
+    table = pq.read_table(part)
+    place = table.schema.get_field_index("width")
+    table = table.set_column(place, "width", table["width"].cast(pa.int64()))
+    pq.write_table(table.append_column("mood", pa.nulls(len(table))), part)
+    code, text = verify(copied)
+    assert code == 1
+    assert f"manifest/{part.name}: width is int64, and a manifest has int32" in text
+    assert f"manifest/{part.name}: 'mood' is no column of a manifest" in text
+    assert "2 problems" in text
+    pq.write_table(table.drop_columns(["unit_shown"]), part)
+    code, text = verify(copied)
+    assert code == 1
+    assert "unit_shown" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "harm", "words"),
+    [
+        ("sample", lambda row: int(str(row["sample"])) + 1, "a later frame is on screen at its time"),
+        ("sample", lambda row: int(str(row["sample"])) - 1, "it is not on screen yet at its time"),
+        ("pts", lambda row: int(str(row["pts"])) + 1, "has no frame with pts"),
+    ],
+)
+def test_frames_of_another_time_are_found(
+    copied: Path, source: Path, column: str, harm: Callable[[dict[str, object]], object], words: str
+) -> None:
+    rewrite(copied, column, harm)
     code, text = verify(copied, "--against", source)
     assert code == 1
-    assert "a later frame is on screen at its time" in text
+    assert words in text
+
+
+def test_what_is_no_image_is_found(copied: Path) -> None:
+    file = first_file(copied).relative_to(copied).as_posix()
+    (copied / file).write_bytes(b"no image")
+    told = {"bytes": 8, "sha256": hashlib.sha256(b"no image").hexdigest()}
+    for column, value in told.items():
+        rewrite(copied, column, lambda row: value if row["file"] == file else row[column])  # noqa: B023
+    code, text = verify(copied)
+    assert code == 1
+    assert f"{file}: does not decode" in text
+    assert "1 problems" in text
+
+
+def test_rows_that_are_there_twice_are_found(copied: Path) -> None:
+    part = parts(copied)[0]
+    table = pq.read_table(part)
+    pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), part)
+    row = table.slice(0, 1).to_pylist()[0]
+    code, text = verify(copied)
+    assert code == 1
+    assert f"{row['file']}: it has two rows" in text
+    assert f"sample {row['sample']} of {row['video']} has two rows" in text
+    assert "2 problems" in text
+
+
+def test_links_to_folders_are_strays_unless_rows_name_what_is_in_them(copied: Path, tmp_path: Path) -> None:
+    folder = first_file(copied).parent
+    shutil.move(folder, tmp_path / "other disk")
+    folder.symlink_to(tmp_path / "other disk")
+    code, text = verify(copied)
+    assert code == 0, text
+    (copied / "frames" / "more").symlink_to(tmp_path / "other disk")
+    code, text = verify(copied)
+    assert code == 1
+    assert "frames/more: no row of the manifest names it" in text
+    assert "1 problems" in text
 
 
 def test_frames_of_another_video_are_found(copied: Path, source: Path, tmp_path: Path) -> None:
@@ -221,6 +297,19 @@ def test_an_output_in_s3(aws_account: None, source: Path, output: Path) -> None:
     assert f"{second.removeprefix('out/')}: 8 bytes, and the manifest says" in done.output
     assert "frames/stray.jpg: no row of the manifest names it" in done.output
     assert "3 problems" in done.output
+
+
+@pytest.mark.parametrize("name", ["100%ABC.mp4", "100%25.mp4", "straße/夏 1.mp4"])
+def test_videos_in_s3_are_found_by_the_names_that_a_manifest_shows(
+    aws_account: None, tmp_path: Path, name: str
+) -> None:
+    put(boto3.client("s3"), **{f"videos/{name}": b"a video"})
+    videos = open_videos("s3://bucket/videos", boto3.client("s3"), tmp_path)
+    with videos.video(video_name(name.encode())) as path:
+        assert path is not None
+        assert path.read_bytes() == b"a video"
+    with videos.video("another.mp4") as path:
+        assert path is None
 
 
 def test_what_is_no_output_in_s3_is_told(aws_account: None, source: Path) -> None:

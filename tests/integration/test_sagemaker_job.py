@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from targets.demo import make_demo_set
-from tests.jobs import PATIENCE_S, REPOSITORY, rows, run_job, tree
+from tests.jobs import PATIENCE_S, REPOSITORY, rows, run_job, tree, verify
 from tests.sagemaker_calls import is_allowed
 from tests.sagemaker_jobs import IMAGE, ROLE
 from tests.sagemaker_platform import Platform, Run, run_platform
@@ -126,6 +126,24 @@ def test_a_job_that_is_detached_and_attached_to_with_videos_dealt_out(
     assert "holds frames" in launch(platform, *SHORT, code=2)
     assert "videos are done: nothing was submitted" not in launch(platform, *SHORT, "--resume")
     check_same(platform, local)
+
+
+def test_a_packed_job_uploads_nothing_but_shards(platform: Platform, local: Path) -> None:
+    text = launch(platform, *SHORT, "--pack", "tar", "--shard-mib", "1", "--upload", "end")
+    assert "Frames:   s3://bucket/out/shards" in text
+    output = platform.download("out", platform.folder / "got")
+    assert {path.name for path in output.iterdir()} == {"shards", "manifest", "job"}
+    found, expected = (
+        sorted((row["video"], row["sample"], row["sha256"], row["status"]) for row in rows(folder))
+        for folder in (output, local)
+    )
+    assert found == expected
+    assert len(tree(output)) == len(expected)
+    code, told = verify(output)
+    assert code == 0, told
+    assert platform.run is not None
+    assert len({row["host"] for row in rows(output)}) == 2
+    assert all(row["shard"].startswith(f"shards/{platform.run.name}-") for row in rows(output))
 
 
 @pytest.mark.parametrize("ending", ["stopped", "failed"])

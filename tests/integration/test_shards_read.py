@@ -17,15 +17,19 @@ import boto3
 import cv2
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 from click.testing import CliRunner
 
+from common.shards import TOLD
 from common.spec import PackFormat, PackOptions
 from tests.awkward import ROTATED, SUSPECT, make_awkward_videos
-from tests.jobs import rows, run_job, tree, verify
+from tests.jobs import rewrite, rows, run_job, tree, verify
 from tests.sagemaker_jobs import keys, put
+from verify.checking import check_output
 from verify.command import verify as verify_command
+from verify.places import Folder
 
 SHARD_BYTES = 40_000  # some shards of each host
 JOB: dict[str, Any] = {"fps": "7", "image": {"resize": "short:64"}, "instances": 2}
@@ -96,11 +100,7 @@ def test_datasets_reads_tars(tars: Path, tmp_path: Path) -> None:
         "webdataset", data_files=shards(tars), split="train", cache_dir=str(tmp_path)
     )
     assert type(found.features["jpg"]).__name__ == "Image"
-    told = [sample["json"] for sample in found.select_columns(["json"])]
-    assert {(each["video"], each["sample"]): (each["sha256"], each["status"]) for each in told} == expected(
-        tars
-    )
-    check_pixels(found[0]["jpg"], tars, told[0])
+    check_images(found, "jpg", [sample["json"] for sample in found.select_columns(["json"])], tars)
 
 
 def test_datasets_reads_parquet(parquets: Path, tmp_path: Path) -> None:
@@ -108,23 +108,23 @@ def test_datasets_reads_parquet(parquets: Path, tmp_path: Path) -> None:
         "parquet", data_files=shards(parquets), split="train", cache_dir=str(tmp_path)
     )
     assert type(found.features["image"]).__name__ == "Image"
-    told = list(found.remove_columns("image"))
-    assert {(e["video"], e["sample"]): (e["sha256"], e["status"]) for e in told} == expected(parquets)
-    check_pixels(found[0]["image"], parquets, told[0])
+    check_images(found, "image", list(found.remove_columns("image")), parquets)
 
 
-def check_pixels(image: Any, output: Path, told: dict[str, Any]) -> None:
-    """What a loader gives decoded is, but for rounding, what OpenCV makes of the stored bytes."""
-    from common.shards import Readers
-
-    (row,) = [row for row in rows(output) if (row["video"], row["sample"]) == (told["video"], told["sample"])]
-    with Readers(output) as readers:
-        data = readers.read(row["shard"], row["file"], row["place"], row["bytes"])
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None
-    assert image.size == (row["width"], row["height"])
-    difference = np.asarray(image)[:, :, ::-1].astype(int) - picture
-    assert abs(difference).max() <= 4
+def check_images(found: Any, column: str, told: list[dict[str, Any]], output: Path) -> None:
+    """Every sample has the stored bytes, and what the loader makes of them is, but for rounding, what OpenCV
+    does."""
+    raw = found.cast_column(column, datasets.Image(decode=False))
+    hashes = [hashlib.sha256(sample[column]["bytes"]).hexdigest() for sample in raw]
+    assert hashes == [each["sha256"] for each in told]
+    assert {(e["video"], e["sample"]): (e["sha256"], e["status"]) for e in told} == expected(output)
+    for sample, stored, each in zip(found, raw, told, strict=True):
+        picture = cv2.imdecode(np.frombuffer(stored[column]["bytes"], np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
+        assert sample[column].size == (each["width"], each["height"])
+        assert abs(np.asarray(sample[column])[:, :, ::-1].astype(int) - picture).max() <= 4
+    sizes = {(each["width"], each["height"]) for each in told if each["video"] == ROTATED}
+    assert all(width < height for width, height in sizes), "it is upright"
 
 
 # ---- verify -----------------------------------------------------------------------------------------
@@ -190,6 +190,85 @@ def test_a_shard_too_few_and_one_too_many_are_named(
     assert f"shards/{Path(first).name}: missing, with " in text
     assert f"shards/{Path(first).name}.bak: no row of the manifest names it" in text
     assert "-0009" in text
+
+
+@pytest.mark.parametrize("form", ["tars", "parquets"])
+@pytest.mark.parametrize("field", TOLD)
+def test_what_a_shard_tells_of_an_image_is_compared(
+    form: str, field: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    output = Path(shutil.copytree(request.getfixturevalue(form), tmp_path / "out"))
+    chosen = next(row for row in rows(output) if row["video"] == SUSPECT)
+
+    def changed(row: dict[str, Any]) -> object:
+        value = row[field]
+        if row["file"] != chosen["file"]:
+            return value
+        return f"{value}x" if isinstance(value, str) else not value if isinstance(value, bool) else value + 1
+
+    rewrite(output, field, changed)
+    problems = check_output(Folder(output)).problems
+    words = f"{chosen['shard']}: what it tells of {chosen['file']} is not what the manifest says: {field}"
+    assert words in problems
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def damage_image(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\xff\xd8\xff") + 30] ^= 1
+    path.write_bytes(data)
+
+
+def lose_rows(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, len(table) - 1), path)
+
+
+def swap_rows(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.take(list(reversed(range(len(table))))), path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (cut, "cannot be read to its end"),
+        (damage_image, "its SHA-256 is not the manifest's"),
+        (lose_rows, "is not in it"),
+        (swap_rows, ", and the manifest says 0"),
+    ],
+)
+def test_what_is_wrong_with_a_parquet_shard_is_named(
+    parquets: Path, tmp_path: Path, harm: Callable[[Path], None], words: str
+) -> None:
+    output = Path(shutil.copytree(parquets, tmp_path / "out"))
+    harm(Path(shards(output)[0]))
+    problems = check_output(Folder(output)).problems
+    assert any(words in problem for problem in problems), problems
+
+
+def test_images_that_wait_in_a_bundle_are_a_problem(tars: Path, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(tars, tmp_path / "out"))
+    shard = Path(shards(output)[0])
+    name = f"shards/{shard.name}"
+    count = sum(row["shard"] == name for row in rows(output))
+    bundle = shard.rename(shard.with_suffix(".images"))
+    rewrite(output, "shard", lambda row: str(row["shard"]).replace(name, f"shards/{bundle.name}"))
+    problems = check_output(Folder(output)).problems
+    assert problems == [
+        f"shards/{bundle.name}: {count} images wait in it for a shard: their job was cut short"
+    ]
+
+
+def test_no_memory_is_taken_for_what_cannot_be_there(tars: Path, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(tars, tmp_path / "out"))
+    rewrite(output, "bytes", lambda row: 2**60)
+    problems = check_output(Folder(output)).problems
+    assert len(problems) == len(expected(tars))
+    assert all("before 1152921504606" in problem for problem in problems)
 
 
 def test_shards_in_s3_are_verified(aws_account: None, tars: Path) -> None:

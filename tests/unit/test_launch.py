@@ -96,6 +96,8 @@ def test_run_may_be_named_and_has_defaults(
         ("--input videos --quality 101", "101 is not in the range"),
         ("--input videos --quality 90 --format png", "--quality"),
         ("--input videos --resize big", "--resize big is not a size"),
+        ("--input videos --min-sharpness inf", "--min-sharpness inf is no variance"),
+        ("--input videos --min-sharpness nan", "nan"),
         ("--input videos --mode fast", "'fast'"),
         ("--input s3://bucket/videos", "--output output is no folder in S3"),
         ("--input videos --output s3://bucket/out", "--input videos is no folder in S3"),
@@ -124,6 +126,26 @@ def test_mistakes_are_told_in_one_line(
     assert captured.err.count("\n") == 1
     assert words in captured.err
     assert not jobs
+
+
+def test_names_that_will_not_do_are_refused_before_the_job(
+    jobs: list[tuple[JobRequest, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call_mmaction = ("--input", "videos", "--name-template", "mmaction2")
+    (tmp_path / "videos" / "a.mp4").write_bytes(b"")
+    inner = tmp_path / "videos" / "a" / "img_00005.jpg" / "b.mp4"
+    inner.parent.mkdir(parents=True)
+    inner.write_bytes(b"")
+    assert call(monkeypatch, *call_mmaction) == 2
+    assert "the folder 'a/img_00005.jpg': use another template" in capsys.readouterr().err
+    assert call(monkeypatch, *call_mmaction, "--format", "png") == 0
+    (tmp_path / "videos" / f"{'x' * 240}.mp4").write_bytes(b"")
+    assert call(monkeypatch, "--input", "videos", "--name-template", "{video}/{stem}_{k}.{ext}") == 2
+    assert "leave {stem} out" in capsys.readouterr().err
+    assert len(jobs) == 1
 
 
 def test_control_characters_do_not_reach_the_terminal(

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ import zmq
 
 from common.errors import UserError
 from common.report import Status
-from common.spec import ImageOptions, Mode, SamplingOptions
+from common.spec import ImageOptions, Mode, PackOptions, SamplingOptions
 from targets import local
 from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest
 from targets.sampling_options import SamplingRequest
@@ -123,6 +124,27 @@ def test_hosts_outputs_are_merged_and_their_roots_removed(make_request: MakeRequ
     assert result.frames_merged == 22
     assert not result.trouble
     assert len(view.statuses[-1].hosts) == 11
+
+
+@pytest.mark.parametrize("pack", [None, PackOptions()])
+def test_packing_is_suggested_once_and_not_to_who_packs(
+    make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, pack: PackOptions | None
+) -> None:
+    monkeypatch.setattr(local, "suggest_packing", lambda status: f"{status.frames} frames: pack them")
+    cluster = local.LocalCluster(
+        replace(make_request(), pack=pack), Path("roots"), view := RecordingView(), local.Interrupts()
+    )
+    status = Status(
+        elapsed_s=1.0, frames=7, videos=1, videos_done=0, videos_failed=0, units_done=1,
+        frames_per_s=1.0, fraction=0.5, left_s=None, hosts=[],
+    )  # fmt: skip
+    for host in cluster.hosts:
+        monkeypatch.setattr(host, "poll", lambda: True)
+    cluster.primary.status = status
+    cluster._poll()
+    cluster._poll()
+    assert view.statuses == [status, status]
+    assert view.notes == ([] if pack else ["7 frames: pack them"])
 
 
 def test_sharded_hosts_are_combined(make_request: MakeRequest) -> None:

@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from common.done import DONE_FILE, DoneVideo, decode_done
 from common.errors import UserError
 from common.selection import TIMESTAMPS_FILE
-from common.spec import JobSpec, PackOptions, SamplingOptions
+from common.spec import ImageOptions, JobSpec, PackOptions, SamplingOptions
 from targets.sagemaker.aws import Aws, NoAccessError, open_aws, translated
 from targets.sagemaker.draft import Draft, SageMakerRequest, check_taken, draft, make_request
 from targets.sagemaker.s3 import S3Folder
@@ -118,6 +118,13 @@ def test_the_input_must_hold_what_the_files_name(aws: Aws, tmp_path: Path) -> No
     assert [video.name for video in made.videos or []] == ["a.mp4"]
     assert made.notes == ("1 videos that --timestamps or --ranges name are not there: gone.mp4",)
     assert "none of the videos that --timestamps names" in why(aws, sampling=timed("gone.mp4"))
+
+
+def test_names_that_will_not_do_are_refused(aws: Aws) -> None:
+    put(aws.s3, **{"videos/a/img_00005.jpg/c.mp4": b"z"})
+    names = ImageOptions(name_template="mmaction2")
+    assert "the folder 'a/img_00005.jpg': use another template" in why(aws, image=names)
+    draft(make_sagemaker_request(image=msgspec.structs.replace(names, format="png")), aws)
 
 
 def test_many_frames_are_better_packed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:

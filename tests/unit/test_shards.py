@@ -17,6 +17,7 @@ from common.shards import (
     TOLD,
     Readers,
     ShardError,
+    extent,
     header,
     is_shard_path,
     member_name,
@@ -165,3 +166,28 @@ def test_shards_lie_in_their_folder() -> None:
         "",
     ):
         assert not is_shard_path(path)
+
+
+@pytest.mark.parametrize("form", ["tar", "parquet"])
+def test_of_a_shard_that_is_cut_anywhere_nothing_counts(
+    tmp_path: Path, form: PackFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards_parquet, "GROUP_BYTES", 500)
+    path = tmp_path / f"s.{form}"
+    write(path, form)
+    whole = path.read_bytes()
+    assert extent(path) == (len(whole) if form == "tar" else len(IMAGES))
+    for size in {0, 1, 512, len(whole) // 2, len(whole) - 512, len(whole) - 1}:
+        path.write_bytes(whole[:size])
+        assert extent(path) == -1
+    path.unlink()
+    assert extent(path) == -1
+
+
+def test_a_parquet_shard_that_lacks_its_middle_is_not_whole(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    write(path, "parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + whole[400:])
+    assert pq.read_metadata(path).num_rows == len(IMAGES), "its footer is as it was"
+    assert extent(path) == -1
