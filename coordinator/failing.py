@@ -121,9 +121,7 @@ class Failing:
         reason = f"{video.poisoned} parts of it crashed what decoded them: the rest was not tried"
         self._add(index, kind="lost", reason=reason, attempts=0, start_s=start_s)
 
-    def refused(
-        self, host: Host, unit: Unit, files: Sequence[tuple[int, str]], *, by_another: bool
-    ) -> None:
+    def refused(self, host: Host, unit: Unit, files: Sequence[tuple[int, str]], *, by_another: bool) -> None:
         """A host cannot read ``files`` (indices, and why): its own copies may be at fault, or its disk, so
         another one is to confirm it where there is one."""
         if not files:
