@@ -120,4 +120,6 @@ def test_the_plain_compose_file(
     check_output(output)
     assert tree(output) == expected
     assert sorted(path.name for path in output.iterdir()) == ["frames", "job", "manifest"]
+    assert {"report.html", "trace.json"} <= {path.name for path in (output / "job").iterdir()}
+    assert "There is no report" not in told
     assert len(summary(output).hosts) == 8

@@ -153,12 +153,25 @@ def test_the_report_is_made_again_on_demand(tmp_path: Path) -> None:
     assert (tmp_path / "both.html").exists()
 
 
+def test_the_report_is_of_one_of_several_jobs_as_they_lie_on_s3(tmp_path: Path) -> None:
+    for name in ("job-1", "job-2"):
+        eventful_job(tmp_path / name)
+        (tmp_path / "out" / "job").mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "job").rename(tmp_path / "out" / "job" / name)
+    done = CliRunner().invoke(launch.cli, ["report", str(tmp_path / "out"), "--job", "job-2"])
+    assert done.output == f"Report: {tmp_path}/out/job/job-2/report.html\n"
+    assert (tmp_path / "out" / "job" / "job-2" / "trace.json").stat().st_size > 1000
+    text = (tmp_path / "out" / "job" / "job-2" / "report.html").read_text()
+    assert "coordinated, 2 hosts, 3 slots" in text, "of one job, and not of shares of a sharded one"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ([], "give the output folder"),
         (["x", "--compare", "a", "b"], "give the output folder"),
         (["x", "--price", "1"], "--price and --page go with --compare"),
+        (["--job", "j", "--compare", "a", "b"], "--job does not go with --compare"),
         (["/nonexistent"], "holds no job"),
     ],
 )
