@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -53,6 +54,22 @@ def left_of(output: Path) -> list[str]:
     return found
 
 
+def check_limits(output: Path, *, cpus: float, memory_mib: int) -> None:
+    """The containers of a running job may use so much, and write to nothing but their output."""
+    (roots,) = output.glob(".framefleet-*/")
+    name = roots.name.removeprefix(".")
+    for host in ("algo-1", "algo-2"):
+        (told,) = json.loads(docker("inspect", f"{name}-{host}"))
+        assert told["HostConfig"]["NanoCpus"] == cpus * 1e9
+        assert told["HostConfig"]["Memory"] == memory_mib * 2**20
+        assert {mount["Destination"]: mount["RW"] for mount in told["Mounts"]} == {
+            "/opt/ml/config": False,
+            "/opt/ml/processing/input/job": False,
+            "/opt/ml/processing/input/videos": False,
+            "/opt/ml/processing/output": True,
+        }
+
+
 def test_one_command_makes_eight_hosts_and_the_tree_of_the_local_target(
     source: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
@@ -69,9 +86,10 @@ def test_a_launcher_is_interrupted_and_another_killed(
     source: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
-    options = ("--target", "compose", "--instances", "2", "--cpus", "0.25")
+    options = ("--target", "compose", "--instances", "2", "--cpus", "0.25", "--memory", "700")
     interrupted = LaunchedJob(source, output, *options)
     interrupted.until_committed()
+    check_limits(output, cpus=0.25, memory_mib=700)
     interrupted.process.send_signal(signal.SIGINT)
     assert interrupted.wait() == INTERRUPTED, interrupted.text
     assert left_of(output) == []
