@@ -104,6 +104,21 @@ def test_the_coordinator_is_killed(start: Start, expected: dict[str, str]) -> No
     ends_well(job, expected)
 
 
+def test_the_first_host_is_lost_and_the_job_is_resumed(start: Start, expected: dict[str, str]) -> None:
+    job = start()
+    job.until(lambda: any(e["event"] == "committed" and e["host"] == "algo-2" for e in job.journal()))
+    docker("kill", job.container("algo-1"))
+    assert job.wait() == 1, job.text
+    assert "algo-1 was killed by SIGKILL: it was the coordinator's host" in job.text
+    kept = tree(job.output)
+    assert kept.items() <= expected.items()
+    assert kept, "what others had committed"
+    again = start(instances=2, resume=True)
+    again.until_extracting("algo-1")
+    ends_well(again, expected)
+    assert summary(job.output).taken_over > 0
+
+
 @contextlib.contextmanager
 def slow_link(job: ContainerJob, host: str) -> Iterator[None]:
     """200 ms of delay and 5 % of loss on what a host sends."""
