@@ -24,6 +24,7 @@ WORKDIR /framefleet
 COPY common common
 COPY coordinator coordinator
 COPY worker worker
+COPY report report
 COPY targets targets
 # Compiled beforehand: at a quarter of a CPU a host would spend seconds on it at each start.
 RUN python -m compileall -q .

@@ -24,7 +24,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import clips, measure, report
+from benchmarks import clips, measure, modes_report, report
 from benchmarks.agreement import Reference, agreement, differing, read_reference
 from benchmarks.contestants import FLOOR, OURS, Contestant, contestants
 from benchmarks.measure import Run, RunError, fresh
@@ -304,7 +304,8 @@ def main(
         save(kept, results)
     report.show(results, console)
     if not quick:
-        report.write(results, clips.REPOSITORY / "docs")
+        docs = clips.REPOSITORY / "docs"
+        report.write(results, docs, modes=modes_report.in_short(docs))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -43,16 +44,18 @@ on {machine}, {date}, commit {commit}: {hosts}. {rounds} in which the modes take
 on a set gave the same frames, byte for byte.
 
 - *Makespan*: from the start of the first host to the last row on disk: the hosts' own start-up counts.
-- *W/S*: what no schedule can be quicker than: the time that the slots of one host, alone with the CPU time
-  and slots of all of them ({alone}; processes that share a core take a tenth more CPU time than one
-  that has it alone, whoever schedules them), were busy with the same work. *Efficiency*: W/S by makespan;
-  *by its own account*: by the makespan that the job's summary tells, which begins with the coordinator.
+- *W/S*: what the work would take if no slot ever waited: the time that the slots of one host, alone with the
+  CPU time and slots of all of them ({alone}; processes that share a core take a tenth more CPU time than one
+  that has it alone, whoever schedules them), were busy with the same work. It is measured, and of that host's
+  own units: a schedule that cuts the work otherwise may spend a little more or less. *Efficiency*: W/S by
+  makespan; *by its own account*: by the makespan that the job's summary tells, which begins with the
+  coordinator.
 - *Idle*: the share of the hosts' time, start-up included, in which their slots had no work: of all hosts, and
   of the one that had the most.
 
 ![Makespan of both modes by W/S]({picture})
 
-Two jobs on the demo set, as `launch.py report --compare` draws them:
+Two jobs on the demo set, as `launch.py report --compare` draws them (of another run than the figures below):
 
 ![Slots of a coordinated job and of a sharded one](comparison.png)
 """
@@ -125,6 +128,21 @@ def write(results: Results, docs: Path, *, price: float | None, command: str) ->
         draw(complete, docs / PICTURE)
 
 
+def in_short(docs: Path) -> str:
+    """What the page says of each set, and its picture, for another page; nothing where there is none."""
+    try:
+        told = (docs / PAGE).read_text()
+    except FileNotFoundError:
+        return ""
+    found = re.findall(r"^## ([^:\n]+): .*\n\nCoordinated is ([\d.]+) times", told, re.MULTILINE)
+    sets = "; ".join(f"{name[:1].lower()}{name[1:]}: {times}" for name, times in found)
+    return (
+        f"Sharded against coordinated on containers has [a page of its own]({PAGE}). "
+        f"By how many times coordinated\nis as fast: {sets}.\n\n"
+        f"![Makespan of both modes by W/S]({PICTURE})\n"
+    )
+
+
 def page(results: Results, complete: Sequence[SetResults], *, price: float | None, command: str) -> str:
     """The whole page, in Markdown."""
     setup = results.setup
@@ -179,7 +197,7 @@ def draw(sets: Sequence[SetResults], path: Path) -> None:
     axes.set_yticks(range(len(sets)), [each.title for each in sets])
     axes.invert_yaxis()
     axes.axvline(1, color=INK, linewidth=0.6)
-    axes.set_xlabel("makespan by W/S (1: no schedule is quicker)")
+    axes.set_xlabel("makespan by W/S (1: no slot ever waits)")
     axes.legend(frameon=False, loc="lower right")
     figure.tight_layout()
     figure.savefig(path, transparent=True, metadata={"Date": None})

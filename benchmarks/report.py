@@ -100,15 +100,15 @@ def rows(cells: Sequence[Cell]) -> Iterator[list[str]]:
             yield [title, *(_ratio(cell, name) for cell in cells)]
 
 
-def write(results: Results, docs: Path) -> None:
-    """Write the page and its picture into ``docs``."""
+def write(results: Results, docs: Path, *, modes: str) -> None:
+    """Write the page and its picture into ``docs``; ``modes``: the page on both modes in short."""
     if results.cells:
         plot.draw(results, docs / PICTURE)
-        (docs / "benchmarks.md").write_text(page(results))
+        (docs / "benchmarks.md").write_text(page(results, modes=modes))
 
 
-def page(results: Results) -> str:
-    """The whole page, in Markdown."""
+def page(results: Results, *, modes: str = "") -> str:
+    """The whole page, in Markdown; ``modes``: the other page in short."""
     rounds = sorted({len(cell.measured[OURS].cpu_s) for cell in results.cells})
     dates = sorted({cell.date for cell in results.cells})
     wrong = [f"{cell.clip}, {cell.sampling}" for cell in results.cells if cell.exact is False]
@@ -127,6 +127,7 @@ def page(results: Results) -> str:
             scenes=REAL if results.real_scenes else DEMO,
         ),
         f"![CPU time of each contestant by ours]({PICTURE})\n",
+        *([modes] if modes else []),
         "## Bounds\n",
         _markdown(
             ["", "value", "with start-up", "limit", ""],

@@ -250,6 +250,7 @@ class _Reader:
         told = self._latest.get(line.unit)
         if told is not None and told.kind is Kind.OPEN:  # else it waited, and was cut to be handed out
             told.was_split = True
+            self._end_copy(line.unit, line.t_s, "what it was a copy of was split")
 
     def _on_probed(self, line: Line) -> None:
         self._answer(line, Kind.PROBE)
@@ -257,9 +258,7 @@ class _Reader:
 
     def _on_staged(self, line: Line) -> None:
         self._answer(line, Kind.OPEN)
-        copy = self._copies.pop(line.unit, None)
-        if copy is not None:
-            self._end(copy, line.t_s, "what it was a copy of was complete first")
+        self._end_copy(line.unit, line.t_s, "what it was a copy of was complete first")
 
     def _on_failed(self, line: Line) -> None:
         told = self._answer(line, Kind.WASTED)
@@ -285,6 +284,12 @@ class _Reader:
         told.kind, told.ended_s, told.seconds = kind, line.t_s, line.seconds
         told.timing = line.timing or told.timing
         return told
+
+    def _end_copy(self, unit: int, at_s: float, reason: str) -> None:
+        """The copy of a unit, if it has one, was dropped, of which there is no line."""
+        copy = self._copies.pop(unit, None)
+        if copy is not None:
+            self._end(copy, at_s, reason)
 
     def _end(self, unit: int, at_s: float, reason: str) -> None:
         told = self._latest.get(unit)

@@ -10,8 +10,10 @@ from common.errors import UserError
 PAGE, TRACE = "report.html", "trace.json"
 
 
-def make_report(output: Path) -> Path:
+def make_report(output: Path, name: str = "") -> Path:
     """Write ``job/report.html`` and ``job/trace.json`` of the job in ``output``; gives the page's path.
+
+    ``name``: which job, where an output has a folder for each in ``job/``; they are then written there.
 
     Raises:
         UserError: there is no job, or the disk refuses.
@@ -21,11 +23,11 @@ def make_report(output: Path) -> Path:
     from report.thumbnails import thumbnails
     from report.trace import write_trace
 
-    timeline = read_job(output)
-    page = output / "job" / PAGE
+    timeline = read_job(output, name)
+    page = output / "job" / name / PAGE
     try:
         write_text(page, render(timeline, thumbnails(output)))
-        write_trace(timeline, output / "job" / TRACE)
+        write_trace(timeline, page.with_name(TRACE))
     except OSError as error:
         raise UserError(f"cannot write the report to {page.parent}: {error.strerror or error}") from error
     return page

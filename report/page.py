@@ -13,7 +13,7 @@ from report.accounting import PARTS, Account, account
 from report.charts import HUES, chart_data
 from report.thumbnails import Thumbnail
 from report.timeline import US, Kind, Lane, Timeline, VideoRow, video_rows
-from report.words import Column, card, duration, esc, key, percent, size, table
+from report.words import Column, card, cut, duration, esc, key, percent, size, table
 from targets.display import count_of
 
 MAX_VIDEO_ROWS = 300
@@ -208,9 +208,13 @@ def _script_data(data: dict[str, Any]) -> str:
 
 
 def _legend(videos: Sequence[str], timeline: Timeline) -> str:
-    items = [f"{key(f'hue-{place}')}{esc(video)}" for place, video in enumerate(videos[:HUES])]
-    if len(videos) > HUES:
-        items.append(f"{key('other-0')}{count_of(len(videos) - HUES, 'other video')}")
+    mine = {attempt.video for attempt in timeline.attempts() if not attempt.is_probe}
+    items = [
+        f"{key(f'hue-{place}')}{cut(video)}" for place, video in enumerate(videos[:HUES]) if video in mine
+    ]
+    others = len(mine.intersection(videos[HUES:]))
+    if others:
+        items.append(f"{key('other-0')}{count_of(others, 'other video')}")
     kinds = {attempt.kind for attempt in timeline.attempts()}
     if Kind.PROBE in kinds:
         items.append(f"{key('probing')}probing")
@@ -218,6 +222,8 @@ def _legend(videos: Sequence[str], timeline: Timeline) -> str:
         items.append('<span class="key hatched"></span>came to nothing')
     if any(attempt.was_split for attempt in timeline.attempts()):
         items.append('<span class="key split"></span>split: its rest went to another slot')
+    if any(attempt.is_copy for attempt in timeline.attempts()):
+        items.append('<span class="key copy"></span>a second copy: the first to be complete counts')
     items.append('<span class="key starting"></span>starting')
     items.append(f"{key('idle')}idle")
     if any(lane.away for lane in timeline.lanes):
@@ -231,7 +237,7 @@ def _strip(pictures: Sequence[Thumbnail]) -> str:
     items = "".join(
         f'<li><img src="{each.source}" width="{each.width}" height="{each.height}" '
         f'alt="A frame of {esc(each.video)} at {each.time_s:.2f} s">'
-        f'<span title="{esc(each.file)}">{esc(each.video)}</span><span>{each.time_s:.2f} s</span></li>'
+        f'<p title="{esc(each.file)}">{cut(each.video)}</p><p>{each.time_s:.2f} s</p></li>'
         for each in pictures
     )
     return card("Sample frames", f'<ul class="strip">{items}</ul>')

@@ -17,13 +17,15 @@ from targets.display import natural_key
 JOURNAL = "journal.jsonl"
 
 
-def read_job(output: Path) -> Timeline:
+def read_job(output: Path, name: str = "") -> Timeline:
     """The job whose output folder this is; it may have been sharded, interrupted, or still run.
+
+    ``name``: which job, where an output has an account for each, as those on SageMaker have.
 
     Raises:
         UserError: there is no job's journal, or it cannot be read.
     """
-    folder = output / "job"
+    folder = output / "job" / name
     paths, mode = [folder / JOURNAL], "coordinated"
     if not paths[0].exists():
         found = folder.glob(f"*/{JOURNAL}")

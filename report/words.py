@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from report.timeline import US
 
+CUT_FROM, CUT_TAIL = 20, 10  # characters: of names that may be cut, and of their ends, which never are
+
 
 def esc(text: object) -> str:
     """Text as it may stand anywhere in HTML; names of files are data, and need not even be characters."""
@@ -80,6 +82,14 @@ def _row(columns: Sequence[Column], cells: Sequence[str], attribute: str = "") -
 def key(colour: str) -> str:
     """The little square of a colour (the name of a property of the style sheet, without its dashes)."""
     return f'<span class="key" style="background:var(--{colour})"></span>'
+
+
+def cut(name: str) -> str:
+    """A name that loses its middle where there is no room for all: names of videos differ at both ends."""
+    if len(name) <= CUT_FROM:
+        return esc(name)
+    head, tail = name[:-CUT_TAIL], name[-CUT_TAIL:]
+    return f'<span class="cut" title="{esc(name)}"><span>{esc(head)}</span><span>{esc(tail)}</span></span>'
 
 
 def card(title: str, *content: str, note: str = "") -> str:

@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ import msgspec
 
 from common.done import DoneVideo
 from common.errors import UserError
+from common.spec import MetricsOptions
 from targets.engine import Engine, find_engine, run, run_engine
 from targets.hosts import LocalHost
 from targets.image import ensure_image
@@ -80,14 +82,18 @@ def compose_file(
     user: str,
     limits: ContainerOptions,
     labels: dict[str, str],
+    published: str = "",
 ) -> dict[str, Any]:
-    """The compose file of a job, for compose 1.27 and later; ``hosts`` have been prepared."""
+    """The compose file of a job, for compose 1.27 and later; ``hosts`` have been prepared.
+
+    ``published``: where this machine serves a port of the first host's, as compose writes it.
+    """
 
     def mount(source: Path, target: str, *, read_only: bool = True) -> dict[str, Any]:
         return {"type": "bind", "source": _literal(str(source)), "target": target, "read_only": read_only}
 
     labels = {name: _literal(value) for name, value in labels.items()}
-    services = {
+    services: dict[str, dict[str, Any]] = {
         host.name: {
             "image": image,
             "container_name": host.container,
@@ -107,7 +113,22 @@ def compose_file(
         }
         for host in hosts
     }
+    if published:
+        services[min(services)] |= {"ports": [published]}
     return {"services": services, "networks": {"default": {"labels": labels}}}
+
+
+def free_address(name: str, port: int) -> str:
+    """The address that a name stands for, where nobody listens at ``port``.
+
+    Raises:
+        OSError: somebody does, or it is no address of this machine.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+    return str(address[0])
 
 
 def _literal(text: str) -> str:
@@ -236,6 +257,10 @@ class ComposeCluster(LocalCluster):
     def _endpoint(self, resources: contextlib.ExitStack) -> None:
         """The primary's name is its address."""
 
+    def _metrics(self) -> MetricsOptions:
+        """In the container, at all of its addresses: what is published comes from outside."""
+        return msgspec.structs.replace(self._request.metrics, address="0.0.0.0")
+
     def _grace_s(self) -> float:
         return GRACE_S
 
@@ -253,7 +278,23 @@ class ComposeCluster(LocalCluster):
             user=self._engine.user,
             limits=container_limits(self._request.containers, len(self._containers), self._engine),
             labels={JOB_LABEL: self._spec.job_id, FOLDER_LABEL: str(self._roots)},
+            published=self._published(),
         )
+
+    def _published(self) -> str:
+        """Where the metrics are to be served; nowhere if the port is taken: the job is as good without."""
+        port, address = self._request.metrics.port, self._request.metrics.address
+        if port is None:
+            return ""
+        try:
+            address = free_address(address, port)
+        except OSError as error:
+            self._view.note(
+                f"metrics cannot be served at {address}:{port} ({error.strerror or error}): "
+                "choose another --metrics-port"
+            )
+            return ""
+        return f"[{address}]:{port}:{port}" if ":" in address else f"{address}:{port}:{port}"
 
     def start(self, command: Sequence[str], lock: int) -> None:
         self._look_at = time.monotonic() + LOOK_S

@@ -30,6 +30,7 @@ SOURCE = (
     "docker/requirements.txt",
     "common",
     "coordinator",
+    "report",
     "targets",
     "worker",
 )

@@ -23,7 +23,7 @@ from common.done import DONE_FILE, DoneVideo, encode_done
 from common.errors import UserError
 from common.keys import make_keys
 from common.report import Status
-from common.spec import JobSpec
+from common.spec import JobSpec, MetricsOptions
 from report.making import try_report
 from targets.hints import suggest_packing
 from targets.hosts import WORKER_COMMAND, LocalHost
@@ -133,6 +133,10 @@ class LocalCluster:
             return None
         return f"tcp://127.0.0.1:{resources.enter_context(_reserved_port())}"
 
+    def _metrics(self) -> MetricsOptions:
+        """Where the coordinator serves its metrics."""
+        return self._request.metrics
+
     def _grace_s(self) -> float:
         """How long hosts may take to leave."""
         return KILL_AFTER_S
@@ -151,7 +155,7 @@ class LocalCluster:
             endpoint=endpoint,
             status_interval_s=STATUS_INTERVAL_S,
             scheduling=request.scheduling,
-            metrics=request.metrics,
+            metrics=self._metrics(),
             pack=request.pack,
             frame_options=options_of(request),
             keys=make_keys(),

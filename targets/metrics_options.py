@@ -19,6 +19,11 @@ def make_metrics(options: Mapping[str, Any]) -> MetricsOptions:
     port, address = options["metrics_port"], options["metrics_address"]
     if port is not None and options["mode"] == "sharded":
         raise UserError("--metrics-port needs --mode coordinated: a sharded job has no one that knows it all")
-    if port is not None and importlib.util.find_spec("prometheus_client") is None:
+    # the image of the hosts has the package
+    if (
+        port is not None
+        and options["target"] != "compose"
+        and importlib.util.find_spec("prometheus_client") is None
+    ):
         raise UserError("--metrics-port needs prometheus-client: pip install 'framefleet[metrics]'")
     return MetricsOptions(port=port, address=address)

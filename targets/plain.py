@@ -26,6 +26,7 @@ from common.layout import Layout
 from common.shared import HOSTS, JOB
 from common.spec import JobSpec, SchedulingOptions, read_spec, write_spec
 from coordinator.server import exit_message
+from report.making import try_report
 from targets.frame_options import frame_options
 from targets.image_options import image_options, make_image_options
 from targets.job import LOCAL_SCHEDULING, JobResult
@@ -89,10 +90,10 @@ def write_job(
 
 
 def merge_hosts(output: Path) -> tuple[str, int]:
-    """Put the outputs of the hosts together, and remove what is left of them.
+    """Put the outputs of the hosts together, make the job's report, and remove what is left of the hosts.
 
     Returns:
-        A sentence on how the job ended, and the exit code that the launcher would have.
+        Sentences on how the job ended, and the exit code that the launcher would have.
 
     Raises:
         UserError: there is nothing to merge, or it cannot be merged.
@@ -120,6 +121,9 @@ def merge_hosts(output: Path) -> tuple[str, int]:
         text = f"the job did not end: {merged.frames} frames are there; --resume goes on with it"
     else:
         text = exit_message(summary)
+    no_report = try_report(output)
+    if no_report:
+        text += f"\nThere is no report: {no_report}"
     return text, result.exit_code(spec.on_error)
 
 

@@ -87,6 +87,11 @@ class ContainerJob(Job):
         """Whether the coordinator has given a host up."""
         return any(e["event"] == "host_lost" and e["host"] == host for e in self.journal())
 
+    def is_back(self, host: str) -> bool:
+        """Whether a host that was given up has been taken in again."""
+        events = [e["event"] for e in self.journal() if e.get("host") == host]
+        return "host_lost" in events and "host_up" in events[events.index("host_lost") :]
+
     def leftovers(self) -> list[int]:
         """Containers and networks of jobs in this output that are still there, as numbers."""
         found = docker("ps", "--all", "--quiet", "--filter", f"name={self._known_id}").split()

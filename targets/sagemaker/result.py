@@ -108,7 +108,12 @@ def conclude(console: Console, aws: Aws, ending: Ending, *, price_per_hour: floa
         say(f"Exit message: {' '.join(job.exit_message.split())}")
     say(f"Frames:   {job.output.below('shards' if is_packed else 'frames')}")
     say(f"Manifest: {job.output.below('manifest')}")
-    say(f"Account:  {job.output.below('job').below(job.name)}")
+    account = job.output.below("job").below(job.name)
+    say(f"Account:  {account}")
+    say(
+        f"Report:   aws s3 sync {account} OUTPUT/job/{job.name} && "
+        f"launch.py report OUTPUT --job {job.name}  (with the manifest and frames there too, it shows some)"
+    )
     for line in cost_lines(job, price_per_hour):
         say(line)
     if job.status != "Completed" and is_packed:

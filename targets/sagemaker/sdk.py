@@ -30,7 +30,7 @@ class SdkJob:
     Attributes:
         processor: configured with role, image, instances, network, limits, tags.
         inputs: the videos, and the job's specification, which has been uploaded.
-        outputs: the folder that frames, manifest and report go to.
+        outputs: the folder that frames, manifest and account go to.
         name: of the Processing job; pipelines give names of their own.
         request: what ``create_processing_job`` is called with in the end.
     """
@@ -65,7 +65,8 @@ def processor(
 
     Args:
         source: ``s3://bucket/prefix`` of the videos.
-        destination: ``s3://bucket/prefix`` for frames, manifest and report.
+        destination: ``s3://bucket/prefix`` for frames, manifest and account (``launch.py report``
+            makes a report of a copy of it).
         sampling: as the command line's options, ``{"fps": "5"}`` (the default) or ``{"every": 10}``.
         image_options: what becomes of a picture.
         session: a ``Session`` or ``PipelineSession`` of the SDK; None makes one.

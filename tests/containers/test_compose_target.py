@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from targets.engine import Engine
+from targets.image import ensure_image
 from tests.faulty_containers import docker
 from tests.jobs import REPOSITORY, Job, check_output, summary, tree
 
 pytestmark = pytest.mark.timeout(600)
 
 BAD_USE, INTERRUPTED = 2, 130
+MOST_BYTES = 600_000_000
 
 
 class LaunchedJob(Job):
@@ -48,6 +54,22 @@ def left_of(output: Path) -> list[str]:
     return found
 
 
+def check_limits(output: Path, *, cpus: float, memory_mib: int) -> None:
+    """The containers of a running job may use so much, and write to nothing but their output."""
+    (roots,) = output.glob(".framefleet-*/")
+    name = roots.name.removeprefix(".")
+    for host in ("algo-1", "algo-2"):
+        (told,) = json.loads(docker("inspect", f"{name}-{host}"))
+        assert told["HostConfig"]["NanoCpus"] == cpus * 1e9
+        assert told["HostConfig"]["Memory"] == memory_mib * 2**20
+        assert {mount["Destination"]: mount["RW"] for mount in told["Mounts"]} == {
+            "/opt/ml/config": False,
+            "/opt/ml/processing/input/job": False,
+            "/opt/ml/processing/input/videos": False,
+            "/opt/ml/processing/output": True,
+        }
+
+
 def test_one_command_makes_eight_hosts_and_the_tree_of_the_local_target(
     source: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
@@ -64,9 +86,10 @@ def test_a_launcher_is_interrupted_and_another_killed(
     source: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
-    options = ("--target", "compose", "--instances", "2", "--cpus", "0.25")
+    options = ("--target", "compose", "--instances", "2", "--cpus", "0.25", "--memory", "700")
     interrupted = LaunchedJob(source, output, *options)
     interrupted.until_committed()
+    check_limits(output, cpus=0.25, memory_mib=700)
     interrupted.process.send_signal(signal.SIGINT)
     assert interrupted.wait() == INTERRUPTED, interrupted.text
     assert left_of(output) == []
@@ -83,6 +106,33 @@ def test_a_launcher_is_interrupted_and_another_killed(
     check_output(output)
     assert tree(output) == expected
     assert left_of(output) == []
+
+
+def test_metrics_are_served_outside_the_containers(source: Path, tmp_path: Path) -> None:
+    with socket.socket() as free, socket.socket() as taken:
+        for each in (free, taken):
+            each.bind(("127.0.0.1", 0))
+        port, other = free.getsockname()[1], taken.getsockname()[1]
+        taken.listen()
+        free.close()
+        options = ("--target", "compose", "--instances", "2", "--cpus", "0.25", "--metrics-port")
+        job = LaunchedJob(source, tmp_path / "out", *options, str(port))
+        job.until_committed()
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            told = answer.read().decode()
+        assert job.wait() == 0, job.text
+        without = LaunchedJob(source, tmp_path / "without", *options, str(other))
+        assert without.wait() == 0, without.text
+    assert re.search(r"^framefleet_job_info\{.*\} 1\.0$", told, re.MULTILINE)
+    assert re.search(r'^framefleet_host_\w+\{host="algo-2"\} ', told, re.MULTILINE)
+    assert f"metrics cannot be served at 127.0.0.1:{other}" in without.text
+
+
+def test_the_image_is_small_and_holds_no_compiler(engine: Engine) -> None:
+    image = ensure_image()
+    assert int(docker("image", "inspect", "--format", "{{.Size}}", image)) <= MOST_BYTES
+    look = "command -v gcc cc c++ g++ clang tcc as ld make; find /opt -mindepth 1; true"
+    assert docker("run", "--rm", "--entrypoint", "sh", image, "-c", look) == ""
 
 
 def test_the_plain_compose_file(
@@ -120,4 +170,6 @@ def test_the_plain_compose_file(
     check_output(output)
     assert tree(output) == expected
     assert sorted(path.name for path in output.iterdir()) == ["frames", "job", "manifest"]
+    assert {"report.html", "trace.json"} <= {path.name for path in (output / "job").iterdir()}
+    assert "There is no report" not in told
     assert len(summary(output).hosts) == 8

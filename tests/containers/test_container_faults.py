@@ -6,6 +6,8 @@ They need a container engine, and root's right to use it; ``docker/start-engine.
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -54,6 +56,11 @@ def ends_well(job: ContainerJob, expected: dict[str, str]) -> None:
     assert job.leftovers() == []
 
 
+def ended_journal(job: ContainerJob) -> list[dict[str, Any]]:
+    """What the coordinator wrote of a job that is over."""
+    return [json.loads(line) for line in (job.output / "job" / "journal.jsonl").read_bytes().splitlines()]
+
+
 def test_undisturbed_and_beside_another_job(start: Start, expected: dict[str, str]) -> None:
     jobs = [start(name, slots=None) for name in ("one", "other")]
     for job in jobs:
@@ -71,6 +78,7 @@ def test_a_host_is_killed_and_another_paused_beyond_its_lease(start: Start, expe
     docker("pause", job.container("algo-2"))
     job.until(lambda: job.lost("algo-2"))
     docker("unpause", job.container("algo-2"))
+    job.until(lambda: job.is_back("algo-2"))
     ends_well(job, expected)
     assert {host.host: host.state for host in summary(job.output).hosts}["algo-3"] == "lost"
     assert "algo-3 was killed by SIGKILL: its work goes to the others" in job.text
@@ -82,6 +90,7 @@ def test_a_host_loses_the_network_and_finds_it_again(start: Start, expected: dic
     docker("network", "disconnect", job.network(), job.container("algo-3"))
     job.until(lambda: job.lost("algo-3"))
     docker("network", "connect", "--alias", "algo-3", job.network(), job.container("algo-3"))
+    job.until(lambda: job.is_back("algo-3"))
     ends_well(job, expected)
 
 
@@ -95,15 +104,33 @@ def test_the_coordinator_is_killed(start: Start, expected: dict[str, str]) -> No
     ends_well(job, expected)
 
 
+def test_the_first_host_is_lost_and_the_job_is_resumed(start: Start, expected: dict[str, str]) -> None:
+    job = start()
+    job.until(lambda: any(e["event"] == "committed" and e["host"] == "algo-2" for e in job.journal()))
+    docker("kill", job.container("algo-1"))
+    assert job.wait() == 1, job.text
+    assert "algo-1 was killed by SIGKILL: it was the coordinator's host" in job.text
+    kept = tree(job.output)
+    assert kept.items() <= expected.items()
+    assert kept, "what others had committed"
+    again = start(instances=2, resume=True)
+    again.until_extracting("algo-1")
+    ends_well(again, expected)
+    assert summary(job.output).taken_over > 0
+
+
 @contextlib.contextmanager
 def slow_link(job: ContainerJob, host: str) -> Iterator[None]:
     """200 ms of delay and 5 % of loss on what a host sends."""
     pid = str(job.first_process(host))
     netem = ["tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "200ms", "loss", "5%"]
-    with contextlib.suppress(FileNotFoundError):
-        if subprocess.run(["nsenter", "-t", pid, "-n", *netem], capture_output=True).returncode == 0:
-            yield
-            return
+    try:
+        has_netem = subprocess.run(["nsenter", "-t", pid, "-n", *netem], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        has_netem = False
+    if has_netem:
+        yield
+        return
     command = [sys.executable, "-m", "tests.slow_link", pid, "0.2", "0.05"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
         try:
@@ -139,6 +166,9 @@ def test_a_disk_is_full(start: Start, expected: dict[str, str]) -> None:
     job = start(disk={"algo-2": 300_000})
     job.until_extracting("algo-1")
     ends_well(job, expected)
+    failed = [entry for entry in ended_journal(job) if entry["event"] == "failed"]
+    assert {(entry["host"], entry["kind"]) for entry in failed} == {("algo-2", "output")}
+    assert all(os.strerror(errno.ENOSPC) in entry["reason"] for entry in failed), failed
 
 
 def test_all_are_stopped_and_the_job_is_resumed(start: Start, expected: dict[str, str]) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs import check_output, tree
+from tests.jobs import check_output, summary, tree
 from tests.platform_hosts import Ended, PlatformJob, engine
 
 pytestmark = pytest.mark.timeout(600)
 
 EXIT_MESSAGE_BYTES = 1024
 KILLED, INTERRUPTED = 137, 130
+APART_S = 60.0  # instances of one job come up to a minute apart
 NAMES = {
     1: ["localhost-7f"],
     2: ["node-b", "Node-A"],
@@ -51,7 +52,7 @@ def test_hosts_that_start_apart(source: Path, tmp_path: Path, expected: dict[str
     names = NAMES[3]
     with PlatformJob(tmp_path, source, names, interface="eth0") as job:
         job.start(names[1])
-        time.sleep(5)
+        time.sleep(APART_S)
         job.start(names[0])
         while not list(job.committed()):
             time.sleep(0.1)
@@ -60,6 +61,10 @@ def test_hosts_that_start_apart(source: Path, tmp_path: Path, expected: dict[str
     assert [each.code for each in ended] == [0, 0, 0], ended
     job.upload(tmp_path / "out")
     assert tree(tmp_path / "out") == expected
+    units = {host.host: host.units for host in summary(tmp_path / "out").hosts}
+    assert set(units) == set(names), "the last one was in time to be taken in"
+    assert units[names[0]]
+    assert units[names[1]], "it waited"
 
 
 def test_a_job_that_is_stopped_and_a_host_that_is_killed(

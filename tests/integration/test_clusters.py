@@ -62,6 +62,7 @@ def test_two_pods_of_an_indexed_job(clips: Path, tmp_path: Path, pack: PackOptio
     assert "host host-1, one of 2, as Kubernetes tells" in told[0]
     assert "completed" in plain("merge", "--output", str(shared / "output"))
     check_output(shared / "output")
+    assert {"report.html", "trace.json"} <= {path.name for path in (shared / "output" / "job").iterdir()}
     run_job(shared / "videos", tmp_path / "local", instances=1, fps="native", pack=pack)
     assert (shared / "output" / "shards").is_dir() == (pack is not None)
     assert tree(shared / "output") == tree(tmp_path / "local")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from benchmarks.modes_report import cost_of_100_hours, page
+from benchmarks.modes_report import PAGE, PICTURE, cost_of_100_hours, in_short, page
 from benchmarks.modes_results import (
     HostShare,
     Promise,
@@ -139,3 +140,13 @@ def test_a_set_is_made_once(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert make_set(small, tmp_path) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_another_page_tells_it_in_short(tmp_path: Path) -> None:
+    assert in_short(tmp_path) == ""
+    whole = Results(machine="m", date="d", setup=SETUP, sets=[results()])
+    (tmp_path / PAGE).write_text(page(whole, whole.sets, price=None, command="c"))
+    told = in_short(tmp_path)
+    assert f"[a page of its own]({PAGE})" in told
+    assert f"![Makespan of both modes by W/S]({PICTURE})" in told
+    assert re.search(r"is as fast: [^.]*: 2\.00\.$", told, re.MULTILINE)

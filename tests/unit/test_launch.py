@@ -288,3 +288,4 @@ def test_metrics_are_asked_for_by_a_port(
     found[0] = None
     assert call(monkeypatch, *options) == 2
     assert "framefleet[metrics]" in capsys.readouterr().err
+    assert call(monkeypatch, *options, "--target", "compose") == 0, "the image has what it takes"

@@ -20,6 +20,7 @@ from report.compare import render_comparison, titles
 from report.reading import read_job
 from report.thumbnails import HEIGHT, WIDTH, thumbnails
 from report.timeline import Timeline
+from report.words import cut
 from tests.fake_job import FakeJournal, eventful_job
 from tests.unit.test_summary import summary
 
@@ -108,7 +109,36 @@ def test_two_jobs_side_by_side(tmp_path: Path, timeline: Timeline) -> None:
     assert figures["Slots"] == ["1", "3", "3.00"]
     assert figures["Cost"] == ["8.012", "8.012", "1.00"]
     assert text.count('"end_s":16.024') == 2, "one axis of time"
+    legends = re.findall(r'<ul class="legend">(.*?)</ul>', text)
+    assert [re.findall(r"video-\d", legend) for legend in legends[::2]] == [
+        ["video-1"],
+        ["video-1", "video-0"],
+    ], "each of its own videos"
     assert len(set(re.findall(r"--hue-0\)\"></span>([^<]*)", text))) == 1, "a video has one colour"
+
+
+def test_the_legend_tells_of_second_copies_where_there_are_some(tmp_path: Path, timeline: Timeline) -> None:
+    told = "a second copy"
+    assert told not in page.render(timeline).partition("<script")[0]
+    journal = FakeJournal()
+    journal.host("a")
+    journal.host("b")
+    journal.lease(1, "a", 1.0)
+    journal.say(4.0, "hedged", unit=1, copy=2, host="b")
+    journal.write(tmp_path / "copied" / "job" / "journal.jsonl")
+    assert told in page.render(read_job(tmp_path / "copied")).partition("<script")[0]
+
+
+def test_a_long_name_is_cut_in_the_middle_by_the_browser_and_whole_in_its_title() -> None:
+    assert cut("short<.mp4") == "short&lt;.mp4"
+    whole = "a-folder-of-some-length/camera-7&8.mp4"
+    found = re.fullmatch(
+        r'<span class="cut" title="(.*)"><span>(.*)</span><span>(.*)</span></span>', cut(whole)
+    )
+    assert found is not None
+    title, head, tail = (html.unescape(part) for part in found.groups())
+    assert (title, head + tail) == (whole, whole)
+    assert tail == whole[-10:]
 
 
 def write_frames(output: Path, count: int) -> None:
@@ -153,12 +183,25 @@ def test_the_report_is_made_again_on_demand(tmp_path: Path) -> None:
     assert (tmp_path / "both.html").exists()
 
 
+def test_the_report_is_of_one_of_several_jobs_as_they_lie_on_s3(tmp_path: Path) -> None:
+    for name in ("job-1", "job-2"):
+        eventful_job(tmp_path / name)
+        (tmp_path / "out" / "job").mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "job").rename(tmp_path / "out" / "job" / name)
+    done = CliRunner().invoke(launch.cli, ["report", str(tmp_path / "out"), "--job", "job-2"])
+    assert done.output == f"Report: {tmp_path}/out/job/job-2/report.html\n"
+    assert (tmp_path / "out" / "job" / "job-2" / "trace.json").stat().st_size > 1000
+    text = (tmp_path / "out" / "job" / "job-2" / "report.html").read_text()
+    assert "coordinated, 2 hosts, 3 slots" in text, "of one job, and not of shares of a sharded one"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ([], "give the output folder"),
         (["x", "--compare", "a", "b"], "give the output folder"),
         (["x", "--price", "1"], "--price and --page go with --compare"),
+        (["--job", "j", "--compare", "a", "b"], "--job does not go with --compare"),
         (["/nonexistent"], "holds no job"),
     ],
 )

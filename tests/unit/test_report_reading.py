@@ -150,6 +150,35 @@ def test_of_a_unit_and_its_copy_the_first_counts(tmp_path: Path) -> None:
     assert (copy.kind, copy.is_copy, copy.video) == (Kind.DONE, True, "v.mp4")
 
 
+def test_a_copy_ends_when_its_unit_is_split(tmp_path: Path) -> None:
+    journal = FakeJournal()
+    journal.host("a")
+    journal.host("b")
+    journal.lease(1, "a", 1.0)
+    journal.say(4.0, "hedged", unit=1, copy=2, host="b")
+    journal.say(5.0, "split", unit=1, stop=5, rest=3)
+    journal.unit(3, "a", 18.0, 1.9)
+    journal.end(20.0)
+    timeline = job(journal, tmp_path)
+    (copy,) = (attempt for attempt in timeline.attempts() if attempt.is_copy)
+    assert (copy.kind, copy.start_us, copy.end_us) == (Kind.WASTED, 4 * S, 5 * S)
+    assert copy.reason == "what it was a copy of was split"
+    assert account(timeline.lanes[1:], timeline.makespan_us).retries == 1 * S
+
+
+def test_a_copy_goes_on_when_its_unit_fails(tmp_path: Path) -> None:
+    journal = FakeJournal()
+    journal.host("a")
+    journal.host("b")
+    journal.lease(1, "a", 1.0)
+    journal.say(4.0, "hedged", unit=1, copy=2, host="b")
+    journal.say(5.0, "failed", unit=1, attempt=1, host="a", kind="crash", reason="no", seconds=3.9)
+    journal.say(7.0, "failed", unit=2, attempt=1, host="b", kind="crash", reason="no", seconds=2.9)
+    journal.end(20.0)
+    ends = {attempt.unit: attempt.end_us for attempt in job(journal, tmp_path).attempts()}
+    assert ends == {1: 5 * S, 2: 7 * S}
+
+
 def test_an_attempt_that_its_host_still_had_is_one(tmp_path: Path) -> None:
     journal = FakeJournal()
     journal.host("a")

@@ -85,6 +85,7 @@ def test_a_completed_job_tells_where_all_is_and_what_it_cost(
         "Frames:   s3://bucket/frames/frames",
         "Manifest: s3://bucket/frames/manifest",
         "Account:  s3://bucket/frames/job/job-1",
+        "aws s3 sync s3://bucket/frames/job/job-1 OUTPUT/job/job-1 && launch.py report OUTPUT --job job-1",
         "8 x ml.c5.2xlarge for 30:00, 4.00 instance-hours: $1.63 at $0.408 an hour, the price you gave",
     ]:
         assert words in out
