@@ -51,7 +51,7 @@ def status(core: Core, now: float, rate: FrameRate, *, host: str = "", wake_s: f
         frames=frames,
         videos=len(core.pool.videos),
         videos_done=len(core.pool.videos) - core.pool.unsettled,
-        videos_failed=sum(1 for failure in core.failing.failures if failure.start_s is None),
+        videos_failed=len({failure.video for failure in core.failing.failures}),
         units_done=sum(host.units for host in core.hosts.values()),
         frames_per_s=rate.update(now, frames),
         fraction=1.0 if core.outcome == "completed" else progress_s / (progress_s + left_s) if known else 0.0,

@@ -35,10 +35,10 @@ rm -rf "$root"/var/cache/apt/archives/* "$root"/var/lib/apt/lists/* "$root"/var/
 if [ "$trust_host" = yes ]; then
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
     # one section of all its files, and of that how packages are reached: files and folders of this machine,
-    # such as those of constraints and wheels, would not be there
+    # such as those of constraints and wheels, would not be there, and addresses with a password stay here
     reach='index-url|extra-index-url|trusted-host|proxy|cert|timeout|default-timeout|retries'
     { echo '[global]'; python3 -m pip config list |
-        sed -nE "s/^global\.($reach)='(.*)'\$/\1 = \2/p" | { grep -v 'file:' || true; }; } >"$root/etc/pip.conf"
+        sed -nE "s/^global\.($reach)='(.*)'\$/\1 = \2/p" | { grep -v -e 'file:' -e '://[^/ ]*@' || true; }; } >"$root/etc/pip.conf"
 fi
 tar -C "$root" -c . | docker import - "$image" >/dev/null
 echo "$image"

@@ -107,6 +107,7 @@ def find_base(say: Callable[[str], None] = lambda text: None) -> str:
         say(f"no image registry can be reached: making a base with {MAKE_BASE} ...")
         made = run([str(REPOSITORY / MAKE_BASE), "--trust-host", MADE_BASE], timeout_s=BUILD_S)
         if made.returncode == 0:
+            say(f"{MADE_BASE} trusts this machine's certificates and mirrors: keep what is built on it here")
             return MADE_BASE
         raise UserError(f"{MAKE_BASE} cannot make a base image: {last_line(made.stderr)}")
     raise UserError(
