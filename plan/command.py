@@ -24,7 +24,7 @@ GB: Final = 1e9
 HEADINGS: Final = (
     "", "start", "download", "extract", "upload", "total", "between", "cost", "between", "sharded", "cost"
 )  # fmt: skip
-KNEE: Final = "<: the knee; up to it, each doubling of instances saves at least 30 % of the time"
+KNEE: Final = "<: the knee; up to it, each doubling saves at least 30 % of the time"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -125,6 +125,7 @@ def plan(
             )
     for table in tables:
         console.print(table)
+        console.print()
     console.print(
         f"Prices: {known.currency}, collected {known.collected} ({known.source}); they may have changed: see "
         "your region's price page, and give yours with --prices.",
