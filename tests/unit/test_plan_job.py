@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,10 +202,8 @@ def test_a_length_that_the_bytes_do_not_allow_is_not_believed(claimed_s: float) 
     lying = replace(SEEN, duration_s=claimed_s, size_bytes=2 * 10**6)
     assert is_too_long(lying)
     assert not is_too_long(SEEN)
-    among, alone = (
-        estimate_all([10**6, 2 * 10**6], looks, parse_sampling("5"))[1]
-        for looks in ({0: SEEN, 1: lying}, {1: lying})
-    )
+    both: list[dict[int, Look | None]] = [{0: SEEN, 1: lying}, {1: lying}]
+    among, alone = (estimate_all([10**6, 2 * 10**6], looks, parse_sampling("5"))[1] for looks in both)
     assert among.duration_s == pytest.approx(120), "as long as another of that size"
     assert alone.duration_s == pytest.approx(8), "2 Mbit/s"
 
@@ -366,7 +365,7 @@ def test_a_plan_of_videos_in_s3(aws_account: None, demo: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("error", [ReadTimeoutError, ConnectTimeoutError])
 def test_a_network_that_fails_makes_no_video_unreadable(
-    aws_account: None, demo: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    aws_account: None, demo: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[..., Exception]
 ) -> None:
     put(boto3.client("s3", region_name="us-east-1"), **{"videos/a.mp4": next(demo.iterdir()).read_bytes()})
 
