@@ -21,6 +21,10 @@ INSTANCES: Final = (1, 2, 4, 8, 16, 32)
 TYPES: Final = ("ml.c5.xlarge", "ml.c5.2xlarge", "ml.c5.4xlarge")
 LOOKS: Final = 24
 GB: Final = 1e9
+HEADINGS: Final = (
+    "", "start", "download", "extract", "upload", "total", "between", "cost", "between", "sharded", "cost"
+)  # fmt: skip
+KNEE: Final = "<: the knee; up to it, each doubling saves at least 30 % of the time"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,6 +92,7 @@ def plan(
     from targets.sampling_options import make_sampling
 
     console = make_console()
+    counts = sorted(set(instances))
     try:
         known = read_prices(prices or OURS)
         for name in types:
@@ -106,25 +111,21 @@ def plan(
         raise click.UsageError(str(error)) from error
     from plan.estimate import estimate_all
 
-    videos = estimate_all(sizes, found, sampling)
+    videos = estimate_all(sizes, found, sampling, most_frames=options["max_frames_per_video"])
     for line in _summary(source, videos, found):
         console.print(line, soft_wrap=True)
-    rows = len(types) * len(set(instances))
+    rows = len(types) * len(counts)
+    tables = []
     with SlowStep(console, "simulating") as step:
-        tables = []
+        step.update(0, rows)
         for number, name in enumerate(types):
-            done = number * len(set(instances))
+            done = number * len(counts)
             tables.append(
-                _table(
-                    name,
-                    sorted(set(instances)),
-                    videos,
-                    known,
-                    lambda at, done=done: step.update(done + at, rows),
-                )
+                _table(name, counts, videos, known, lambda at, done=done: step.update(done + at, rows))
             )
     for table in tables:
         console.print(table)
+        console.print()
     console.print(
         f"Prices: {known.currency}, collected {known.collected} ({known.source}); they may have changed: see "
         "your region's price page, and give yours with --prices.",
@@ -173,6 +174,7 @@ def _look(
             videos = read_input(aws.s3, folder)[0].videos
             sizes = [video.size_bytes for video in videos]
             chosen = choose(sizes, count)
+            on_progress(0, len(chosen))
             for done, place in enumerate(chosen):
                 file = RangedFile(aws.s3, folder.bucket, folder.key(videos[place].name), sizes[place])
                 found[place] = look(file, sizes[place], image)
@@ -184,6 +186,7 @@ def _look(
     videos = list_videos(root).videos
     sizes = [video.size_bytes for video in videos]
     chosen = choose(sizes, count) if sizes else []
+    on_progress(0, len(chosen))
     for done, place in enumerate(chosen):
         found[place] = look(root / videos[place].path.decode(errors="surrogateescape"), sizes[place], image)
         on_progress(done + 1, len(chosen))
@@ -191,7 +194,8 @@ def _look(
 
 
 def _summary(source: str, videos: Sequence[Estimate], found: dict[int, Look | None]) -> list[str]:
-    from targets.display import count_of
+    from plan.estimate import is_too_long
+    from targets.display import clock, count_of
 
     readable = [each for each in found.values() if each is not None]
     hours = sum(each.duration_s for each in videos) / 3600
@@ -199,11 +203,18 @@ def _summary(source: str, videos: Sequence[Estimate], found: dict[int, Look | No
     made = sum(each.frames * each.frame_bytes for each in videos)
     core_hours = sum(each.work_s for each in videos) / 3600
     size_gb = sum(each.size_bytes for each in videos) / GB
+    lengths = [each.duration_s for each in readable if is_too_long(each)]
+    too_long = len(lengths)
     unreadable = len(found) - len(readable)
     lines = [f"{source}: {count_of(len(videos), 'video')}, {size_gb:.2f} GB; {len(found):,} looked at"]
     if unreadable:
         lines.append(f"{unreadable:,} of those cannot be read")
-    about = f"about {hours:.1f} hours of video, {frames:,.0f} frames of {made / GB:.2f} GB"
+    if too_long:
+        lines.append(
+            f"{too_long:,} of those {'claims' if too_long == 1 else 'claim'} to be longer than their bytes "
+            f"allow ({clock(max(lengths))}): taken to be as long as others of that size"
+        )
+    about = f"about {hours:.1f} hours of video wanted, {frames:,.0f} frames of {made / GB:.2f} GB"
     lines.append(f"{about}, {core_hours:.2f} core hours")
     longest = max((each.work_s for each in videos), default=0)
     if core_hours and longest / 3600 > 0.05 * core_hours:
@@ -217,8 +228,7 @@ def _table(
     from rich import box
     from rich.table import Table
 
-    from plan.estimate import forecast, forecast_sharded, knee
-    from targets.display import clock
+    from plan.forecast import START_S, forecast, forecast_sharded, knee
 
     instance = prices.instances[name]
     made, sharded = [], []
@@ -228,23 +238,51 @@ def _table(
         on_progress(done + 1)
     best = knee(made)
     title = f"{name}: {instance.vcpus} vCPUs, {instance.price:g} {prices.currency} an hour"
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 1))
-    for heading in ("", "download", "extract", "upload", "total", "between", "cost", "sharded", "cost "):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=0, show_edge=False,
+        caption=KNEE, caption_justify="left",
+    )  # fmt: skip
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right", overflow="fold")
     for ours, theirs in zip(made, sharded, strict=True):
-        low, high = ours.range_s()
         table.add_row(
-            f"{ours.instances}{' <' if ours.instances == best else '  '}",
-            clock(ours.download_s),
-            clock(ours.extraction_s),
-            clock(ours.upload_s),
-            clock(ours.total_s),
-            f"{clock(low)} - {clock(high)}",
-            f"{ours.cost(instance):.2f}",
-            clock(theirs.total_s),
-            f"{theirs.cost(instance):.2f}",
+            f"{ours.instances}{'<' if ours.instances == best else ' '}",
+            brief_time(START_S),
+            brief_time(ours.download_s),
+            brief_time(ours.extraction_s),
+            brief_time(ours.upload_s),
+            brief_time(ours.total_s),
+            "-".join(map(brief_time, ours.range_s())),
+            brief_cost(ours.cost(instance)),
+            "-".join(brief_cost(each, digits=2) for each in ours.cost_range(instance)),
+            brief_time(theirs.total_s),
+            brief_cost(theirs.cost(instance)),
             style="bold" if ours.instances == best else None,
         )
-    table.caption = "<: the knee; from there on, twice as many instances save less than 30 %"
-    table.caption_justify = "left"
     return table
+
+
+def brief_time(seconds: float) -> str:
+    """Seconds in at most four columns, as exact as an estimate needs: ``45s``, ``5m40``, ``59m``, ``7h05``,
+    ``48h``, ``12d``; beyond 27 years it takes more."""
+    whole = max(0, round(seconds))
+    minutes, hours = round(whole / 60), round(whole / 3600)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 600:
+        return f"{whole // 60}m{whole % 60:02}"
+    if minutes < 60:
+        return f"{minutes}m"
+    if minutes < 600:
+        return f"{minutes // 60}h{minutes % 60:02}"
+    return f"{hours}h" if hours < 100 else f"{round(whole / 86_400)}d"
+
+
+def brief_cost(amount: float, digits: int = 4) -> str:
+    """An amount with about so many digits, in at most five columns; with two digits, in four."""
+    if amount >= 999_500:
+        return f"{amount / 1e6:.{1 if amount < 9.95e6 else 0}f}M"
+    if amount >= (99_999.5 if digits > 2 else 9_999.5):
+        return f"{amount / 1000:.0f}k"
+    decimals = 2 if amount < 1 else max(0, min(2, digits - len(f"{amount:.0f}")))
+    return f"{amount:.{decimals}f}"

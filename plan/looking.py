@@ -55,9 +55,14 @@ class Look:
 class RangedFile(io.RawIOBase):
     """An object in S3 as a file that is read in blocks, each once.
 
+    Attributes:
+        failure: what its client raised, if anything; PyAV may have kept it to itself.
+
     Raises:
         OSError: more of it is wanted than a look is worth.
     """
+
+    failure: Exception | None = None
 
     def __init__(self, client: Any, bucket: str, key: str, size_bytes: int) -> None:
         super().__init__()
@@ -111,8 +116,14 @@ class RangedFile(io.RawIOBase):
                 raise OSError(f"{self._key}: its index cannot be found within {MOST_BLOCKS} MB")
             first = number * BLOCK_BYTES
             last = min(self._size, first + BLOCK_BYTES) - 1
-            got = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={first}-{last}")
-            self._blocks[number] = got["Body"].read()
+            try:
+                got = self._client.get_object(
+                    Bucket=self._bucket, Key=self._key, Range=f"bytes={first}-{last}"
+                )
+                self._blocks[number] = got["Body"].read()
+            except Exception as error:
+                self.failure = error
+                raise
         return self._blocks[number]
 
 
@@ -125,7 +136,18 @@ def choose(sizes: Sequence[int], count: int) -> list[int]:
 
 
 def look(file: Path | RangedFile, size_bytes: int, image: ImageOptions) -> Look | None:
-    """What a file tells; None if it is no video that can be decoded, or does not tell how long it is."""
+    """What a file tells; None if it is no video that can be decoded, or does not tell how long it is.
+
+    Raises:
+        Exception: botocore's, if S3 could not be asked; some of its errors are OSErrors, as a file's are.
+    """
+    seen = _look(file, size_bytes, image)
+    if isinstance(file, RangedFile) and file.failure is not None:
+        raise file.failure
+    return seen
+
+
+def _look(file: Path | RangedFile, size_bytes: int, image: ImageOptions) -> Look | None:
     try:
         with av.open(str(file) if isinstance(file, Path) else file, "r") as container:
             stream = next((each for each in container.streams.video if not _is_cover(each)), None)
