@@ -17,7 +17,7 @@ from targets.job import EXIT_DONE
 from targets.metrics_options import make_metrics
 from targets.pack_options import make_pack
 from targets.progress import open_view
-from targets.sagemaker.aws import Aws, NoAccessError, open_aws
+from targets.sagemaker.aws import Aws, NoAccessError, open_aws, region_of
 from targets.sagemaker.draft import Draft, SageMakerRequest, check_taken, draft, make_request
 from targets.sagemaker.follow import Answer, Follower
 from targets.sagemaker.permissions import policies
@@ -160,18 +160,19 @@ def dry_run(request: SageMakerRequest) -> int:
         UserError: AWS would refuse the request.
     """
     aws: Aws | None = None
+    region = request.found.settings.region
     notes: tuple[str, ...] = ()
     try:
+        region = region_of(request.found)
         aws = open_aws(request.found)
         made = draft(request, aws)
         notes = look_back(make_console(sys.stderr), aws, request, made).notes
     except NoAccessError as error:
         notes = (str(error),)
-        made = draft(request, None)
-    settings = request.found.settings
-    image = ECR_IMAGE.fullmatch(settings.image or "")
-    region = aws.region if aws else settings.region or (image["region"] if image else None)
-    told = {"CreateProcessingJob": made.request, "policies": policies(made.job, region)}
+        made = draft(request, None, region)
+    image = ECR_IMAGE.fullmatch(made.job.settings.image or "")
+    where = region or (image["region"] if image else None)
+    told = {"CreateProcessingJob": made.request, "policies": policies(made.job, where)}
     click.echo(json.dumps(told, indent=2))
     for note in (*notes, *made.notes):
         click.echo(f"Note: {printable(note)}", err=True)

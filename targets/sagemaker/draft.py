@@ -20,7 +20,7 @@ from targets.hints import MANY_FRAMES
 from targets.sagemaker.aws import Aws, code_of, translated
 from targets.sagemaker.bundle import ENTRYPOINT, LOCAL_PATH, bundle_folder
 from targets.sagemaker.bundle import NAME as BUNDLE
-from targets.sagemaker.check import check_request
+from targets.sagemaker.check import check_region, check_request
 from targets.sagemaker.follow import OVER, is_missing
 from targets.sagemaker.listing import LEAST_GB, check_sharded, expected_frames, read_input, volume_gb
 from targets.sagemaker.prebuilt import NO_IMAGE, image_uri
@@ -92,14 +92,18 @@ def make_request(
     )
 
 
-def draft(request: SageMakerRequest, aws: Aws | None) -> Draft:
+def draft(request: SageMakerRequest, aws: Aws | None, region: str | None = None) -> Draft:
     """Build and check the job; reads the input's listing unless ``aws`` is None.
+
+    Args:
+        region: where the job would run, if AWS cannot be asked.
 
     Raises:
         UserError: AWS would refuse the request, or the input or the output will not do.
     """
     settings = request.found.settings
-    region = settings.region if aws is None else aws.region
+    region = (region or settings.region) if aws is None else aws.region
+    check_region(region, request.found)
     job = Job(
         name=request.job_name or _new_name(),
         input=request.input,

@@ -143,10 +143,10 @@ def clear(aws: Aws, request: SageMakerRequest, taken: Taken) -> None:
         UserError: S3 refuses.
     """
     output = request.output
-    for job in earlier_jobs(aws, output):
-        remove_spec(aws, output.below(SPEC_FOLDER).below(job))
-    remove_staging(aws, output)
     with translated(f"--resume: clearing {output}", bucket=output.bucket):
+        for job in earlier_jobs(aws, output):
+            remove_spec(aws, output.below(SPEC_FOLDER).below(job))
+        remove_staging(aws, output)
         for name, content in taken.replaced.items():
             aws.s3.put_object(Bucket=output.bucket, Key=output.key(name), Body=content, **encryption(request))
         remove_objects(aws.s3, output, taken.removed)

@@ -98,7 +98,9 @@ def _image(request: Request, region: str | None) -> Iterator[Violation]:
         )
     elif region is not None and parts["region"] != region:
         yield Violation(
-            path, f"{uri!r} lies in {parts['region']}, the job runs in {region}: push the image there too"
+            path,
+            f"{uri!r} lies in {parts['region']}, the job runs in {region}: push the image there too, "
+            "or correct --region",
         )
 
 

@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 import launch
+from targets.sagemaker.aws import NoAccessError
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, put
 
 SHORT = ["--instances", "8", "--fps", "5", "--input", "s3://bucket/videos", "--output", "s3://bucket/frames"]
@@ -44,14 +45,17 @@ def test_a_dry_run_prints_the_request_and_the_policies_and_does_nothing(
     assert request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 8
     assert set(told["policies"]) == {"launcher", "role", "trust"}
     assert keys(s3) == ["videos/a.mp4"]
-    assert boto3.client("sagemaker").list_processing_jobs()["ProcessingJobSummaries"] == []
+    assert (
+        boto3.client("sagemaker", region_name="us-east-1").list_processing_jobs()["ProcessingJobSummaries"]
+        == []
+    )
 
 
 def test_a_dry_run_needs_neither_credentials_nor_region(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settle(tmp_path)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
         monkeypatch.delenv(name)
     assert call(monkeypatch, *SHORT, "--dry-run") == 0
     out, err = capsys.readouterr()
@@ -61,6 +65,31 @@ def test_a_dry_run_needs_neither_credentials_nor_region(
     assert "a volume of 30 GB is assumed" in err
     assert call(monkeypatch, *SHORT, "--dry-run", "--region", "us-east-1") == 0
     assert "no AWS credentials were found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("trouble", ["unreachable", "denied", "configuration"])
+def test_a_dry_run_without_an_image_knows_the_region_though_aws_cannot_be_asked(
+    s3: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    trouble: str,
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    if trouble == "configuration":
+        (tmp_path / "no-config").write_text("[default")
+    else:
+
+        def refuse(*_: Any) -> None:
+            raise NoAccessError(trouble)
+
+        monkeypatch.setattr("targets.sagemaker.draft.check_buckets", refuse)
+    assert call(monkeypatch, *SHORT, "--dry-run", "--image", "none", "--role", ROLE) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert ".dkr.ecr.eu-west-1.amazonaws.com/" in told["CreateProcessingJob"]["AppSpecification"]["ImageUri"]
+    assert "arn:aws:logs:eu-west-1:" in out
+    assert trouble in err
 
 
 def test_a_dry_run_refuses_what_aws_would(

@@ -23,7 +23,7 @@ def status_line(**fields: Any) -> str:
 
 @pytest.fixture
 def logs(aws_account: None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    return boto3.client("logs")
+    return boto3.client("logs", region_name="us-east-1")
 
 
 def event(number: int, at_ms: int, text: str, stream: str = "job-1/algo-1-1") -> dict[str, Any]:

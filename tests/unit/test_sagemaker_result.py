@@ -198,7 +198,7 @@ def test_the_short_command_runs_a_job_to_its_end(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("FRAMEFLEET_ROLE", ROLE)
     monkeypatch.setenv("FRAMEFLEET_IMAGE", IMAGE)
-    s3, ecr = boto3.client("s3"), boto3.client("ecr")
+    s3, ecr = boto3.client("s3"), boto3.client("ecr", region_name="us-east-1")
     ecr.create_repository(repositoryName="framefleet")
     ecr.put_image(
         repositoryName="framefleet",

@@ -210,6 +210,14 @@ def test_keys_of_jobs_that_are_over_are_removed(aws: Aws) -> None:
     assert keys(aws.s3, "frames/") == []
 
 
+def test_throttling_while_the_output_is_cleared_is_told(aws: Aws) -> None:
+    taken = look(aws, REQUEST, draft(REQUEST, aws).videos or [])
+    with Stubber(aws.s3) as stub:
+        stub.add_client_error("list_objects_v2", "SlowDown", "Reduce your request rate")
+        with pytest.raises(UserError, match="--resume: clearing s3://bucket/frames: AWS takes no more calls"):
+            clear(aws, REQUEST, taken)
+
+
 def test_what_s3_will_not_remove_is_told(aws: Aws, tmp_path: Path) -> None:
     put(aws.s3, **{"frames/frames/b/00000000.jpg": b"no row"})
     taken = look(aws, REQUEST, draft(REQUEST, aws).videos or [])

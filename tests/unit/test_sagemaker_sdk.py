@@ -90,6 +90,26 @@ def test_the_specification_is_there_before_the_job(session: Any) -> None:
     assert (spec.sampling.every, spec.slots_per_host, spec.job_id) == (10, 2, "job-1")
 
 
+def test_the_region_may_come_from_aws_region_alone(session: Any) -> None:
+    """Which boto3 does not read; the fixture sets no other."""
+    put(session.boto_session.client("s3"))
+    made = make(None, region=None)
+    assert made.processor.sagemaker_session.boto_session.region_name == "us-east-1"
+    assert sent(made, made.processor.sagemaker_session) == made.request
+
+
+def test_a_processor_that_cannot_be_made_leaves_no_keys_behind(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ValueError("Must setup local AWS configuration with a region supported by SageMaker.")
+
+    monkeypatch.setattr("sagemaker.core.processing.Processor", refuse)
+    with pytest.raises(ValueError, match="Must setup"):
+        make(session)
+    assert keys(session.boto_session.client("s3"), "frames/") == []
+
+
 def test_a_pipeline_takes_the_job_as_a_step(session: Any) -> None:
     from sagemaker.core.workflow.pipeline_context import PipelineSession
     from sagemaker.core.workflow.utilities import execute_job_functions

@@ -136,7 +136,7 @@ def test_more_hosts_than_videos_are_noted_if_sharded(aws: Aws) -> None:
 def test_an_image_that_is_not_there_and_a_name_that_is_taken(aws: Aws) -> None:
     with pytest.raises(UserError, match=f"--image {IMAGE}: there is no such image in Amazon ECR"):
         check_taken(aws, make_sagemaker_request())
-    ecr = boto3.client("ecr")
+    ecr = boto3.client("ecr", region_name="us-east-1")
     ecr.create_repository(repositoryName="framefleet")
     ecr.put_image(repositoryName="framefleet", imageTag="0.1", imageManifest=MANIFEST)
     check_taken(aws, make_sagemaker_request())
@@ -276,7 +276,7 @@ def test_a_bucket_that_may_not_be_read(aws: Aws) -> None:
 
 @pytest.fixture
 def no_account(aws_account: None, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -291,6 +291,49 @@ def test_no_region_no_credentials_no_profile(no_account: pytest.MonkeyPatch) -> 
     no_account.setenv("AWS_ACCESS_KEY_ID", "half")
     with pytest.raises(NoAccessError, match="no AWS credentials were found"):
         open_aws(make_found())
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "region"),
+    [
+        (None, {"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        (None, {"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        (None, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+        (None, {}, "eu-west-3"),
+        ("us-west-2", {"AWS_REGION": "eu-west-1"}, "us-west-2"),
+    ],
+)
+def test_the_session_has_the_region_that_was_found(
+    aws_account: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    given: str | None,
+    variables: dict[str, str],
+    region: str,
+) -> None:
+    """What a notebook or the SDK makes of the session must go to where the job is."""
+    (tmp_path / "no-config").write_text("[default]\nregion = eu-west-3\n")
+    monkeypatch.delenv("AWS_REGION")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    made = open_aws(make_found(region=given))
+    assert (made.region, made.session.region_name) == (region, region)
+
+
+@pytest.mark.parametrize("profile", [None, "mine"])
+def test_a_configuration_that_cannot_be_read(aws_account: None, tmp_path: Path, profile: str | None) -> None:
+    (tmp_path / "no-config").write_text("[default\nregion = eu-west-3\n")
+    for region in ("us-east-1", None):
+        with pytest.raises(NoAccessError, match="reading the configuration of AWS: Unable to parse config"):
+            open_aws(make_found(profile=profile, region=region))
+
+
+def test_a_region_that_is_none_is_blamed_before_the_image() -> None:
+    for image in (IMAGE, "none"):
+        with pytest.raises(UserError, match="^--region: 'us-east' is no region of AWS"):
+            draft(make_sagemaker_request(found=make_found(region="us-east", image=image)), None)
+    with pytest.raises(UserError, match="^AWS_REGION, or the AWS configuration: 'x' is no region"):
+        draft(make_sagemaker_request(found=make_found(region=None)), None, "x")
 
 
 def test_a_network_that_is_not_there(aws: Aws) -> None:
