@@ -101,8 +101,10 @@ def open_aws(found: Found) -> Aws:
 
 
 def region_of(found: Found) -> str | None:
-    """The region in force, None if there is none; as for the command line of AWS, ``AWS_REGION`` counts before
-    ``AWS_DEFAULT_REGION``, which is the only one that boto3 reads, and before the configuration.
+    """The region in force, None if there is none.
+
+    As for AWS's own command line, ``AWS_REGION``, which boto3 does not read, counts before
+    ``AWS_DEFAULT_REGION`` and the configuration.
 
     Raises:
         UserError: there is no such profile, or the configuration cannot be read.

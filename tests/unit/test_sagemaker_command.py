@@ -10,6 +10,7 @@ import pytest
 
 import launch
 from targets.sagemaker.aws import NoAccessError
+from targets.sagemaker.submit import UncertainError
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, put
 
 SHORT = ["--instances", "8", "--fps", "5", "--input", "s3://bucket/videos", "--output", "s3://bucket/frames"]
@@ -98,6 +99,20 @@ def test_a_dry_run_refuses_what_aws_would(
     settle(tmp_path)
     assert call(monkeypatch, *SHORT, "--dry-run", "--instance-type", "ml.c5.huge") == 2
     assert "--instance-type: 'ml.c5.huge' is none of the values" in capsys.readouterr().err
+
+
+def test_a_job_that_may_have_been_submitted_has_an_exit_code_of_its_own(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(*_: Any) -> None:
+        raise UncertainError("the connection was lost: launch.py attach job-1 tells")
+
+    settle(tmp_path)
+    monkeypatch.setattr("targets.sagemaker.submit._create", lose)
+    monkeypatch.setattr("targets.sagemaker.command.check_taken", lambda *_: None)
+    assert call(monkeypatch, *SHORT, "--job-name", "job-1") == 3
+    assert "launch.py attach job-1 tells" in capsys.readouterr().err
+    assert keys(s3, "frames/") == ["frames/.framefleet/job-1/job.json"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from common.errors import UserError
 from common.spec import JobSpec
 from targets.sagemaker import processor
+from targets.sagemaker.bundle import ENTRYPOINT
 from targets.sagemaker.sdk import SdkJob
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, put
 
@@ -79,6 +80,20 @@ def test_the_request_is_the_launchers(session: Any, options: dict[str, Any]) -> 
     if "NetworkConfig" in expected:  # the SDK says what is so by default
         expected["NetworkConfig"] = {"EnableNetworkIsolation": False, **expected["NetworkConfig"]}
     assert sent(job, session) == expected
+
+
+def test_the_request_without_an_image_is_the_launchers_too(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded: list[str] = []
+    monkeypatch.setattr(
+        "targets.sagemaker.submit.upload_bundle", lambda aws, folder, say, **_: uploaded.append(folder.uri)
+    )
+    job = make(session, image="none")
+    request = sent(job, session)
+    assert request == job.request
+    assert request["AppSpecification"]["ContainerEntrypoint"] == list(ENTRYPOINT)
+    assert [one["S3Input"]["S3Uri"] for one in request["ProcessingInputs"][2:]] == uploaded
 
 
 def test_the_specification_is_there_before_the_job(session: Any) -> None:
