@@ -198,7 +198,7 @@ def test_other_peoples_jobs_are_neither_followed_nor_stopped(
     told = {**description("InProgress"), "ProcessingInputs": []}
     for verb in ("describe", "stop"):
 
-        def answer(_: Any, verb: str = verb, **named: Any) -> dict[str, Any]:
+        def answer(*_: Any, verb: str = verb, **named: Any) -> dict[str, Any]:
             asked.append(verb)
             return told
 
