@@ -16,6 +16,7 @@ NO_METRICS = MetricsOptions()
 EXIT_DONE = 0
 EXIT_LOST = 1  # frames were lost, or something failed under --on-error fail
 EXIT_USAGE = 2
+EXIT_UNCERTAIN = 3  # whether the job was submitted is not known
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 

@@ -31,10 +31,11 @@ def stop(job: str, **options: Any) -> int:
     """Stop a SageMaker job; its hosts keep what is whole, and --resume goes on with it."""
     from common.errors import UserError
     from targets.sagemaker.command import access
-    from targets.sagemaker.follow import stop_job
+    from targets.sagemaker.follow import check_job, stop_job
 
     aws, _ = access(options)
     try:
+        check_job(aws, job)
         stop_job(aws, job)
     except UserError as error:
         raise click.ClickException(str(error)) from error

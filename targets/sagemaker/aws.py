@@ -89,24 +89,42 @@ def open_aws(found: Found) -> Aws:
     Raises:
         UserError: there is no such profile, or no region, or there are no credentials.
     """
-    import boto3
-    from botocore.exceptions import ProfileNotFound
-
-    settings = found.settings
-    try:
-        session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
-        region = session.region_name or os.environ.get("AWS_REGION")  # boto3 reads another
-        with translated("reading the credentials"):
-            credentials = session.get_credentials()
-    except ProfileNotFound as error:
-        name = found.origin("profile") if settings.profile else "AWS_PROFILE"
-        known = ", ".join(boto3.Session().available_profiles) if settings.profile else ""
-        raise UserError(f"{name}: {error}" + (f"; there are {known}" if known else "")) from error
+    region = region_of(found)
     if not region:
         raise NoAccessError("no AWS region is set: give --region, for example us-east-1, or set AWS_REGION")
+    session = _session(found, region)
+    with translated("reading the credentials"):
+        credentials = session.get_credentials()
     if credentials is None:
         raise NoAccessError(NO_CREDENTIALS)
     return Aws(session, region)
+
+
+def region_of(found: Found) -> str | None:
+    """The region in force, None if there is none.
+
+    As for AWS's own command line, ``AWS_REGION``, which boto3 does not read, counts before
+    ``AWS_DEFAULT_REGION`` and the configuration.
+
+    Raises:
+        UserError: there is no such profile, or the configuration cannot be read.
+    """
+    region = found.settings.region or os.environ.get("AWS_REGION")
+    return region or _session(found, None).region_name or None
+
+
+def _session(found: Found, region: str | None) -> Any:
+    import boto3
+    from botocore.exceptions import ProfileNotFound
+
+    profile = found.settings.profile
+    with translated("reading the configuration of AWS"):
+        try:
+            return boto3.Session(profile_name=profile, region_name=region)
+        except ProfileNotFound as error:
+            name = found.origin("profile") if profile else "AWS_PROFILE"
+            known = ", ".join(boto3.Session().available_profiles) if profile else ""
+            raise UserError(f"{name}: {error}" + (f"; there are {known}" if known else "")) from error
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from targets.sagemaker.rules import Violation, rule_violations
 from targets.sagemaker.settings import Found, option
 
 OPERATION = "CreateProcessingJob"
+REGION = re.compile(r"[a-z]+(-[a-z]+)+-\d+")  # us-east-1, us-gov-west-1, eusc-de-east-1
 MAX_SHOWN = 60  # characters of a value in a message
 _PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "structure": dict,
@@ -37,7 +38,7 @@ _PROPERTIES = {
 }
 # where a value of the request comes from: the longest prefix counts; settings by their names
 _CLUSTER = "ProcessingResources.ClusterConfig"
-_SPEC_INPUT = "ProcessingInputs[1]"  # which lies below the output
+_MORE_INPUTS = re.compile(r"ProcessingInputs\[(?!0\])")  # all but the videos lie below the output
 ORIGINS = {
     "": "the request",
     "ProcessingJobName": "--job-name",
@@ -147,13 +148,24 @@ def _shown(value: Any) -> str:
 
 def origin_of(path: str, found: Found) -> str:
     """The option, variable or line of a file that a place of the request comes from."""
-    if path.startswith(_SPEC_INPUT):
+    if _MORE_INPUTS.match(path):
         return "--output"
     plain = re.sub(r"\[[^]]*\]", "", path)
     while plain not in ORIGINS:
         plain = plain.rpartition(".")[0]
     name = ORIGINS[plain]
     return name if name.startswith("--") or not plain else found.origin(name)
+
+
+def check_region(region: str | None, found: Found) -> None:
+    """Refuse what is no region's name, before something else is blamed for it.
+
+    Raises:
+        UserError: it is none.
+    """
+    if region is not None and not REGION.fullmatch(region):
+        origin = found.origin("region") if found.settings.region else "AWS_REGION, or the AWS configuration"
+        raise UserError(f"{origin}: {_shown(region)} is no region of AWS: give one such as us-east-1")
 
 
 def check_request(request: Request, found: Found, *, region: str | None = None) -> None:

@@ -13,11 +13,11 @@ from rich.console import Console
 from common.errors import UserError
 from targets.display import SlowStep, make_console, printable
 from targets.image_options import make_image_options
-from targets.job import EXIT_DONE
+from targets.job import EXIT_DONE, EXIT_UNCERTAIN
 from targets.metrics_options import make_metrics
 from targets.pack_options import make_pack
 from targets.progress import open_view
-from targets.sagemaker.aws import Aws, NoAccessError, open_aws
+from targets.sagemaker.aws import Aws, NoAccessError, open_aws, region_of
 from targets.sagemaker.draft import Draft, SageMakerRequest, check_taken, draft, make_request
 from targets.sagemaker.follow import Answer, Follower
 from targets.sagemaker.permissions import policies
@@ -25,8 +25,14 @@ from targets.sagemaker.result import conclude
 from targets.sagemaker.resume import Taken, clear, look
 from targets.sagemaker.rules import ECR_IMAGE
 from targets.sagemaker.settings import NAMES, Found, load_settings, parse_tags
-from targets.sagemaker.submit import submit
+from targets.sagemaker.submit import UncertainError, submit
 from targets.sampling_options import make_sampling
+
+
+class Uncertain(click.ClickException):
+    """Nobody knows whether the job was created."""
+
+    exit_code = EXIT_UNCERTAIN
 
 
 def settings_of(options: Mapping[str, Any]) -> Found:
@@ -60,6 +66,7 @@ def run_sagemaker(options: dict[str, Any]) -> int:
 
     Raises:
         click.UsageError: an option will not do, or AWS refuses; nothing was started then.
+        Uncertain: whether the job was submitted is not known.
     """
     console = make_console()
     try:
@@ -100,6 +107,8 @@ def run_sagemaker(options: dict[str, Any]) -> int:
                 )
                 return EXIT_DONE
         submit(aws, request, made, taken.done, lambda text: console.print(text, soft_wrap=True))
+    except UncertainError as error:
+        raise Uncertain(str(error)) from error
     except UserError as error:
         raise click.UsageError(str(error)) from error
     console.print(f"Submitted {made.job.name} to SageMaker Processing in {aws.region}", soft_wrap=True)
@@ -160,18 +169,19 @@ def dry_run(request: SageMakerRequest) -> int:
         UserError: AWS would refuse the request.
     """
     aws: Aws | None = None
+    region = request.found.settings.region
     notes: tuple[str, ...] = ()
     try:
+        region = region_of(request.found)
         aws = open_aws(request.found)
         made = draft(request, aws)
         notes = look_back(make_console(sys.stderr), aws, request, made).notes
     except NoAccessError as error:
         notes = (str(error),)
-        made = draft(request, None)
-    settings = request.found.settings
-    image = ECR_IMAGE.fullmatch(settings.image or "")
-    region = aws.region if aws else settings.region or (image["region"] if image else None)
-    told = {"CreateProcessingJob": made.request, "policies": policies(made.job, region)}
+        made = draft(request, None, region)
+    image = ECR_IMAGE.fullmatch(made.job.settings.image or "")
+    where = region or (image["region"] if image else None)
+    told = {"CreateProcessingJob": made.request, "policies": policies(made.job, where)}
     click.echo(json.dumps(told, indent=2))
     for note in (*notes, *made.notes):
         click.echo(f"Note: {printable(note)}", err=True)

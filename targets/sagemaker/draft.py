@@ -21,13 +21,13 @@ from targets.hints import MANY_FRAMES
 from targets.sagemaker.aws import Aws, code_of, translated
 from targets.sagemaker.bundle import ENTRYPOINT, LOCAL_PATH, bundle_folder
 from targets.sagemaker.bundle import NAME as BUNDLE
-from targets.sagemaker.check import check_request
-from targets.sagemaker.follow import OVER, is_missing
+from targets.sagemaker.check import check_region, check_request
+from targets.sagemaker.idle import check_idle
 from targets.sagemaker.listing import LEAST_GB, check_sharded, expected_frames, read_input, volume_gb
 from targets.sagemaker.prebuilt import NO_IMAGE, image_uri
-from targets.sagemaker.request import SPEC_FOLDER, Job, Request, build_request
+from targets.sagemaker.request import Job, Request, build_request
 from targets.sagemaker.rules import ECR_IMAGE
-from targets.sagemaker.s3 import S3Folder, list_folders, parse_folder
+from targets.sagemaker.s3 import S3Folder, parse_folder
 from targets.sagemaker.settings import Found
 from targets.sampling_options import SamplingRequest
 
@@ -93,14 +93,18 @@ def make_request(
     )
 
 
-def draft(request: SageMakerRequest, aws: Aws | None) -> Draft:
+def draft(request: SageMakerRequest, aws: Aws | None, region: str | None = None) -> Draft:
     """Build and check the job; reads the input's listing unless ``aws`` is None.
+
+    Args:
+        region: where the job would run, if AWS cannot be asked.
 
     Raises:
         UserError: AWS would refuse the request, or the input or the output will not do.
     """
     settings = request.found.settings
-    region = settings.region if aws is None else aws.region
+    region = (region or settings.region) if aws is None else aws.region
+    check_region(region, request.found)
     job = Job(
         name=request.job_name or _new_name(),
         input=request.input,
@@ -192,36 +196,6 @@ def check_buckets(aws: Aws, request: SageMakerRequest) -> None:
                 f"--output {request.output} already holds {name.rstrip('/')}: choose another folder, or go "
                 "on with that job (--resume)"
             )
-
-
-def check_idle(aws: Aws, output: S3Folder) -> None:
-    """See that no other job writes to the output: of each, its specification or manifest tells the name.
-
-    Raises:
-        UserError: one does.
-    """
-    from botocore.exceptions import ClientError
-
-    with translated(f"looking for jobs in {output}", bucket=output.bucket):
-        for name in earlier_jobs(aws, output):
-            try:
-                told = aws.sagemaker.describe_processing_job(ProcessingJobName=name)
-            except ClientError as error:
-                if is_missing(error):
-                    continue
-                raise
-            if told["ProcessingJobStatus"] not in OVER:
-                raise UserError(
-                    f"job {name} is running in --output {output}: wait for it (launch.py attach {name}), "
-                    f"stop it (launch.py stop {name}), or use another folder"
-                )
-
-
-def earlier_jobs(aws: Aws, output: S3Folder) -> list[str]:
-    """The names of jobs that have left something in the output."""
-    return sorted(
-        {name for above in (SPEC_FOLDER, "manifest") for name in list_folders(aws.s3, output.below(above))}
-    )
 
 
 def check_taken(aws: Aws, request: SageMakerRequest) -> None:

@@ -15,16 +15,17 @@ from typing import Any, Literal, NoReturn
 from common.errors import UserError
 from common.report import Status, decode_status
 from targets.progress import View
-from targets.sagemaker.aws import Aws, code_of, is_temporary, translated
+from targets.sagemaker.aws import Aws, is_temporary, translated
+from targets.sagemaker.description import OVER, describe, is_missing, no_such_job
 from targets.sagemaker.logs import OWN_LINE, LogLine, LogReader
 from targets.sharded import combine_statuses
 
-OVER = ("Completed", "Failed", "Stopped")
 POLL_S = 5.0
 DESCRIBE_EVERY = 3  # looks into the log for each question to SageMaker, whose limits are tighter
 LONGEST_WAIT_S = 60.0
 MOST_DOUBLINGS = 10  # a night without a network must not overflow
 JITTER = 0.2  # several launchers must not ask in step
+FIRST_ANSWER_S = 180.0  # without any answer by then, something is wrong for good: the endpoint, the network
 PATIENCE = 3  # failures in a row that the user is not told of
 
 Answer = Literal["stop", "leave", "follow"]
@@ -57,6 +58,7 @@ class Follower:
         open_view: Callable[[], View],
         ask: Callable[[], Answer],
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
         draw: random.Random | None = None,
     ) -> None:
         """``ask``: what to do after Ctrl-C, asked while no view is open."""
@@ -65,6 +67,8 @@ class Follower:
         self._open_view = open_view
         self._ask = ask
         self._sleep = sleep
+        self._clock = clock
+        self._began_s = clock()
         self._draw = draw or random.Random()
         self._view = open_view()
         self._description: dict[str, Any] = {}
@@ -110,7 +114,8 @@ class Follower:
                 self._is_due = False
             self._read_log()
         except (BotoCoreError, ClientError) as error:
-            if not is_temporary(error):
+            is_hopeless = not self._description and self._clock() - self._began_s > FIRST_ANSWER_S
+            if is_hopeless or not is_temporary(error):
                 self._give_up(error)
             self._failures += 1
             if self._failures == PATIENCE:
@@ -135,16 +140,7 @@ class Follower:
         return base * (1 + JITTER * (2 * self._draw.random() - 1))
 
     def _describe(self) -> None:
-        from botocore.exceptions import ClientError
-
-        try:
-            self._description = self._aws.sagemaker.describe_processing_job(ProcessingJobName=self._job)
-        except ClientError as error:
-            if is_missing(error):
-                raise UserError(
-                    f"there is no job {self._job} in {self._aws.region}: correct its name, or give --region"
-                ) from error
-            raise
+        self._description = describe(self._aws, self._job)
         if self._reader is None:
             created = self._description["CreationTime"].timestamp()
             self._reader = LogReader(self._aws.logs, self._job, since_ms=int(created * 1000))
@@ -207,6 +203,8 @@ class Follower:
             answer = "leave" if self._stopping else self._ask()
             if answer == "stop":
                 try:
+                    if not self._description:  # it may be anybody's
+                        check_job(self._aws, self._job)
                     stop_job(self._aws, self._job)
                     self._stopping = True
                 except UserError as error:
@@ -228,6 +226,16 @@ class Follower:
         return Ending(self._description, is_over, status, self._stopping or not is_over)
 
 
+def check_job(aws: Aws, job: str) -> None:
+    """See that there is such a job, and that it is one of Framefleet's.
+
+    Raises:
+        UserError: that is not so, or AWS cannot be asked.
+    """
+    with translated(f"looking at {job}", job=job):
+        describe(aws, job)
+
+
 def stop_job(aws: Aws, job: str) -> None:
     """Tell SageMaker to stop a job; one that is over already stays as it is.
 
@@ -241,9 +249,7 @@ def stop_job(aws: Aws, job: str) -> None:
             aws.sagemaker.stop_processing_job(ProcessingJobName=job)
         except ClientError as error:
             if is_missing(error):
-                raise UserError(
-                    f"there is no job {job} in {aws.region}: correct its name, or give --region"
-                ) from error
+                raise no_such_job(aws, job) from error
             if error.response["Error"]["Code"] != "ValidationException":
                 raise
             # AWS refuses so for a job that is over; if it is not, that is to be told
@@ -252,11 +258,3 @@ def stop_job(aws: Aws, job: str) -> None:
                 not in OVER
             ):
                 raise
-
-
-def is_missing(error: Exception) -> bool:
-    """Whether an error is SageMaker's and says that there is no such job."""
-    code = code_of(error)
-    return code in ("ResourceNotFound", "ResourceNotFoundException") or (
-        code == "ValidationException" and "could not find" in str(error).lower()
-    )

@@ -102,8 +102,10 @@ def last_lines(client: Any, job: str, *, since_ms: int, count: int) -> list[LogL
     """
     prefix = f"{job}/"
     found: list[LogLine] = []
-    streams = client.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix=prefix)["logStreams"]
-    for stream in streams:
+    pages = client.get_paginator("describe_log_streams").paginate(
+        logGroupName=LOG_GROUP, logStreamNamePrefix=prefix
+    )
+    for stream in (stream for page in pages for stream in page["logStreams"]):
         name = stream["logStreamName"]
         told = client.get_log_events(
             logGroupName=LOG_GROUP,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from targets.sagemaker.bundle import FOLDER as BUNDLES
 from targets.sagemaker.request import SPEC_FOLDER, Job
 from targets.sagemaker.rules import ECR_IMAGE
 from targets.sagemaker.s3 import S3Folder
@@ -72,11 +73,13 @@ def _launcher(job: Job, where: _Where) -> list[Statement]:
             + (["sagemaker:AddTags"] if job.settings.tags else []),
             where.of("sagemaker", "processing-job/*"),
         ),
+        _allow(["sagemaker:ListProcessingJobs"], "*"),  # IAM knows no resource for it
         {
             **_allow(["iam:PassRole"], job.settings.role or f"arn:aws:iam::{ACCOUNT}:role/NAME"),
             "Condition": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
         },
         _allow(["s3:ListBucket"], *{where.bucket(job.input): 0, where.bucket(job.output): 0}),
+        _allow(["s3:GetObject"], where.objects(job.input)),  # for launch.py plan
         _allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], where.objects(job.output)),
         _allow(
             ["logs:FilterLogEvents", "logs:DescribeLogStreams", "logs:GetLogEvents"],
@@ -94,9 +97,12 @@ def _launcher(job: Job, where: _Where) -> list[Statement]:
 
 
 def _role(job: Job, where: _Where) -> list[Statement]:
-    # not of this job's specification alone: the role is for later jobs, too
+    # not of this job's specification and bundle alone: the role is for later jobs and versions, too
     reading = [where.objects(job.input), where.objects(job.output.below(SPEC_FOLDER))]
-    reading += [where.objects(source) for _, source, _ in job.more_inputs]
+    bundles = job.output.below(BUNDLES)
+    reading += [
+        where.objects(bundles if source.overlaps(bundles) else source) for _, source, _ in job.more_inputs
+    ]
     buckets = {where.bucket(folder): 0 for folder in (job.input, job.output)}
     buckets |= {where.bucket(source): 0 for _, source, _ in job.more_inputs}
     statements = [

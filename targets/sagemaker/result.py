@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -17,62 +16,17 @@ from common.spec import JobSpec
 from targets.display import clock, printable
 from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobResult
 from targets.sagemaker.aws import Aws, translated
+from targets.sagemaker.description import Followed, read_description
 from targets.sagemaker.follow import Ending
 from targets.sagemaker.logs import last_lines
-from targets.sagemaker.request import INPUT_NAME, OUTPUT_NAME, SPEC_FOLDER
-from targets.sagemaker.s3 import S3Folder, list_objects, parse_folder, read_object
+from targets.sagemaker.request import SPEC_FOLDER
+from targets.sagemaker.s3 import S3Folder, list_objects, read_object
 from targets.sagemaker.submit import remove_spec, remove_staging
 from targets.sharded import combine_summaries
 from targets.summary import print_account
 
 LOG_LINES = 20
 MAX_FAILURES_READ = 10_000
-
-
-class Followed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a description of SageMaker's tells of a job of ours."""
-
-    name: str
-    output: S3Folder
-    source: str
-    status: str
-    instances: int | None
-    instance_type: str | None
-    is_sharded: bool
-    seconds: float | None
-    exit_message: str
-    failure: str
-
-
-def read_description(told: dict[str, Any]) -> Followed:
-    """The parts of a description that matter here.
-
-    Raises:
-        UserError: the job is not one of Framefleet's.
-    """
-    name = told["ProcessingJobName"]
-    outputs = {
-        one["OutputName"]: one.get("S3Output", {}).get("S3Uri", "")
-        for one in told.get("ProcessingOutputConfig", {}).get("Outputs", ())
-    }
-    inputs = {one["InputName"]: one.get("S3Input", {}) for one in told.get("ProcessingInputs", ())}
-    if OUTPUT_NAME not in outputs or INPUT_NAME not in inputs:
-        raise UserError(f"{name} is no job of Framefleet: its inputs or outputs have other names")
-    cluster = told.get("ProcessingResources", {}).get("ClusterConfig", {})
-    started, ended = told.get("ProcessingStartTime"), told.get("ProcessingEndTime")
-    videos = inputs[INPUT_NAME]
-    return Followed(
-        name=name,
-        output=parse_folder(outputs[OUTPUT_NAME], "the output of the job"),
-        source=videos.get("S3Uri", ""),
-        status=told["ProcessingJobStatus"],
-        instances=cluster.get("InstanceCount"),
-        instance_type=cluster.get("InstanceType"),
-        is_sharded=videos.get("S3DataDistributionType") == "ShardedByS3Key",
-        seconds=(ended - started).total_seconds() if started and ended else None,
-        exit_message=told.get("ExitMessage", ""),
-        failure=told.get("FailureReason", ""),
-    )
 
 
 def conclude(console: Console, aws: Aws, ending: Ending, *, price_per_hour: float | None) -> int:

@@ -30,8 +30,8 @@ from targets.proof import (
     rows_without,
 )
 from targets.sagemaker.aws import Aws, translated
-from targets.sagemaker.draft import SageMakerRequest, earlier_jobs, options_of, selection_of
-from targets.sagemaker.request import SPEC_FOLDER
+from targets.sagemaker.draft import SageMakerRequest, options_of, selection_of
+from targets.sagemaker.idle import specifications_of_no_use
 from targets.sagemaker.s3 import list_objects, read_object, remove_objects
 from targets.sagemaker.submit import encryption, remove_spec, remove_staging
 
@@ -141,10 +141,10 @@ def clear(aws: Aws, request: SageMakerRequest, taken: Taken) -> None:
         UserError: S3 refuses.
     """
     output = request.output
-    for job in earlier_jobs(aws, output):
-        remove_spec(aws, output.below(SPEC_FOLDER).below(job))
-    remove_staging(aws, output)
     with translated(f"--resume: clearing {output}", bucket=output.bucket):
+        for folder in specifications_of_no_use(aws, output):
+            remove_spec(aws, folder)
+        remove_staging(aws, output)
         for name, content in taken.replaced.items():
             aws.s3.put_object(Bucket=output.bucket, Key=output.key(name), Body=content, **encryption(request))
         remove_objects(aws.s3, output, taken.removed)

@@ -16,7 +16,7 @@ ECR_IMAGE = re.compile(
 )
 # API reference, ProcessingClusterConfig: types with local storage get no EBS volume; sizes in GB from the EC2
 # user guide, "Instance store volumes". Of newer families only the rule on keys is checked.
-LOCAL_STORAGE_FAMILIES = {"r5d", "g4dn", "g5", "g6", "g6e", "p5"}
+LOCAL_STORAGE_FAMILIES = {"r5d", "g4dn", "g5", "g6", "g6e", "g7e", "p5"}
 LOCAL_STORAGE_GB = {
     "r5d": {"large": 75, "xlarge": 150, "2xlarge": 300, "4xlarge": 600, "8xlarge": 1200}
     | {"12xlarge": 1800, "16xlarge": 2400, "24xlarge": 3600},
@@ -98,7 +98,9 @@ def _image(request: Request, region: str | None) -> Iterator[Violation]:
         )
     elif region is not None and parts["region"] != region:
         yield Violation(
-            path, f"{uri!r} lies in {parts['region']}, the job runs in {region}: push the image there too"
+            path,
+            f"{uri!r} lies in {parts['region']}, the job runs in {region}: push the image there too, "
+            "or correct --region",
         )
 
 

@@ -99,16 +99,17 @@ def processor(
     )
     aws = Aws(session.boto_session, session.boto_region_name) if session is not None else open_aws(found)
     made = draft(request, aws)
-    upload_spec(aws, request, made)
     if session is None:
         session = _session(aws)
-    return SdkJob(
+    job = SdkJob(
         processor=Processor(sagemaker_session=session, **_configuration(made.request)),
         inputs=_inputs(made.request),
         outputs=_outputs(made.request),
         name=made.job.name,
         request=made.request,
     )
+    upload_spec(aws, request, made)  # last: it holds keys, and nothing else would remove it
+    return job
 
 
 def _session(aws: Aws) -> Any:

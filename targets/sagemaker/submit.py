@@ -14,8 +14,9 @@ from common.keys import make_keys
 from common.spec import JobSpec
 from targets.sagemaker.aws import Aws, code_of, is_temporary, translated
 from targets.sagemaker.bundle import upload_bundle
+from targets.sagemaker.description import OVER, is_missing
 from targets.sagemaker.draft import Draft, SageMakerRequest, options_of
-from targets.sagemaker.follow import OVER, is_missing, stop_job
+from targets.sagemaker.follow import stop_job
 from targets.sagemaker.request import LAYOUT, Job
 from targets.sagemaker.s3 import S3Folder, list_objects, remove_objects
 

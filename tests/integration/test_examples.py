@@ -105,7 +105,7 @@ def test_the_notebook_gets_frames_from_s3(tmp_path: Path, monkeypatch: pytest.Mo
         for name, value in {
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": platform.url,
             "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
             "AWS_EC2_METADATA_DISABLED": "true",

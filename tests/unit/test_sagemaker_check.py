@@ -11,6 +11,7 @@ import pytest
 from common.errors import UserError
 from targets.sagemaker.check import check_request, origin_of, request_shape, violations
 from targets.sagemaker.request import Request, build_request
+from targets.sagemaker.rules import LOCAL_STORAGE_FAMILIES
 from targets.sagemaker.s3 import S3Folder
 from targets.sagemaker.settings import Found
 from tests.sagemaker_jobs import IMAGE, make_found, make_job, make_settings
@@ -70,6 +71,16 @@ def refused(settings: dict[str, Any], job: dict[str, Any], found: Found | None =
             {"instance_type": "ml.g5.xlarge", "volume_kms_key": "alias/k"},
             {},
             "--volume-kms-key: ml.g5.xlarge has local disks",
+        ),
+        (
+            {"instance_type": "ml.g7e.2xlarge", "volume_kms_key": "alias/k"},
+            {},
+            "--volume-kms-key: ml.g7e.2xlarge has local disks",
+        ),
+        (
+            {},
+            {"more_inputs": (("more", S3Folder("b-b", "v" * 1024 + "/"), f"{PLACE}/more"),)},
+            "--output: has 1034 characters",  # the bundle of --image none lies there
         ),
         (
             {"instance_type": "ml.r5d.large"},
@@ -200,6 +211,22 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 def field(place: tuple[Any, ...]) -> str:
     return ".".join(step for step in place if isinstance(step, str))
+
+
+# EC2 user guide, "Instance store volumes". Of g7 no page with its disks was at hand: AWS would tell.
+NO_LOCAL_STORAGE = {
+    *("t3", "m4", "m5", "m6i", "m7i", "m7i-flex", "m8i", "m8i-flex"),
+    *("c4", "c5", "c6i", "c7i", "c7i-flex", "c8i", "c8i-flex"),
+    *("r5", "r6i", "r7i", "r8i", "r8i-flex", "p2", "p3", "g7"),
+}
+
+
+def test_every_instance_family_that_botocore_knows_is_known_here() -> None:
+    """A newer botocore has newer families: look up whether they have local disks."""
+    shape = request_shape().members["ProcessingResources"].members["ClusterConfig"].members["InstanceType"]
+    families = {name.split(".")[1] for name in shape.enum}
+    assert families == LOCAL_STORAGE_FAMILIES | NO_LOCAL_STORAGE
+    assert not LOCAL_STORAGE_FAMILIES & NO_LOCAL_STORAGE
 
 
 def test_the_table_of_refused_values_has_every_field() -> None:

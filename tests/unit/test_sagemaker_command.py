@@ -9,6 +9,8 @@ import boto3
 import pytest
 
 import launch
+from targets.sagemaker.aws import NoAccessError
+from targets.sagemaker.submit import UncertainError
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, put
 
 SHORT = ["--instances", "8", "--fps", "5", "--input", "s3://bucket/videos", "--output", "s3://bucket/frames"]
@@ -44,14 +46,17 @@ def test_a_dry_run_prints_the_request_and_the_policies_and_does_nothing(
     assert request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 8
     assert set(told["policies"]) == {"launcher", "role", "trust"}
     assert keys(s3) == ["videos/a.mp4"]
-    assert boto3.client("sagemaker").list_processing_jobs()["ProcessingJobSummaries"] == []
+    assert (
+        boto3.client("sagemaker", region_name="us-east-1").list_processing_jobs()["ProcessingJobSummaries"]
+        == []
+    )
 
 
 def test_a_dry_run_needs_neither_credentials_nor_region(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settle(tmp_path)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
         monkeypatch.delenv(name)
     assert call(monkeypatch, *SHORT, "--dry-run") == 0
     out, err = capsys.readouterr()
@@ -63,12 +68,51 @@ def test_a_dry_run_needs_neither_credentials_nor_region(
     assert "no AWS credentials were found" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("trouble", ["unreachable", "denied", "configuration"])
+def test_a_dry_run_without_an_image_knows_the_region_though_aws_cannot_be_asked(
+    s3: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    trouble: str,
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    if trouble == "configuration":
+        (tmp_path / "no-config").write_text("[default")
+    else:
+
+        def refuse(*_: Any) -> None:
+            raise NoAccessError(trouble)
+
+        monkeypatch.setattr("targets.sagemaker.draft.check_buckets", refuse)
+    assert call(monkeypatch, *SHORT, "--dry-run", "--image", "none", "--role", ROLE) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert ".dkr.ecr.eu-west-1.amazonaws.com/" in told["CreateProcessingJob"]["AppSpecification"]["ImageUri"]
+    assert "arn:aws:logs:eu-west-1:" in out
+    assert trouble in err
+
+
 def test_a_dry_run_refuses_what_aws_would(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settle(tmp_path)
     assert call(monkeypatch, *SHORT, "--dry-run", "--instance-type", "ml.c5.huge") == 2
     assert "--instance-type: 'ml.c5.huge' is none of the values" in capsys.readouterr().err
+
+
+def test_a_job_that_may_have_been_submitted_has_an_exit_code_of_its_own(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(*_: Any) -> None:
+        raise UncertainError("the connection was lost: launch.py attach job-1 tells")
+
+    settle(tmp_path)
+    monkeypatch.setattr("targets.sagemaker.submit._create", lose)
+    monkeypatch.setattr("targets.sagemaker.command.check_taken", lambda *_: None)
+    assert call(monkeypatch, *SHORT, "--job-name", "job-1") == 3
+    assert "launch.py attach job-1 tells" in capsys.readouterr().err
+    assert keys(s3, "frames/") == ["frames/.framefleet/job-1/job.json"]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,23 @@ from botocore.stub import Stubber
 from common.errors import UserError
 from common.report import Status
 from targets.sagemaker.aws import Aws
-from targets.sagemaker.follow import Answer, Ending, Follower, stop_job
+from targets.sagemaker.follow import (
+    DESCRIBE_EVERY,
+    FIRST_ANSWER_S,
+    Answer,
+    Ending,
+    Follower,
+    stop_job,
+)
+from targets.sagemaker.request import build_request
+from tests.sagemaker_jobs import make_job
 from tests.unit.test_sagemaker_logs import NOW_MS, event, status_line
 
 CREATED = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+
+
+WANTED = build_request(make_job())
+OURS = {name: WANTED[name] for name in ("ProcessingInputs", "ProcessingOutputConfig")}
 
 
 class Recorder:
@@ -60,6 +73,7 @@ class Job:
             "ProcessingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:processing-job/job-1",
             "ProcessingResources": {"ClusterConfig": {"VolumeSizeInGB": 30}},
             "AppSpecification": {"ImageUri": "x"},
+            **OURS,
             **more,
         }
         self.sagemaker.add_response("describe_processing_job", told)
@@ -93,6 +107,7 @@ class Job:
                 open_view=lambda: self.view,
                 ask=self.ask,
                 sleep=self.sleep,
+                clock=lambda: sum(self.waits),
                 draw=random.Random(1),
             )
             ending = follower.run()
@@ -198,16 +213,46 @@ def test_a_network_that_goes_away_is_outlasted(job: Job, monkeypatch: pytest.Mon
     def describe(**_: Any) -> dict[str, Any]:
         nonlocal calls
         calls += 1
-        if calls <= outages:
+        if 1 < calls <= outages + 1:
             raise EndpointConnectionError(endpoint_url="https://api.sagemaker.us-east-1.amazonaws.com")
-        return {"ProcessingJobName": "job-1", "ProcessingJobStatus": "Completed", "CreationTime": CREATED}
+        state = "InProgress" if calls == 1 else "Completed"
+        return {
+            "ProcessingJobName": "job-1",
+            "ProcessingJobStatus": state,
+            "CreationTime": CREATED,
+            **OURS,
+        }
 
     monkeypatch.setattr(job.aws.sagemaker, "describe_processing_job", describe)
-    job.log()
-    job.log()
+    for _ in range(DESCRIBE_EVERY + 2):
+        job.log()
     assert job.follow().is_over
-    assert calls == outages + 1
+    assert calls == outages + 2
     assert max(job.waits) <= 72
+
+
+def test_an_endpoint_that_never_answers_at_all_is_given_up(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe(**_: Any) -> None:
+        assert sum(job.waits) <= FIRST_ANSWER_S + 72
+        raise EndpointConnectionError(endpoint_url="https://api.sagemaker.us-east-9.amazonaws.com")
+
+    monkeypatch.setattr(job.aws.sagemaker, "describe_processing_job", describe)
+    with pytest.raises(UserError, match=r"following job-1: AWS cannot be reached .*us-east-9.*--region"):
+        job.follow()
+    assert sum(job.waits) > FIRST_ANSWER_S
+
+
+def test_a_job_of_somebody_else_is_neither_followed_nor_stopped(job: Job) -> None:
+    job.state("InProgress", ProcessingInputs=[])
+    with pytest.raises(UserError, match="job-1 is no job of Framefleet"):
+        job.follow()
+    job.waits.clear()
+    job.interrupt_at, job.answers = {1}, ["stop"]  # before anything is known of the job
+    job.state("InProgress", ProcessingInputs=[])
+    job.state("InProgress", ProcessingInputs=[])
+    with pytest.raises(UserError, match="job-1 is no job of Framefleet"):
+        job.follow()
+    assert any("is no job of Framefleet" in note for note in job.view.notes)
 
 
 def test_a_log_that_may_not_be_read_is_told_of_once(job: Job) -> None:

@@ -23,7 +23,7 @@ def status_line(**fields: Any) -> str:
 
 @pytest.fixture
 def logs(aws_account: None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    return boto3.client("logs")
+    return boto3.client("logs", region_name="us-east-1")
 
 
 def event(number: int, at_ms: int, text: str, stream: str = "job-1/algo-1-1") -> dict[str, Any]:
@@ -115,3 +115,20 @@ def test_an_expired_token_begins_anew_and_throttling_is_raised(logs: Any) -> Non
             reader.read()
         stub.add_response("filter_log_events", {"events": [event(2, NOW_MS, "framefleet: b")]})
         assert [line.text for line in reader.read()] == ["framefleet: b"]
+
+
+def test_the_last_lines_of_more_hosts_than_a_page_holds(logs: Any) -> None:
+    with Stubber(logs) as stub:
+        for number, more in ((1, {"nextToken": "2"}), (2, {})):
+            streams = [{"logStreamName": f"job-1/algo-{number}-9"}]
+            token = {} if more else {"nextToken": "2"}
+            where = {"logGroupName": LOG_GROUP, "logStreamNamePrefix": "job-1/", **token}
+            stub.add_response("describe_log_streams", {"logStreams": streams, **more}, where)
+            line = {"timestamp": NOW_MS + number, "message": f"Traceback {number}"}
+            stub.add_response("get_log_events", {"events": [line]})
+        lines = last_lines(logs, "job-1", since_ms=NOW_MS, count=20)
+        stub.assert_no_pending_responses()
+    assert [(line.host, line.text) for line in lines] == [
+        ("algo-1", "Traceback 1"),
+        ("algo-2", "Traceback 2"),
+    ]

@@ -31,7 +31,8 @@ def test_the_least_that_a_plain_job_needs() -> None:
         "sagemaker:StopProcessingJob",
     }
     assert actions(launcher, ROLE) == {"iam:PassRole"}
-    assert actions(launcher, "arn:aws:s3:::bucket/videos/*") == set()  # the launcher lists videos only
+    assert actions(launcher, "arn:aws:s3:::bucket/videos/*") == {"s3:GetObject"}  # headers, for plan
+    assert actions(launcher, "*") == {"sagemaker:ListProcessingJobs"}
     assert actions(role, "arn:aws:s3:::bucket/videos/*") == {"s3:GetObject"}
     assert actions(role, "arn:aws:s3:::bucket/frames/.framefleet/*") == {"s3:GetObject"}
     assert "job-1" not in json.dumps(made)  # which is one of many
@@ -42,6 +43,14 @@ def test_the_least_that_a_plain_job_needs() -> None:
     assert "ec2:" not in everything
     assert "AddTags" not in everything
     assert made["trust"]["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+
+
+def test_the_role_may_read_the_bundle_of_the_next_version_too() -> None:
+    job = make_job()
+    more = (("framefleet", job.output.below(".framefleet-bundles/0123"), "/opt/ml/processing/input/x"),)
+    made = policies(make_job(more_inputs=more), "us-east-1")
+    assert actions(made["role"], "arn:aws:s3:::bucket/frames/.framefleet-bundles/*") == {"s3:GetObject"}
+    assert "0123" not in json.dumps(made)
 
 
 def test_what_more_options_need() -> None:

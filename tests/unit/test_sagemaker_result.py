@@ -15,10 +15,11 @@ from common.errors import UserError
 from common.report import HostSummary, Status, Summary
 from common.spec import JobSpec, PackOptions
 from targets.sagemaker.aws import Aws, open_aws
+from targets.sagemaker.description import read_description
 from targets.sagemaker.follow import Ending
 from targets.sagemaker.permissions import LOG_GROUP
 from targets.sagemaker.request import build_request
-from targets.sagemaker.result import conclude, read_description
+from targets.sagemaker.result import conclude
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, make_found, make_job, put
 from tests.unit.test_sagemaker_logs import status_line
 
@@ -198,10 +199,33 @@ def test_what_was_written_is_told_though_there_is_no_summary(
 
 
 def test_other_peoples_jobs_are_left_alone() -> None:
-    told = description()
-    told["ProcessingInputs"] = []
-    with pytest.raises(UserError, match="job-1 is no job of Framefleet"):
-        read_description(told)
+    for left_out in range(3):
+        told = description()
+        if left_out == 2:
+            told["ProcessingOutputConfig"] = {"Outputs": []}
+        else:
+            told["ProcessingInputs"] = told["ProcessingInputs"][left_out:][:1]
+        with pytest.raises(UserError, match="job-1 is no job of Framefleet"):
+            read_description(told)
+
+
+@pytest.mark.parametrize("command", ["attach", "stop"])
+def test_other_peoples_jobs_are_neither_followed_nor_stopped(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    asked: list[str] = []
+    told = {**description("InProgress"), "ProcessingInputs": []}
+    for verb in ("describe", "stop"):
+
+        def answer(*_: Any, verb: str = verb, **named: Any) -> dict[str, Any]:
+            asked.append(verb)
+            return told
+
+        monkeypatch.setattr(f"moto.sagemaker.models.SageMakerModelBackend.{verb}_processing_job", answer)
+    put(aws.s3)
+    assert call(monkeypatch, command, "job-1") == 1
+    assert "job-1 is no job of Framefleet" in capsys.readouterr().err
+    assert asked == ["describe"]
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -217,7 +241,7 @@ def test_the_short_command_runs_a_job_to_its_end(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("FRAMEFLEET_ROLE", ROLE)
     monkeypatch.setenv("FRAMEFLEET_IMAGE", IMAGE)
-    s3, ecr = boto3.client("s3"), boto3.client("ecr")
+    s3, ecr = boto3.client("s3"), boto3.client("ecr", region_name="us-east-1")
     ecr.create_repository(repositoryName="framefleet")
     ecr.put_image(
         repositoryName="framefleet",

@@ -17,6 +17,7 @@ from common.spec import SamplingOptions
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft, options_of
 from targets.sagemaker.resume import Taken, clear, look
+from targets.sagemaker.submit import submit
 from targets.sampling_options import SamplingRequest
 from tests.publishing import stage
 from tests.sagemaker_jobs import keys, make_found, make_sagemaker_request, put
@@ -202,19 +203,31 @@ def test_an_output_without_anything_is_a_new_start(aws: Aws) -> None:
     assert not taken.is_all_of(draft(REQUEST, aws).videos or [])
 
 
-def test_keys_of_jobs_that_are_over_are_removed(aws: Aws) -> None:
-    put(
-        aws.s3, **{"frames/.framefleet/job-1/job.json": b"keys", "frames/.framefleet/job-2/job.json": b"keys"}
-    )
+def test_keys_of_jobs_that_are_over_are_removed_and_those_of_unknown_ones_stay(aws: Aws) -> None:
+    """A pipeline runs them in steps with names of their own."""
+    for name in ("job-1", "job-2"):
+        request = make_sagemaker_request(job_name=name)
+        submit(aws, request, draft(request, aws))  # moto completes it at once
+    pipeline = "frames/.framefleet/job-3/job.json"
+    put(aws.s3, **{pipeline: b"keys"})
+    assert len(keys(aws.s3, "frames/")) == 3
     taken_over(aws)
-    assert keys(aws.s3, "frames/") == []
+    assert keys(aws.s3, "frames/") == [pipeline]
+
+
+def test_throttling_while_the_output_is_cleared_is_told(aws: Aws) -> None:
+    taken = look(aws, REQUEST, draft(REQUEST, aws).videos or [])
+    with Stubber(aws.s3) as stub:
+        stub.add_client_error("list_objects_v2", "SlowDown", "Reduce your request rate")
+        with pytest.raises(UserError, match="--resume: clearing s3://bucket/frames: AWS takes no more calls"):
+            clear(aws, REQUEST, taken)
 
 
 def test_what_s3_will_not_remove_is_told(aws: Aws, tmp_path: Path) -> None:
     put(aws.s3, **{"frames/frames/b/00000000.jpg": b"no row"})
     taken = look(aws, REQUEST, draft(REQUEST, aws).videos or [])
     with Stubber(aws.s3) as stub:
-        for _ in range(3):
+        for _ in range(2):
             stub.add_response("list_objects_v2", {"KeyCount": 0})
         told = {"Key": "frames/frames/b/00000000.jpg", "Code": "AccessDenied", "Message": "Access Denied"}
         stub.add_response("delete_objects", {"Errors": [told]})

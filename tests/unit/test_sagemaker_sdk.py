@@ -11,6 +11,7 @@ import pytest
 from common.errors import UserError
 from common.spec import JobSpec
 from targets.sagemaker import processor
+from targets.sagemaker.bundle import ENTRYPOINT
 from targets.sagemaker.sdk import SdkJob
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, put
 
@@ -81,6 +82,20 @@ def test_the_request_is_the_launchers(session: Any, options: dict[str, Any]) -> 
     assert sent(job, session) == expected
 
 
+def test_the_request_without_an_image_is_the_launchers_too(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded: list[str] = []
+    monkeypatch.setattr(
+        "targets.sagemaker.submit.upload_bundle", lambda aws, folder, say, **_: uploaded.append(folder.uri)
+    )
+    job = make(session, image="none")
+    request = sent(job, session)
+    assert request == job.request
+    assert request["AppSpecification"]["ContainerEntrypoint"] == list(ENTRYPOINT)
+    assert [one["S3Input"]["S3Uri"] for one in request["ProcessingInputs"][2:]] == uploaded
+
+
 def test_the_specification_is_there_before_the_job(session: Any) -> None:
     job = make(session, sampling={"every": 10}, slots_per_instance=2)
     (path,) = [key for key in keys(session.boto_session.client("s3"), "frames/") if key.endswith(".json")]
@@ -88,6 +103,26 @@ def test_the_specification_is_there_before_the_job(session: Any) -> None:
     body = session.boto_session.client("s3").get_object(Bucket="bucket", Key=path)["Body"].read()
     spec = msgspec.json.decode(body, type=JobSpec)
     assert (spec.sampling.every, spec.slots_per_host, spec.job_id) == (10, 2, "job-1")
+
+
+def test_the_region_may_come_from_aws_region_alone(session: Any) -> None:
+    """Which boto3 does not read; the fixture sets no other."""
+    put(session.boto_session.client("s3"))
+    made = make(None, region=None)
+    assert made.processor.sagemaker_session.boto_session.region_name == "us-east-1"
+    assert sent(made, made.processor.sagemaker_session) == made.request
+
+
+def test_a_processor_that_cannot_be_made_leaves_no_keys_behind(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ValueError("Must setup local AWS configuration with a region supported by SageMaker.")
+
+    monkeypatch.setattr("sagemaker.core.processing.Processor", refuse)
+    with pytest.raises(ValueError, match="Must setup"):
+        make(session)
+    assert keys(session.boto_session.client("s3"), "frames/") == []
 
 
 def test_a_pipeline_takes_the_job_as_a_step(session: Any) -> None:

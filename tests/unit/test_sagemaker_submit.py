@@ -143,7 +143,7 @@ def test_more_hosts_than_videos_are_noted_if_sharded(aws: Aws) -> None:
 def test_an_image_that_is_not_there_and_a_name_that_is_taken(aws: Aws) -> None:
     with pytest.raises(UserError, match=f"--image {IMAGE}: there is no such image in Amazon ECR"):
         check_taken(aws, make_sagemaker_request())
-    ecr = boto3.client("ecr")
+    ecr = boto3.client("ecr", region_name="us-east-1")
     ecr.create_repository(repositoryName="framefleet")
     ecr.put_image(repositoryName="framefleet", imageTag="0.1", imageManifest=MANIFEST)
     check_taken(aws, make_sagemaker_request())
@@ -195,7 +195,12 @@ def described(made: Draft, **changes: Any) -> dict[str, Any]:
         "CreationTime": 0,
         **{
             name: made.request[name]
-            for name in ("ProcessingInputs", "ProcessingResources", "AppSpecification")
+            for name in (
+                "ProcessingInputs",
+                "ProcessingOutputConfig",
+                "ProcessingResources",
+                "AppSpecification",
+            )
         },
         **changes,
     }
@@ -254,18 +259,71 @@ def test_ctrl_c_while_a_job_is_being_created_leaves_none(aws: Aws, monkeypatch: 
     assert keys(aws.s3, "frames/") == []
 
 
+def add_list(stub: Stubber, *names: str) -> None:
+    """Answers to which jobs run; those of ``names`` on a second page, and being stopped."""
+    jobs = [
+        {
+            "ProcessingJobName": name,
+            "ProcessingJobArn": "a" * 20,
+            "CreationTime": 0,
+            "ProcessingJobStatus": "x",
+        }
+        for name in names
+    ]
+    status = {"StatusEquals": "InProgress"}
+    stub.add_response("list_processing_jobs", {"ProcessingJobSummaries": [], "NextToken": "2"}, status)
+    stub.add_response("list_processing_jobs", {"ProcessingJobSummaries": []}, {**status, "NextToken": "2"})
+    stub.add_response("list_processing_jobs", {"ProcessingJobSummaries": jobs}, {"StatusEquals": "Stopping"})
+
+
 @pytest.mark.parametrize("place", ["frames/.framefleet/job-1/job.json", "frames/manifest/job-1/a-0.parquet"])
 def test_two_jobs_do_not_write_to_one_output(aws: Aws, place: str) -> None:
     put(aws.s3, **{place: b"x"})
     for status in ("InProgress", "Stopping", "Stopped"):
         with Stubber(aws.sagemaker) as stub:
             told = described(draft(make_sagemaker_request(job_name="job-1"), None))
+            add_list(stub)
             stub.add_response("describe_processing_job", {**told, "ProcessingJobStatus": status})
             if status == "Stopped":
                 draft(make_sagemaker_request(resume=True), aws)
             else:
                 assert "job job-1 is running in --output" in why(aws, resume=True)
     draft(make_sagemaker_request(resume=True), aws)  # such a job is not known: another account's, or long ago
+
+
+@pytest.mark.parametrize(
+    ("output", "inputs", "is_in_the_way"),
+    [
+        ("s3://bucket/frames", None, True),  # as the SDK may have it
+        ("s3://bucket/frames/", None, True),
+        ("s3://bucket/", None, True),
+        ("s3://bucket/frames/part/", None, True),
+        ("s3://bucket/frames-2/", None, False),
+        ("s3://other/frames/", None, False),
+        ("s3://bucket/frames/", [], False),  # no job of ours
+    ],
+)
+def test_a_pipelines_step_is_known_by_its_output(
+    aws: Aws, output: str, inputs: list[Any] | None, is_in_the_way: bool
+) -> None:
+    """Its name is in none of the folders: it runs the specification of job-1 as another job."""
+    put(aws.s3, **{"frames/.framefleet/job-1/job.json": b"keys"})
+    made = draft(make_sagemaker_request(job_name="job-1"), None)
+    step = described(made, ProcessingJobName="pipelines-x-Frames-y")
+    (told,) = made.request["ProcessingOutputConfig"]["Outputs"]
+    told = {**told, "S3Output": {**told["S3Output"], "S3Uri": output}}
+    step["ProcessingOutputConfig"] = {"Outputs": [told]}
+    if inputs is not None:
+        step["ProcessingInputs"] = inputs
+    with Stubber(aws.sagemaker) as stub:
+        add_list(stub, "pipelines-x-Frames-y")
+        stub.add_client_error("describe_processing_job", "ValidationException", "Could not find job-1")
+        stub.add_response("describe_processing_job", step, {"ProcessingJobName": "pipelines-x-Frames-y"})
+        if is_in_the_way:
+            assert "job pipelines-x-Frames-y is running in --output" in why(aws, resume=True)
+        else:
+            draft(make_sagemaker_request(resume=True), aws)
+        stub.assert_no_pending_responses()
 
 
 def test_a_throttled_listing_says_so(aws: Aws) -> None:
@@ -283,7 +341,7 @@ def test_a_bucket_that_may_not_be_read(aws: Aws) -> None:
 
 @pytest.fixture
 def no_account(aws_account: None, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -298,6 +356,49 @@ def test_no_region_no_credentials_no_profile(no_account: pytest.MonkeyPatch) -> 
     no_account.setenv("AWS_ACCESS_KEY_ID", "half")
     with pytest.raises(NoAccessError, match="no AWS credentials were found"):
         open_aws(make_found())
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "region"),
+    [
+        (None, {"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        (None, {"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        (None, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+        (None, {}, "eu-west-3"),
+        ("us-west-2", {"AWS_REGION": "eu-west-1"}, "us-west-2"),
+    ],
+)
+def test_the_session_has_the_region_that_was_found(
+    aws_account: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    given: str | None,
+    variables: dict[str, str],
+    region: str,
+) -> None:
+    """What a notebook or the SDK makes of the session must go to where the job is."""
+    (tmp_path / "no-config").write_text("[default]\nregion = eu-west-3\n")
+    monkeypatch.delenv("AWS_REGION")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    made = open_aws(make_found(region=given))
+    assert (made.region, made.session.region_name) == (region, region)
+
+
+@pytest.mark.parametrize("profile", [None, "mine"])
+def test_a_configuration_that_cannot_be_read(aws_account: None, tmp_path: Path, profile: str | None) -> None:
+    (tmp_path / "no-config").write_text("[default\nregion = eu-west-3\n")
+    for region in ("us-east-1", None):
+        with pytest.raises(NoAccessError, match="reading the configuration of AWS: Unable to parse config"):
+            open_aws(make_found(profile=profile, region=region))
+
+
+def test_a_region_that_is_none_is_blamed_before_the_image() -> None:
+    for image in (IMAGE, "none"):
+        with pytest.raises(UserError, match=r"^--region: 'us-east' is no region of AWS"):
+            draft(make_sagemaker_request(found=make_found(region="us-east", image=image)), None)
+    with pytest.raises(UserError, match=r"^AWS_REGION, or the AWS configuration: 'x' is no region"):
+        draft(make_sagemaker_request(found=make_found(region=None)), None, "x")
 
 
 def test_a_network_that_is_not_there(aws: Aws) -> None:
