@@ -39,7 +39,7 @@ from tests.sagemaker_calls import ACCOUNT, REGION, as_iam, hang_up, refuse
 OWN_AGENT, ROLE_AGENT = "the-platform", "the-role"
 SCHEDULING = SchedulingOptions(unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0)
 TICK_S = 0.1
-SHARD_BYTES = 40_000  # the command line's least is a MiB, which these jobs do not fill
+SHARD_BYTES = 150_000  # the command line's least is a MiB, which these jobs do not fill
 GRACE_S = 60.0  # from SIGTERM to SIGKILL; of training jobs 120 s are documented, of these nothing
 
 LAUNCHER = """
