@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from common.done import DoneRange, DoneVideo
 from common.errors import UserError
 from common.layout import OPTIONS_KEY
-from common.manifest import files_in, read_part
+from common.manifest import read_part
 from common.media import DROPPED
 from common.sampling import Sampling
 from common.selection import Selection
@@ -185,11 +185,6 @@ def rows_without(part: Path, gone: set[UnitKey]) -> tuple[pa.Table, pa.Table]:
     keys = zip(*(table.column(name).to_pylist() for name in UNIT_COLUMNS), strict=True)
     keep = [key not in gone for key in keys]
     return table.filter(pa.array(keep)), table.filter(pa.array([not kept for kept in keep]))
-
-
-def files_of(part: Path) -> list[str]:
-    """The files that the rows of a manifest part name."""
-    return files_in(pq.ParquetFile(part).read(columns=["file"]))
 
 
 def by_part(units: Sequence[Unit]) -> dict[Path, set[UnitKey]]:

@@ -2,7 +2,8 @@
 
 moto has a job completed as soon as it is created; here it is in progress while ``python -m worker`` runs for
 each instance, on the tree that SageMaker mounts, with what was downloaded from the bucket. What a real
-account does at the end of a job that was stopped is not documented: here, what was not uploaded is lost.
+account does at the end of a job that was stopped is not documented: here, what was not uploaded is lost,
+unless a test asks for the contrary.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from tests.sagemaker_calls import ACCOUNT, REGION, as_iam, hang_up, refuse
 OWN_AGENT, ROLE_AGENT = "the-platform", "the-role"
 SCHEDULING = SchedulingOptions(unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0)
 TICK_S = 0.1
+SHARD_BYTES = 150_000  # the command line's least is a MiB, which these jobs do not fill
 GRACE_S = 60.0  # from SIGTERM to SIGKILL; of training jobs 120 s are documented, of these nothing
 
 LAUNCHER = """
@@ -60,6 +62,7 @@ class Platform:
             str, list[str]
         ] = {}  # by action, of the next calls: throttled, lost, heard (only the answer is lost)
         self.on_tick: Callable[[Run], None] = lambda run: None
+        self.uploads_what_was_stopped = False
         self.url = ""
         self.run: Run | None = None  # of the newest job
 
@@ -266,7 +269,7 @@ class Run:
                     break
                 time.sleep(TICK_S)
             self._tell_logs()
-            if not self.is_stopping:
+            if not self.is_stopping or self.platform.uploads_what_was_stopped:
                 self.upload()
         failed = any(host.returncode for host in self.hosts)
         return "Stopped" if self.is_stopping else "Failed" if failed else "Completed"
@@ -287,6 +290,9 @@ class Run:
             scheduling=SCHEDULING,
             status_interval_s=0.5,
         )
+        if spec.pack is not None:
+            small = msgspec.structs.replace(spec.pack, shard_bytes=SHARD_BYTES)
+            spec = msgspec.structs.replace(spec, pack=small)
         videos = sorted(self._read(inputs["videos"]["S3Uri"]))
         is_sharded = inputs["videos"]["S3DataDistributionType"] == "ShardedByS3Key"
         names = [f"algo-{number}" for number in range(1, count + 1)]

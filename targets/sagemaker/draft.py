@@ -78,16 +78,11 @@ def make_request(
         raise UserError(
             f"--input {source} and --output {destination} lie in one another: choose another --output"
         )
-    if others.get("pack") is not None:
-        if found.settings.upload != "end":
-            raise UserError(
-                "--pack goes with --upload end: while a job runs, it would upload the files of which shards "
-                "are made, and they would stay"
-            )
-        if others.get("resume"):
-            raise UserError(
-                "--resume does not go on with shards in S3 yet: start the job anew, in another --output"
-            )
+    if others.get("pack") is not None and found.settings.upload != "end":
+        raise UserError(
+            "--pack goes with --upload end: while a job runs, it would upload the files of which shards "
+            "are made, and they would stay"
+        )
     return SageMakerRequest(
         input=input_folder, output=output_folder, sampling=sampling, found=found, **others
     )

@@ -70,9 +70,7 @@ def conclude(console: Console, aws: Aws, ending: Ending, *, price_per_hour: floa
     )
     for line in cost_lines(job, price_per_hour):
         say(line)
-    if job.status != "Completed" and is_packed:
-        say("Shards in S3 cannot be gone on with: the same command with another --output starts the job anew")
-    elif job.status != "Completed":
+    if job.status != "Completed":
         say("To go on with what is missing: the same command with --resume")
     return exit_code(job, result.summary)
 

@@ -2,7 +2,7 @@
 
 What counts as a proof: ``targets/proof.py``. Nobody merges what hosts upload, so an output may hold frames
 without a row (of attempts that were never committed, or discarded after their upload) and rows of two
-attempts at one range.
+attempts at one range. Of shards: ``resume_shards``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from common.done import DoneVideo
-from common.manifest import files_in, write_part
+from common.manifest import files_in, read_part, write_part
 from common.naming import FrameNames
+from common.packing import shards_of
+from common.shards import is_shard_path
 from coordinator.listing import ListedVideo
 from targets.proof import (
     UNREADABLE,
@@ -23,7 +25,6 @@ from targets.proof import (
     UnitKey,
     by_part,
     compare_options,
-    files_of,
     prove,
     read_options,
     read_units,
@@ -32,6 +33,7 @@ from targets.proof import (
 from targets.sagemaker.aws import Aws, translated
 from targets.sagemaker.draft import SageMakerRequest, options_of, selection_of
 from targets.sagemaker.idle import specifications_of_no_use
+from targets.sagemaker.resume_shards import SHARD, Shards, prove_packed
 from targets.sagemaker.s3 import list_objects, read_object, remove_objects
 from targets.sagemaker.submit import encryption, remove_spec, remove_staging
 
@@ -46,7 +48,7 @@ class Taken:
 
     Attributes:
         replaced: manifest parts that lose rows, with their new content; names are below the output.
-        removed: manifest parts of which nothing is left, then frames that no row names.
+        removed: manifest parts of which nothing is left, then frames and shards that no row names.
     """
 
     done: list[DoneVideo] = field(default_factory=list)
@@ -72,12 +74,22 @@ def look(
     The listing of all frames is held in memory: some 200 bytes for each.
 
     Raises:
-        UserError: S3 cannot be read, or frames there were made with other options.
+        UserError: S3 cannot be read, frames there were made with other options, or a shard cannot stay that
+            holds frames of a video that is gone.
     """
     output = request.output
     doing = f"--resume: reading {output}"
     with translated(doing, bucket=output.bucket), TemporaryDirectory() as folder:
-        sizes = {f"frames/{name}": size for name, size in list_objects(aws.s3, output.below("frames"))}
+        sizes = {
+            f"{above}/{name}": size
+            for above in ("frames", "shards")
+            for name, size in list_objects(aws.s3, output.below(above))
+        }
+        shards = Shards(aws.s3, output, sizes)
+
+        def size_of(file: str) -> int:
+            return shards.size(file) if is_shard_path(file) else sizes.get(file, -1)
+
         names = [
             f"manifest/{name}"
             for name, _ in list_objects(aws.s3, output.below("manifest"))
@@ -94,42 +106,50 @@ def look(
                 compare_options(
                     options_of(request), read_options(path), place=f"{output}/{name}", output=output
                 )
-                units += read_units(path, lambda file: sizes.get(file, -1))
+                shards.read(path)
+                units += read_units(path, size_of)
             except UNREADABLE:
                 damaged.append(name)
             else:
                 parts[path] = name
-        done, useless = prove(units, videos, selection_of(request))
+        selection = selection_of(request)
+        if request.pack is None:
+            done, useless = prove(units, videos, selection)
+        else:
+            done, useless = prove_packed(units, shards, videos, selection)
         replaced, removed = _without(parts, by_part(useless), sizes)
     image = request.image
     ours = FRAME if image.name_template is None else FrameNames(image.name_template).paths(image.suffix)
     orphans = [file for file in sizes if ours.fullmatch(file)]
+    lost = [shard for shard in sizes if SHARD.fullmatch(shard)]
     notes = [f"{sum(video.frames for video in done):,} frames of {len(done):,} videos are taken over"]
     if damaged:
         notes.append(f"{len(damaged)} damaged parts of the manifest are removed, the first: {damaged[0]}")
     if orphans:
         notes.append(f"{len(orphans):,} frames that the manifest does not prove are removed")
-    return Taken(done=done, replaced=replaced, removed=[*damaged, *removed, *orphans], notes=tuple(notes))
+    if lost:
+        notes.append(f"{len(lost):,} shards with images that the manifest does not prove are removed")
+    gone = [*damaged, *removed, *orphans, *lost]
+    return Taken(done=done, replaced=replaced, removed=gone, notes=tuple(notes))
 
 
 def _without(
     parts: dict[Path, str], useless: dict[Path, set[UnitKey]], sizes: dict[str, int]
 ) -> tuple[dict[str, bytes], list[str]]:
-    """Parts that lose rows, and those that lose them all; files that other rows name leave ``sizes``."""
+    """Parts that lose rows, and those that lose them all; files and shards that other rows name leave
+    ``sizes``."""
     replaced: dict[str, bytes] = {}
     removed: list[str] = []
     for path, name in parts.items():
-        if path not in useless:
-            kept = files_of(path)
-        else:
+        if path in useless:
             rest, _ = rows_without(path, useless[path])
-            kept = files_in(rest)
-            if rest.num_rows:
-                write_part(path, rest, temporary=path.with_suffix(".tmp"))
-                replaced[name] = path.read_bytes()
-            else:
+            if not rest.num_rows:
                 removed.append(name)
-        for file in kept:
+                continue
+            write_part(path, rest, temporary=path.with_suffix(".tmp"))
+            replaced[name] = path.read_bytes()
+        kept = read_part(path, ["file", "shard"])
+        for file in (*files_in(kept), *shards_of(kept)):
             sizes.pop(file, None)
     return replaced, removed
 

@@ -439,7 +439,7 @@ def test_where_input_and_output_may_be() -> None:
             made(source, destination)
 
 
-def test_shards_are_uploaded_at_the_end_and_not_resumed() -> None:
+def test_shards_are_uploaded_at_the_end() -> None:
     folders, pack = ("s3://bucket/videos", "s3://bucket/frames"), PackOptions(shard_bytes=1000)
     request = made(*folders, upload="end", pack=pack)
     spec = msgspec.json.decode(spec_files(request, draft(request, None).job)["job.json"], type=JobSpec)
@@ -447,5 +447,4 @@ def test_shards_are_uploaded_at_the_end_and_not_resumed() -> None:
     assert spec.frame_options["--pack"] == "tar"
     with pytest.raises(UserError, match="--upload end"):
         made(*folders, pack=pack)
-    with pytest.raises(UserError, match="--resume does not go on with shards"):
-        made(*folders, upload="end", pack=pack, resume=True)
+    assert made(*folders, upload="end", pack=pack, resume=True).resume
