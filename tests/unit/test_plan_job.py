@@ -384,3 +384,11 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
     told = refused("--input", str(tmp_path), "--fps", "5", "--instance-type", "ml.q1.huge")
     assert "ml.q1.huge is not in" in told
     assert "cannot be read" in refused("--input", str(tmp_path), "--prices", str(tmp_path / "none"))
+
+
+def test_a_plan_says_whose_length_it_does_not_believe(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = {0: SEEN, 1: replace(SEEN, duration_s=17e9)}
+    monkeypatch.setattr("plan.command._look", lambda *_: ([10**6, 10**6], looks))
+    text = run("--input", "x", "--instances", "1", "--instance-type", TYPES[0])
+    assert "1 of those claims to be longer than their bytes allow (4722222:13:20)" in text
+    assert "600 frames" in text, "of two minutes"
