@@ -28,6 +28,7 @@ from benchmarks import dispatch_report
 from benchmarks.contestants import REPOSITORY
 from benchmarks.dispatch_job import JobError, Setting, run_job
 from benchmarks.dispatch_million import make_tree
+from benchmarks.dispatch_profile import profile
 from benchmarks.dispatch_task import Listed, Peer, Results
 from benchmarks.report import machine
 from common.layout import Layout
@@ -115,6 +116,7 @@ def _peers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict
 @click.option("--units", default=100_000, show_default=True, help="Of one round of this project.")
 @click.option("--tasks", default=3000, show_default=True, help="Of one round of a peer.")
 @click.option("--videos", default=1_000_000, show_default=True, help="Of the long list; 0: leave it out.")
+@click.option("--profile-units", default=30_000, show_default=True, help="Of the profile; 0: leave it out.")
 @click.option("--list-folder", type=click.Path(path_type=Path), default=Path("/dev/shm"), show_default=True)
 @click.option("--write", is_flag=True, help=f"Write {PAGE.relative_to(REPOSITORY)}.")
 def main(
@@ -124,6 +126,7 @@ def main(
     units: int,
     tasks: int,
     videos: int,
+    profile_units: int,
     list_folder: Path,
     write: bool,
 ) -> None:
@@ -141,6 +144,9 @@ def main(
                     results.peers.setdefault(name, []).append(run_peer(name, peers[name], tasks))
                 except JobError as error:
                     results.missing[name] = str(error)
+    if profile_units:
+        console.print("with a profiler", style="dim")
+        results.profile = profile(settings(profile_units)[1], folder)
     if videos:
         console.print(f"{videos:,} videos", style="dim")
         results.listed = run_million(list_folder, videos)

@@ -78,7 +78,7 @@ class Simulation:
         self._sent = 0
         self._done = 0
         self._latencies: list[float] = []
-        self._marks: list[tuple[float, float, float]] = []
+        self._marks: list[tuple[float, float, float, float]] = []
         self._marks_at = [round(share * fleet.units) for share in SETTLED]
         self._ended = 0
         self._before, self._after = _cut_around_lease(
@@ -223,7 +223,10 @@ class Simulation:
     # ---- what was measured --------------------------------------------------------------------------
 
     def _mark(self, now: float) -> None:
-        self._marks.append((now, cpu_s(self._fleet.coordinator), time.process_time()))
+        process = self._fleet.coordinator
+        cpu = cpu_s(Path("/proc", str(process)))
+        own = cpu_s(Path("/proc", str(process), "task", str(process)))
+        self._marks.append((now, cpu, cpu - own, time.process_time()))
         if len(self._marks) == 1:
             self._latencies.clear()
         else:
@@ -232,21 +235,23 @@ class Simulation:
     def _told(self) -> Told:
         if len(self._marks) < len(SETTLED):
             raise SystemExit(f"the job ended after {self._done} units of {self._fleet.units}")
-        (begin, cpu, own), (end, cpu_after, own_after) = self._marks
+        (begin, cpu, io, own), (end, cpu_after, io_after, own_after) = self._marks
         units = self._marks_at[1] - self._marks_at[0]
         return Told(
             units=units,
             is_paced=self._fleet.hold_s > 0,
             seconds=end - begin,
             coordinator_cpu_s=cpu_after - cpu,
+            coordinator_io_s=io_after - io,
             fleet_cpu_s=own_after - own,
             latency_s=self._latencies[: len(PERCENTILES)],
         )
 
 
-def cpu_s(process: int) -> float:
-    """User and system seconds of a process so far, all its threads together."""
-    with open(f"/proc/{process}/stat", "rb") as file:  # noqa: PTH123 - this is timed
+def cpu_s(task: Path) -> float:
+    """User and system seconds so far of a process with all its threads, or of one thread, by its folder in
+    /proc."""
+    with open(task / "stat", "rb") as file:  # noqa: PTH123 - this is timed
         fields = file.read().rpartition(b")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

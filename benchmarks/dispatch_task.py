@@ -33,6 +33,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     is_paced: bool
     coordinator_cpu_s: float
+    coordinator_io_s: float
+    """The part of that which libzmq's own thread takes: encryption and the sockets."""
     fleet_cpu_s: float
     latency_s: list[float]
 
@@ -49,6 +51,13 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     job_cpu_s: float
     peak_bytes: int
     journal_bytes: int
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the coordinator's work, and its share of the Python thread's time (0 to 1)."""
+
+    part: str
+    share: float
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,3 +79,5 @@ class Results(msgspec.Struct, kw_only=True):
     missing: dict[str, str] = {}
     """Why a peer was not measured."""
     listed: Listed | None = None
+    profile: list[Share] = []
+    """Of the setting with the most hosts at full speed."""
