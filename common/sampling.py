@@ -92,6 +92,17 @@ class Sampling:
             return bisect_left(self.times, offset)
         return max(0, _ceil(offset * self._per_second(time_base)))
 
+    def position_at_tick(self, ticks: int, time_base: Fraction) -> int:
+        """``position_at(ticks * time_base)``, without making a fraction of it: it is asked for each unit."""
+        if self.times is not None:
+            return bisect_left(self.times, ticks * time_base)
+        if ticks <= 0:
+            return 0
+        axis = self._axis
+        if axis is None or axis.time_base is not time_base:
+            axis = self._axis_on(time_base)
+        return -(-2 * ticks * axis.up // axis.down) if axis.down else ticks
+
     def offset_of(self, position: int, time_base: Fraction) -> Fraction:
         """Seconds from ``t_first`` to the target of ``position``; behind the last of times, to that one."""
         if self.times is not None:

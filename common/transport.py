@@ -53,6 +53,8 @@ AT_ONCE_S = 1.0  # a connection that ends so soon was not closed by a coordinato
 WRONG_KEYS_S, WRONG_KEYS_TRIES = 20.0, 5  # in a row; a flood may break some handshakes of an honest host
 REDIAL_S = 1.0
 
+# plain numbers: what is done for every message should not take Python's arithmetic of enumerations
+_NOBLOCK, _NOBLOCK_MORE, _RCVMORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.RCVMORE)
 _MONITOR_EVENT = struct.Struct("=hi")  # zmq_socket_monitor(3); zmq.utils.monitor would load all of asyncio
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
@@ -103,9 +105,14 @@ class _Link:
     def wait(self, timeout_s: float) -> set[int]:
         """Sleep until something can be read, or the time is over; return the file descriptors of
         ``watch`` that are ready."""
-        ready = self._poller.poll(max(0, round(timeout_s * 1000)))
-        self._attend()
-        return {source for source, _ in ready if isinstance(source, int)}
+        ready = [source for source, _ in self._poller.poll(max(0, round(timeout_s * 1000)))]
+        if self._must_attend(ready):
+            self._attend()
+        return {source for source in ready if isinstance(source, int)}
+
+    def _must_attend(self, ready: list[object]) -> bool:
+        """Whether there may be something to take notice of, when these sources can be read."""
+        return True
 
     def _attend(self) -> None:
         """Take notice of what became of connections."""
@@ -183,21 +190,22 @@ class CoordinatorLink(_Link):
 
     def receive(self) -> Iterable[tuple[bytes, bytes]]:
         """Up to ``MESSAGES_PER_WAKE`` messages that have arrived: (routing id, bytes)."""
+        recv, getsockopt = self._socket.recv, self._socket.getsockopt
         for _ in range(MESSAGES_PER_WAKE):
             try:
-                peer = self._socket.recv(zmq.NOBLOCK)
+                peer = recv(_NOBLOCK)
             except zmq.Again:
                 return
             if peer in self._peers:
-                data = self._socket.recv()
+                data = recv()
             else:
-                frame = self._socket.recv(copy=False)
+                frame = recv(copy=False)
                 data = frame.bytes
                 self._admit(peer, frame)
-            if self._socket.getsockopt(zmq.RCVMORE):
+            if getsockopt(_RCVMORE):
                 # a peer that is no DEALER of ours may send any number of frames: they are no message
-                while self._socket.getsockopt(zmq.RCVMORE):
-                    self._socket.recv(copy=False)
+                while getsockopt(_RCVMORE):
+                    recv(copy=False)
                 data = b""
             yield peer, data
 
@@ -216,6 +224,9 @@ class CoordinatorLink(_Link):
         peer = self._known.pop(descriptor, None)
         if peer is not None:
             self._peers.discard(peer)
+
+    def _must_attend(self, ready: list[object]) -> bool:
+        return self._monitor in ready or self._zap in ready
 
     def _attend(self) -> None:
         for event, descriptor in self._events():
@@ -244,9 +255,13 @@ class CoordinatorLink(_Link):
 
     def send(self, peer: bytes, *messages: bytes) -> bool:
         """Queue messages for a peer, to travel together; False when it is not connected or does not read."""
+        # as ``send_multipart`` does it, which joins flags of an Enum for each part
+        send, *following, last = self._socket.send, peer, *messages
         try:
-            self._socket.send_multipart((peer, *messages), zmq.NOBLOCK)
-        except (zmq.Again, zmq.ZMQError):
+            for part in following:
+                send(part, _NOBLOCK_MORE)
+            send(last, _NOBLOCK)
+        except zmq.ZMQError:
             return False
         return True
 

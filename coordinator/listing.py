@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from common.names import plain_folder
+
+FOLDERS_REMEMBERED = 4096
+
+_folder_of = lru_cache(maxsize=FOLDERS_REMEMBERED)(plain_folder)  # each unit of a video asks for it
 
 
 class ListedVideo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -44,4 +50,4 @@ class ListedVideo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def folder(self) -> str:
         """Where its frames go, below ``frames/``."""
-        return plain_folder(self.name) if self.other_folder is None else self.other_folder
+        return _folder_of(self.name) if self.other_folder is None else self.other_folder

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from common.media import MAX_HINTS, MAX_TICK, VideoInfo
@@ -43,6 +44,8 @@ DEFAULT_FRAME_RATE = 30.0
 DEFAULT_BYTES_PER_VIDEO_S = 250e3  # 2 Mbit/s, for a file that does not tell its duration
 DEFAULT_BYTES_PER_WORK_S = 2e6  # of a file not yet probed: megabytes that make a second of work
 
+CLASSES_REMEMBERED = 1024
+
 RateClass = tuple[str, int]
 
 
@@ -67,7 +70,12 @@ def piece_for_slow_s(remaining_s: float, *, speed: float, slowness: float) -> fl
 
 def rate_class(info: VideoInfo) -> RateClass:
     """Codec and resolution class: halvings of the area below 2^24 pixels share what they cost a pixel."""
-    return info.codec, round(math.log2(info.width * info.height))
+    return _rate_class(info.codec, info.width * info.height)
+
+
+@lru_cache(maxsize=CLASSES_REMEMBERED)
+def _rate_class(codec: str, area: int) -> RateClass:
+    return codec, round(math.log2(area))
 
 
 def work_per_second(info: VideoInfo, sampling: Sampling) -> float:
@@ -263,7 +271,7 @@ def split_position(
         return None
     place = bisect_left(keys_s, best[1])
     if place < len(info.keyframes) and keys_s[place] == best[1]:  # exactly there, not a rounding error off
-        return sampling.position_at((info.keyframes[place] - info.first_pts) * info.time_base, info.time_base)
+        return sampling.position_at_tick(info.keyframes[place] - info.first_pts, info.time_base)
     return sampling.position_at(Fraction(best[1]), info.time_base)
 
 
@@ -280,7 +288,7 @@ def middle_position(info: VideoInfo, sampling: Sampling, *, start: int, stop: in
     found = [
         position
         for position in (
-            sampling.position_at((key - info.first_pts) * time_base, time_base) for key in info.keyframes
+            sampling.position_at_tick(key - info.first_pts, time_base) for key in info.keyframes
         )
         if start < position <= MAX_TICK and (stop is None or position < stop)
     ]
@@ -308,16 +316,17 @@ def cut_position(
     if rule == "anywhere":
         stop = max(sampling.position_at(Fraction(target_s), time_base), start + 1)
         return stop if stop <= MAX_TICK and (end is None or stop < end) else None
-    keyframes = info.keyframes
-    target = info.first_pts + int(target_s * info.time_base_den / info.time_base_num)
+    keyframes, first_pts = info.keyframes, info.first_pts
+    up, down = info.time_base_num, info.time_base_den
+    target = first_pts + int(target_s * down / up)
     after = bisect_left(keyframes, target)
     nearest = after
     if after > 0 and (after == len(keyframes) or target - keyframes[after - 1] < keyframes[after] - target):
         nearest = after - 1
     # the nearest keyframe may be the one that this unit begins with: then the next is the first choice
     for keyframe in keyframes[nearest : nearest + 2]:
-        offset = (keyframe - info.first_pts) * time_base
-        stop = sampling.position_at(offset, time_base)
-        if start < stop <= MAX_TICK and float(offset) < end_s:
+        ticks = keyframe - first_pts
+        stop = sampling.position_at_tick(ticks, time_base)
+        if start < stop <= MAX_TICK and ticks * up / down < end_s:
             return stop if end is None or stop < end else None
     return None

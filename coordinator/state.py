@@ -37,6 +37,8 @@ class UnitState(Enum):
     DROPPED = "dropped"
     """Not wanted after all: the video has as many frames as the job asks for."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, and each move asks for it
+
 
 _S = UnitState
 TRANSITIONS: dict[tuple[UnitState, str], UnitState] = {
@@ -314,5 +316,8 @@ class Strength:
     def slowness(self, speed: float, but: frozenset[str] = frozenset()) -> float | None:
         """How many times as fast as a host of this ``speed`` the fastest of the others is, leaving out
         those that are named in ``but``; None if it is not worth waiting for that one."""
-        fastest = next((other for other, name in self.ranked if name not in but), 0.0)
+        if self.ranked and self.ranked[0][1] not in but:
+            fastest = self.ranked[0][0]
+        else:
+            fastest = next((other for other, name in self.ranked if name not in but), 0.0)
         return fastest / speed if speed * SLOW < fastest else None
