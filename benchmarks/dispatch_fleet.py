@@ -38,7 +38,7 @@ HOLD_SPREAD: Final = (0.5, 1.5)  # times ``hold_s``, so that slots do not become
 TICKS: Final = 15_360  # a second of the videos, and the distance of their keyframes
 PERCENTILES: Final = (50, 90, 99, 99.9)
 
-ASSIGN: Final = m.encode(m.Assign(lease=m.Lease(0, 1), task=m.Probe(files=[(0, b"x")])))
+ASSIGN: Final = m.encode(m.Assign(lease=m.Lease(0, 1), task=m.Probe(files=[(0, b"x", 0)])))
 LEASE_AT: Final = ASSIGN.index(b"\xa5lease") + 6
 TASK: Final = b"\xa4task"
 PROBE: Final = b"\xa5probe"
@@ -195,7 +195,7 @@ class Simulation:
         message = m.decode_from_coordinator(data)
         assert isinstance(message, m.Assign)
         assert isinstance(message.task, m.Probe)
-        found = [(index, self._info) for index, _ in message.task.files]
+        found = [(index, self._info) for index, *_ in message.task.files]
         host.asked_at.append(time.monotonic())
         host.socket.send(m.encode(m.Probed(lease=message.lease, found=found, refused=[], seconds=0.01)))
 

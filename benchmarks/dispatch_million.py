@@ -98,8 +98,8 @@ class Hosts(CoordinatorLink):
                     peer,
                     m.Probed(
                         lease=lease,
-                        found=[(index, _info(index)) for index, _ in files if index % BROKEN],
-                        refused=[(index, "not a video") for index, _ in files if not index % BROKEN],
+                        found=[(index, _info(index)) for index, *_ in files if index % BROKEN],
+                        refused=[(index, "not a video") for index, *_ in files if not index % BROKEN],
                         seconds=0.05,
                     ),
                 )

@@ -13,7 +13,7 @@ import msgspec
 
 from common.media import Bytes, Count, Duration, Ordinal, Position, Tick, Timing, VideoInfo, Word
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_TEXT = 4096  # characters of a reason that travel; the rest stays in the host's log
 MAX_SLOTS = 4096
@@ -27,8 +27,9 @@ LongName = Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 # Why an attempt failed. "input": the file cannot be read as a video, here or anywhere; "error": an
-# exception; "crash": the slot process died; "output": the host could not write.
-FailedKind = Literal["input", "error", "crash", "output"]
+# exception; "crash": the slot process died; "output": the host could not write; "list": the file is larger
+# here than the list tells, so it is the coordinator's copy that lacks its end.
+FailedKind = Literal["input", "error", "crash", "output", "list"]
 
 
 class MessageError(Exception):
@@ -49,19 +50,27 @@ class Lease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="probe"):
-    """Find out what these files are: (video index, path relative to the input root)."""
+    """Find out what these files are: (video index, path relative to the input root, bytes).
 
-    files: Annotated[list[tuple[Count, PathBytes]], msgspec.Meta(min_length=1, max_length=MAX_PROBE_BATCH)]
+    A file of another size than the list tells is refused: this host's copy of it is not the same.
+    """
+
+    files: Annotated[
+        list[tuple[Count, PathBytes, Bytes]], msgspec.Meta(min_length=1, max_length=MAX_PROBE_BATCH)
+    ]
 
 
 class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="extract"):
     """Write the samples at positions ``[start, stop)`` of a video; ``stop`` None means to its end.
+
+    ``size_bytes``: as in the list; a copy of another size is not read.
 
     ``rank``: how many displayed frames the limits admit before ``start`` (every N-th frame; a guess, which
     the answer's ``shown`` puts right). ``limit``: more frames than these are not wanted of this unit.
     """
 
     path: PathBytes
+    size_bytes: Bytes
     video: LongName
     folder: LongName
     start: Position

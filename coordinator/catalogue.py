@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from common.errors import UserError
+from common.media import MAX_BYTES
 from common.names import output_folders, video_name
 from common.report import Failure
 from common.selection import Selection
@@ -117,7 +118,8 @@ def _walk(top: bytes) -> Iterator[tuple[bytes, int | str]]:
                         elif entry.is_dir():
                             (links if entry.is_symlink() else todo).append((entry.path, path + b"/"))
                         elif entry.is_file():
-                            yield path, entry.stat().st_size
+                            size = entry.stat().st_size
+                            yield path, size if size <= MAX_BYTES else f"claims {size:,} bytes: no video does"
                         elif entry.is_symlink():
                             yield path, "a symbolic link that leads nowhere"
                         else:

@@ -75,7 +75,7 @@ class Core:
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
         self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
-        self.failing = Failing(self.pool, self._leases, problems, emit=self._out.append)
+        self.failing = Failing(self.pool, self._leases, self.hosts, problems, emit=self._out.append)
         self._draining = Draining(self.hosts, use_again=self._leases.freed, emit=self._out.append)
         self._tail = Tail(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.pool.on_split = self._on_split

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from common import messages as m
 from common.report import Failure, FailureKind
@@ -13,7 +13,8 @@ from coordinator.pool import Pool
 from coordinator.state import Host, Unit, Video
 
 MAX_ERRORS = 2  # one retry elsewhere
-MAX_OUTPUT_ERRORS = 4  # a host that cannot write is the host's fault, and is drained after two
+# where no host is left that has not failed at it: one that cannot write is the host's fault, not the unit's
+MAX_OUTPUT_ERRORS = 4
 MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
 MAX_POISONED = 8  # parts of a video that crash what decodes them; then the rest of it is not tried
 
@@ -22,10 +23,17 @@ class Failing:
     """Counts attempts that failed, and keeps the failures that are final."""
 
     def __init__(
-        self, pool: Pool, leases: Leases, problems: Sequence[Failure], *, emit: Callable[[Action], None]
+        self,
+        pool: Pool,
+        leases: Leases,
+        hosts: Mapping[str, Host],
+        problems: Sequence[Failure],
+        *,
+        emit: Callable[[Action], None],
     ) -> None:
         self._pool = pool
         self._leases = leases
+        self._hosts = hosts
         self._emit = emit
         self._unreadable: set[int] = set()
         self.failures: list[Failure] = list(problems)
@@ -46,10 +54,13 @@ class Failing:
             self._pool.split_probe(unit)
             self._leases.give_up(unit)
             return False
+        if failed.kind == "list":  # the hosts that agree with the list have the same short copy
+            self.give_up(unit, kind="input", reason=failed.text)
+            return True
         limit = MAX_OUTPUT_ERRORS if failed.kind == "output" else MAX_ERRORS
         if failed.kind == "crash":
             unit.crashes += 1
-        else:
+        elif failed.kind != "output" or not self._others_may_write(unit):
             unit.errors += 1
         if unit.copy is not None:  # it is tried elsewhere already
             self._leases.release(unit)
@@ -62,6 +73,9 @@ class Failing:
             return False
         self.give_up(unit, kind="input" if failed.kind == "input" else "lost", reason=failed.text)
         return True
+
+    def _others_may_write(self, unit: Unit) -> bool:
+        return any(host.is_sound and host.name not in unit.avoid for host in self._hosts.values())
 
     def _divide(self, unit: Unit) -> bool:
         """Cut a unit that crashes its slots in halves, each to be tried alone; False if it is one GOP."""

@@ -106,11 +106,13 @@ class Leases:
 def task_of(unit: Unit, pool: Pool, *, again: bool = False) -> m.Probe | m.Extract:
     """What a host must know to do a unit; ``again``: it has been told of this attempt before."""
     if unit.is_probe:
-        return m.Probe(files=[(index, pool.videos[index].listed.path) for index in unit.files])
+        listed = [pool.videos[index].listed for index in unit.files]
+        return m.Probe(files=[(video.index, video.path, video.size_bytes) for video in listed])
     video = pool.videos[unit.video]
     assert video.info is not None
     return m.Extract(
         path=video.listed.path,
+        size_bytes=video.listed.size_bytes,
         video=video.listed.name,
         folder=video.listed.folder,
         start=unit.start,

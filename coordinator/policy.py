@@ -287,9 +287,7 @@ def middle_position(info: VideoInfo, sampling: Sampling, *, start: int, stop: in
     middle_s = (sampling.seconds_of(start, time_base) + end_s) / 2
     found = [
         position
-        for position in (
-            sampling.position_at_tick(key - info.first_pts, time_base) for key in info.keyframes
-        )
+        for position in (sampling.position_at_tick(key - info.first_pts, time_base) for key in info.keyframes)
         if start < position <= MAX_TICK and (stop is None or position < stop)
     ]
     return min(found, key=lambda each: abs(sampling.seconds_of(each, time_base) - middle_s), default=None)

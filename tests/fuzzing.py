@@ -157,7 +157,7 @@ class Forger:
             case 5:
                 return m.Shrunk(lease=lease(), stop=chance.choice([None, self._count()]))
             case 6:
-                kind = chance.choice(["input", "error", "crash", "output"])
+                kind = chance.choice(["input", "error", "crash", "output", "list"])
                 return m.Failed(lease=lease(), kind=kind, text="x" * 100)  # type: ignore[arg-type]
             case 7:
                 trimmed = [m.Trimmed(lease(), self._count(), self._count())]

@@ -6,6 +6,7 @@ choice, which the command line does not offer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -29,6 +30,7 @@ from common.spec import ImageFormat, ImageOptions, Mode, OnError, PackOptions, S
 from report.accounting import account
 from report.reading import read_job
 from report.timeline import Kind
+from targets.local import LocalCluster
 from tests.packed import check_packed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -60,6 +62,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = False
     pack: PackOptions | None = None
     containers: ContainerFaults | None = None  # hosts are containers, if it is given
+    copies: dict[str, str] = {}  # hosts whose input is another folder than that of the rest
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0
     )
@@ -261,6 +264,20 @@ def verify(*arguments: str | Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def with_copies(copies: dict[str, str]) -> type[LocalCluster]:
+    """A cluster in which some hosts have folders of their own as input."""
+
+    class Copies(LocalCluster):
+        def prepare(self, resources: contextlib.ExitStack) -> None:
+            super().prepare(resources)
+            for host in self.hosts:
+                if host.name in copies:
+                    host.layout.videos.unlink()
+                    host.layout.videos.symlink_to(copies[host.name], target_is_directory=True)
+
+    return Copies
+
+
 def main() -> int:
     from targets.display import make_console
     from targets.job import ContainerOptions, JobRequest
@@ -284,7 +301,7 @@ def main() -> int:
         resume=options.resume,
         pack=options.pack,
     )
-    cluster_type = None
+    cluster_type: Callable[..., LocalCluster] | None = with_copies(options.copies) if options.copies else None
     if options.containers is not None:
         from tests.faulty_containers import faulty_cluster, remove_disks
 

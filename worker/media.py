@@ -56,6 +56,10 @@ class MediaError(Exception):
     kind: Final = "input"
 
 
+class ShortListError(Exception):
+    """The file is larger than the coordinator's copy, which so is no measure of it; the text says so."""
+
+
 class OpenVideo:
     """A file open for reading, with its first real video stream (no cover picture) and its decoder.
 

@@ -35,7 +35,7 @@ from common.selection import Selection
 from common.spec import JobSpec
 from worker.extract import extract
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, beat, enter, give_back_memory
-from worker.media import MediaError, OpenVideo
+from worker.media import MediaError, OpenVideo, ShortListError
 from worker.pipe import Cancel, FromSlot, Running, SlotUp, Staged, ToSlot, staging_folder
 from worker.probe import probe
 
@@ -81,6 +81,8 @@ class Slot:
             return
         except MediaError as error:
             kind, text = "input", str(error)
+        except ShortListError as error:
+            kind, text = "list", str(error)
         except MemoryError:
             raise  # whatever else may fail for it in this process: a new one takes over
         except OSError as error:
@@ -100,9 +102,11 @@ class Slot:
     def _probe(self, lease: Lease, task: Probe) -> None:
         found: list[tuple[int, VideoInfo]] = []
         refused: list[tuple[int, str]] = []
-        for index, path in task.files:
+        for index, path, size_bytes in task.files:
             try:
-                found.append((index, probe(self._root + b"/" + path)))
+                info = probe(self._root + b"/" + path)
+                check_size(info.size_bytes, size_bytes)
+                found.append((index, info))
             except MediaError as error:
                 refused.append((index, clip_text(str(error))))
             beat()
@@ -114,6 +118,7 @@ class Slot:
         folder = staging_folder(self._layout, lease)
         folder.mkdir(parents=True)
         video = self._video(task.path)
+        check_size(video.size_bytes, task.size_bytes)
         open_s = round(time.monotonic() - self._running_since, 4)
         sampling = self._selection.of(task.video)
         assert sampling is not None  # else the coordinator would not know the video
@@ -172,6 +177,23 @@ class Slot:
 
     def _send(self, message: FromSlot) -> None:
         self._connection.send_bytes(_encoder.encode(message))
+
+
+def check_size(found_bytes: int, listed_bytes: int) -> None:
+    """A copy that lacks its end may open, and give frames up to there, as if the video ended early.
+
+    Raises:
+        MediaError: this host's copy is the shorter one.
+        ShortListError: the one that was listed is.
+    """
+    if found_bytes == listed_bytes:
+        return
+    kind = MediaError if found_bytes < listed_bytes else ShortListError
+    raise kind(
+        f"has {found_bytes:,} bytes on this host, and {listed_bytes:,} in the list that the primary host "
+        "made: one of the copies is not whole, or the file is still being written; run the job again with "
+        "--resume when it is"
+    )
 
 
 def run_slot(

@@ -340,7 +340,7 @@ class VirtualHost:
         elif failed is not None:
             self._say(self, m.Failed(lease=work.lease, kind=failed, text=failed, seconds=seconds))
         elif isinstance(work.task, m.Probe):
-            videos = [self._footage[index] for index, _ in work.task.files]
+            videos = [self._footage[index] for index, *_ in work.task.files]
             found = [(video.index, video.info()) for video in videos if video.is_video]
             refused = [(video.index, "not a video") for video in videos if not video.is_video]
             self._say(self, m.Probed(lease=work.lease, found=found, refused=refused, seconds=seconds))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.journal import read_journal
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, run_job, summary, tree
 
@@ -152,6 +153,32 @@ def test_a_file_vanishes(source: Path, tmp_path: Path, expected: dict[str, str])
     found = tree(job.output)
     assert found.items() <= expected.items()
     assert {name for name in expected if not name.startswith(of_long)} <= found.keys()
+
+
+def test_copies_that_lack_their_end(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:
+    short = Path(shutil.copytree(source, tmp_path / "short"))
+    for path in short.iterdir():
+        os.truncate(path, path.stat().st_size * 3 // 4)  # some still open, and would seem to end early
+    job = Job(source, tmp_path / "out", instances=3, fps="native", copies={"algo-2": str(short)})
+    ends_well(job, expected)
+    entries = list(read_journal(job.output / "job" / "journal.jsonl"))
+    failed = [entry for entry in entries if entry["event"] == "failed"]
+    told = [text for entry in entries if entry["event"] == "probed" for _, text in entry["refused"]]
+    told += [entry["reason"] for entry in failed]
+    assert any("in the list that the primary host made" in text for text in told), told
+    assert {entry["host"] for entry in failed} <= {"algo-2"}
+
+
+def test_a_list_made_of_copies_that_lack_their_end(source: Path, tmp_path: Path) -> None:
+    short = Path(shutil.copytree(source, tmp_path / "short"))
+    for path in short.iterdir():
+        os.truncate(path, path.stat().st_size * 3 // 4)
+    job = Job(source, tmp_path / "out", instances=3, fps="native", copies={"algo-1": str(short)})
+    assert job.wait() == 0, job.text
+    told = failures(job.output)
+    long = next(path.name for path in source.iterdir() if path.name.startswith("bunny-025"))
+    assert "in the list that the primary host made" in told[long].reason
+    assert job.leftovers() == []
 
 
 def test_the_coordinator_is_killed(source: Path, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from worker.held import Held, done_of
 from worker.pipe import Staged, staging_folder
 
 LEASE = m.Lease(3, 1)
-TASK = m.Extract(path=b"a.mp4", video="a.mp4", folder="a", start=0, stop=None, first_pts=0, duration_s=1.0)
+TASK = m.Extract(
+    path=b"a.mp4", size_bytes=1, video="a.mp4", folder="a", start=0, stop=None, first_pts=0, duration_s=1.0
+)
 ROWS = [
     FrameRow(
         sample=sample, target_s=0.0, pts=sample, time_base="1/1", time_s=float(sample), keyframe=True,

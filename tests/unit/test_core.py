@@ -27,11 +27,18 @@ def test_a_job_from_hello_to_quit() -> None:
     said = bench.hello("a")
     assert [type(message) for _, message in said] == [m.Welcome, m.Assign]
     probe = assigned(said)[0]
-    assert probe.task == m.Probe(files=[(0, b"0.mp4")])
+    assert probe.task == m.Probe(files=[(0, b"0.mp4", 1000)])
     said = bench.say("a", m.Probed(lease=probe.lease, found=[(0, info(2.0))], refused=[], seconds=0.1))
     extract = assigned(said)[0]
     assert extract.task == m.Extract(
-        path=b"0.mp4", video="0.mp4", folder="0", start=0, stop=None, first_pts=0, duration_s=2.0
+        path=b"0.mp4",
+        size_bytes=1000,
+        video="0.mp4",
+        folder="0",
+        start=0,
+        stop=None,
+        first_pts=0,
+        duration_s=2.0,
     )
     unit = bench.running("a")[0]
     assert bench.say("a", bench.done("a", unit)) == [(b"a", m.Commit(lease=unit.lease, first_sample=0))]

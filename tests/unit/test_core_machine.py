@@ -195,7 +195,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.lie(peer, done)
 
     @precondition(lambda self: self.core.pool.units)
-    @rule(place=PLACES, peer=PLACES, kind=st.sampled_from(("input", "error", "crash", "output")))
+    @rule(place=PLACES, peer=PLACES, kind=st.sampled_from(("input", "error", "crash", "output", "list")))
     def a_unit_fails(self, place: int, peer: int, kind: m.FailedKind) -> None:
         self.lie(peer, m.Failed(lease=self.unit(place).lease_or_first(), kind=kind, text=kind))
 

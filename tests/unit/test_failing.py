@@ -317,3 +317,37 @@ def test_a_full_disk_ends_the_job() -> None:
                 said = bench.say(host, failed(bench.running(host)[0], "output", "No space left on device"))
     assert Conclude(outcome="failed", reason="No space left on device") in bench.others
     assert (b"a", m.End(failed="No space left on device")) in said
+
+
+def test_bad_disks_cost_nothing_while_there_is_a_host_that_can_write() -> None:
+    names = ("a", "b", "c", "d", "e", "f")
+    bench = Bench(videos=1, hosts=names, options=SchedulingOptions(unit_span_s=1))
+    bench.hello("a")
+    bench.probe_all("a", 3.0)
+    (unlucky,) = bench.running("a")
+    for name in names[1:]:
+        bench.hello(name)
+    for _ in names[1:]:  # one after another that has it cannot write it: more of them than any unit has tries
+        assert unlucky.host is not None
+        bench.say(unlucky.host, failed(unlucky, "output"))
+        assert bench.core.outcome is None
+    for name in names:
+        bench.work(name)
+    assert bench.core.failing.failures == []
+    assert bench.core.outcome == "completed"
+
+
+def test_a_list_made_of_a_short_copy_is_believed_by_nobody() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=SchedulingOptions(unit_span_s=1))
+    bench.hello("a")
+    bench.probe_all("a", 10.0)  # the primary's own copy is as the list tells
+    bench.hello("b")
+    (theirs,) = bench.running("b")
+    bench.say("b", failed(theirs, "list", "has 2,000 bytes on this host, and 1,000 in the list"))
+    for name in ("a", "b"):
+        bench.work(name)
+    assert bench.core.outcome == "completed"
+    (failure,) = bench.core.failing.failures
+    assert (failure.kind, failure.attempts) == ("input", 1)
+    assert "2,000 bytes" in failure.reason
+    assert bench.core.hosts["b"].faults == 0

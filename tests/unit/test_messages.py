@@ -41,10 +41,12 @@ FROM_COORDINATOR: list[m.FromCoordinator] = [
     m.Welcome(job_id="j", heartbeat_s=5, lease_s=30),
     m.Refuse(reason="no"),
     m.ReHello(),
-    m.Assign(lease=LEASE, task=m.Probe(files=[(0, b"\xff.mp4")])),
+    m.Assign(lease=LEASE, task=m.Probe(files=[(0, b"\xff.mp4", 1)])),
     m.Assign(
         lease=LEASE,
-        task=m.Extract(path=b"a", video="a", folder="a", start=0, stop=None, first_pts=-5, duration_s=1.5),
+        task=m.Extract(
+            path=b"a", size_bytes=1, video="a", folder="a", start=0, stop=None, first_pts=-5, duration_s=1.5
+        ),
     ),
     m.Shrink(lease=LEASE, stop=4),
     m.Commit(lease=LEASE, first_sample=7),

@@ -113,7 +113,7 @@ def test_what_is_whole_is_not_even_probed() -> None:
     done = {name: DoneVideo(name, True, [], 5, 1, 50) for name in ("0.mp4", "2.mp4")}
     bench = with_done(Bench(videos=3, hosts=("a",)), done)
     said = bench.hello("a", slots=4)
-    assert [assign.task.files for assign in assigned(said)] == [[(1, b"1.mp4")]]  # type: ignore[union-attr]
+    assert [assign.task.files for assign in assigned(said)] == [[(1, b"1.mp4", 1000)]]  # type: ignore[union-attr]
     assert (bench.core.pool.taken_over.frames, bench.core.pool.taken_over.suspect) == (10, 2)
 
 

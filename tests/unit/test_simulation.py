@@ -116,7 +116,14 @@ class Talk:
     def assign(self, start: int, stop: int | None) -> m.Lease:
         lease = m.Lease(0, 1)
         task = m.Extract(
-            path=b"0", video="0", folder="0", start=start, stop=stop, first_pts=0, duration_s=1.0
+            path=b"0",
+            size_bytes=1,
+            video="0",
+            folder="0",
+            start=start,
+            stop=stop,
+            first_pts=0,
+            duration_s=1.0,
         )
         self.host.hear(m.Assign(lease=lease, task=task))
         return lease
