@@ -6,12 +6,11 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +19,7 @@ from targets.demo import make_demo_set
 from tests.jobs import PATIENCE_S, REPOSITORY, rows, run_job, tree, verify
 from tests.sagemaker_calls import is_allowed
 from tests.sagemaker_jobs import IMAGE, ROLE
-from tests.sagemaker_platform import Platform, Run, run_platform
+from tests.sagemaker_platform import Platform, run_platform
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hosts end with the test: prctl")
 
@@ -147,35 +146,18 @@ def test_a_packed_job_uploads_nothing_but_shards(platform: Platform, local: Path
 
 
 @pytest.mark.parametrize("ending", ["stopped", "failed"])
-def test_a_job_that_did_not_end_well_goes_on(platform: Platform, local: Path, ending: str) -> None:
-    ours, theirs = os.openpty()
-    process = platform.launch(*SHORT, "--job-name", "job-1", stdin=theirs)
-    is_done = False
-
-    def disturb(run: Run) -> None:
-        nonlocal is_done
-        if is_done or run.commits() < ENOUGH_COMMITS or not run.hosts[1].running:
-            return
-        run.hold()  # else the job may be done before this is
-        run.upload()
-        is_done = True
-        if ending == "stopped":
-            os.write(ours, b"s\n")  # the answer to what Ctrl-C asks
-            process.send_signal(signal.SIGINT)
-        else:
-            run.hosts[1].kill()
-            run.let_go()
-
-    platform.on_tick = disturb
-    text, _ = process.communicate(timeout=PATIENCE_S)
-    os.close(ours)
-    os.close(theirs)
-    assert is_done
+def test_a_job_that_did_not_end_well_goes_on(
+    platform: Platform, local: Path, ending: Literal["stopped", "failed"]
+) -> None:
+    text = platform.end_early(
+        [*SHORT, "--job-name", "job-1"],
+        ending,
+        is_enough=lambda run: run.commits() >= ENOUGH_COMMITS,
+        uploads=True,
+    )
     assert platform.run is not None
     assert platform.run.late == []
-    assert process.returncode == {"stopped": 130, "failed": 1}[ending], text
     assert f"SageMaker: {ending.capitalize()}" in text
-    assert "the same command with --resume" in text
     s3 = platform.client("s3")
     some = [one["Key"] for one in s3.list_objects_v2(Bucket="bucket", Prefix="out/frames/")["Contents"]]
     s3.delete_object(Bucket="bucket", Key=some[0])  # an upload that did not come through

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import webdataset
@@ -19,7 +17,7 @@ from targets.demo import make_demo_set
 from tests.jobs import PATIENCE_S, rows, run_job
 from tests.packed import check_packed
 from tests.sagemaker_jobs import IMAGE, ROLE
-from tests.sagemaker_platform import Platform, Run, run_platform
+from tests.sagemaker_platform import Platform, run_platform
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hosts end with the test: prctl")
 
@@ -98,36 +96,18 @@ def test_shards_in_the_bucket_are_read_by_webdataset(
 
 @pytest.mark.parametrize(("form", "ending"), [("tar", "stopped"), ("parquet", "stopped"), ("tar", "failed")])
 def test_a_packed_job_that_did_not_end_well_goes_on(
-    platform: Platform, local: list[tuple[Any, ...]], form: str, ending: str
+    platform: Platform, local: list[tuple[Any, ...]], form: str, ending: Literal["stopped", "failed"]
 ) -> None:
     """With other instances; a shard that was cut and one that is missing are done again. Of a job that
     failed, one host was killed before it had packed all."""
     platform.uploads_what_was_stopped = True
-    ours, theirs = os.openpty()
     command = [*SHORT, "--pack", form]
-    process = platform.launch(*command, "--instances", "2", "--job-name", "job-1", stdin=theirs)
-    is_done = False
-
-    def disturb(run: Run) -> None:
-        nonlocal is_done
-        if is_done or run.commits() < ENOUGH_COMMITS or not run.hosts[1].running:
-            return
-        run.hold()  # else the job may be done before this is
-        is_done = True
-        if ending == "stopped":
-            os.write(ours, b"s\n")  # the answer to what Ctrl-C asks
-            process.send_signal(signal.SIGINT)
-        else:
-            run.hosts[1].kill()
-            run.let_go()
-
-    platform.on_tick = disturb
-    text, _ = process.communicate(timeout=PATIENCE_S)
-    os.close(ours)
-    os.close(theirs)
-    assert is_done
-    assert process.returncode == {"stopped": 130, "failed": 1}[ending], text
-    assert "the same command with --resume" in text
+    platform.end_early(
+        [*command, "--instances", "2", "--job-name", "job-1"],
+        ending,
+        is_enough=lambda run: run.commits() >= ENOUGH_COMMITS,
+        uploads=False,
+    )
     s3 = platform.client("s3")
     found = s3.list_objects_v2(Bucket="bucket", Prefix="out/shards/")["Contents"]
     shards = [one["Key"] for one in found if one["Key"].endswith(f".{form}")]
