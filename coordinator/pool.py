@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -31,6 +32,9 @@ READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before prob
 KNOWN_BYTES, KNOWN_BYTES_PER_SLOT = 20_000_000, 20_000
 MAX_KNOWN_BYTES, LISTED_BYTES = 120_000_000, 100  # at most so many, less so many for every listed video
 VIDEO_BYTES, KEYFRAME_BYTES = 1000, 8
+# Of what waits: if many hosts are lost at once it is thousands of units, and slow hosts that may have none of
+# them would look at all in each wake. Those that may take the first ones, so nothing waits for ever.
+LOOKED_AT = 128
 
 
 class Pool:
@@ -140,7 +144,7 @@ class Pool:
         return self._room_bytes(slots) > 0 and self.probes_open < max(1.0, slots / 2)
 
     def _take_waiting(self, queue: Requeue, host: Host, strength: Strength) -> Unit | None:
-        for number in queue:
+        for number in islice(queue, LOOKED_AT):
             unit = self.units[number]
             nobody_else = strength.live <= unit.avoid
             if host.name in unit.avoid and not nobody_else:
@@ -247,14 +251,8 @@ class Pool:
     ) -> Unit:
         number = self._next_number
         self._next_number += 1
-        unit = Unit(
-            id=number,
-            video=files[0],
-            batch=files if is_probe else None,
-            start=start,
-            stop=stop,
-            work_px=work_px,
-        )
+        batch = files if is_probe else None
+        unit = Unit(id=number, video=files[0], batch=batch, start=start, stop=stop, work_px=work_px)
         self.units[number] = unit
         return unit
 

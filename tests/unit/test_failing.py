@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from common import messages as m
 from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
 )
 from coordinator.failing import MAX_CRASHES
+from coordinator.pool import LOOKED_AT
 from coordinator.state import Unit, UnitState
 from tests.bench import Bench, assigned, info
 
@@ -351,3 +354,26 @@ def test_a_list_made_of_a_short_copy_is_believed_by_nobody() -> None:
     assert (failure.kind, failure.attempts) == ("input", 1)
     assert "2,000 bytes" in failure.reason
     assert bench.core.hosts["b"].faults == 0
+
+
+def test_a_slow_host_does_not_look_at_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(videos=1, hosts=("fast", "lost", "slow"), options=SchedulingOptions(unit_span_s=1))
+    bench.hello("lost", slots=1000)
+    bench.probe_all("lost", 1000.0)
+    bench.hello("fast")
+    bench.hello("slow")
+    bench.core.hosts["slow"].speed = 0.01
+    bench.core.members.changed()
+    workload, looks = bench.core.pool.workload, []
+
+    def estimate_s(unit: Unit) -> float:
+        looks.append(unit.id)
+        return 1e9
+
+    monkeypatch.setattr(workload, "estimate_s", estimate_s)
+    bench.say("lost", m.Bye(reason=""))
+    assert len(bench.core.pool.queued) > 900
+    looks.clear()
+    bench.finish("fast", bench.running("fast")[0])
+    assert bench.running("fast")
+    assert 0 < len(looks) <= 3 * LOOKED_AT
