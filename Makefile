@@ -14,7 +14,7 @@ test: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/conformance tests/unit
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/integration tests/chaos
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests/integration tests/chaos
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests/containers
 
 clean:
@@ -27,10 +27,11 @@ $(VENV)/.runtime-installed: pyproject.toml | $(BIN)/pip
 
 $(VENV)/.test-installed: pyproject.toml | $(BIN)/pip
 	@echo "installing the dependencies and the test tools into $(VENV) ..."
-	@$(PIP) --editable '.[test]'
-	@$(PIP) 'torch==2.13.0+cpu' 2>/dev/null || \
-	    echo "no CPU build of PyTorch is to be had here, and the others weigh gigabytes: its example is not tested"
-	@tests/fiftyone-env.sh .venv-fiftyone
+	@tests/fiftyone-env.sh .venv-fiftyone & \
+	    $(PIP) --editable '.[test]' || exit; \
+	    $(PIP) 'torch==2.13.0+cpu' 2>/dev/null || \
+	    echo "no CPU build of PyTorch is to be had here, and the others weigh gigabytes: its example is not tested"; \
+	    wait
 	@touch $@ $(VENV)/.runtime-installed
 
 # A venv without pip is one whose making was cut short, or failed for want of ensurepip.

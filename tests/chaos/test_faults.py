@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Enough work for some seconds on three hosts: two uneven videos, and small ones of other kinds."""
-    folder = make_demo_set(tmp_path_factory.mktemp("faults") / "demo", lengths_s=(25, 6))
+    folder = make_demo_set(tmp_path_factory.mktemp("faults") / "demo", lengths_s=(15, 4))
     for name in ("h264-open-mkv.mkv", "hevc-open-mp4.mp4", "vp9.webm"):
         shutil.copy(clips / name, folder)
     return folder
@@ -176,7 +176,7 @@ def test_a_list_made_of_copies_that_lack_their_end(source: Path, tmp_path: Path)
     job = Job(source, tmp_path / "out", instances=3, fps="native", copies={"algo-1": str(short)})
     assert job.wait() == 0, job.text
     told = failures(job.output)
-    long = next(path.name for path in source.iterdir() if path.name.startswith("bunny-025"))
+    long = next(path.name for path in source.iterdir() if path.name.startswith("bunny-015"))
     assert "in the list that the primary host made" in told[long].reason
     assert job.leftovers() == []
 

@@ -21,20 +21,25 @@ FORMS: tuple[PackFormat, ...] = ("tar", "parquet")
 
 
 @pytest.fixture(scope="module")
-def undisturbed_jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Undisturbed]:
-    return {
-        form: Undisturbed(
+def undisturbed_jobs() -> dict[str, Undisturbed]:
+    """Those that a test has asked for: of several processes that run tests, not each needs both."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(
+    request: pytest.FixtureRequest,
+    undisturbed_jobs: dict[str, Undisturbed],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Undisturbed:
+    form: PackFormat = request.param
+    if form not in undisturbed_jobs:
+        undisturbed_jobs[form] = Undisturbed(
             tmp_path_factory.mktemp(form),
             pack=PackOptions(format=form, shard_bytes=SHARD_BYTES),
             image={"dedup": 0},
         )
-        for form in FORMS
-    }
-
-
-@pytest.fixture
-def undisturbed(request: pytest.FixtureRequest, undisturbed_jobs: dict[str, Undisturbed]) -> Undisturbed:
-    return undisturbed_jobs[request.param]
+    return undisturbed_jobs[form]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 LONG = "androidx-media__long_1080p_lowbitrate.mp4"
-MAX_PIECES = 8
+MAX_PIECES = 6
 FIVE = Sampling(Fraction(5))
 NATIVE = Sampling(None)
 PNG_SIGNATURE = b"\x89PNG"
@@ -128,7 +128,7 @@ def test_every_frame_is_the_oracles_however_cut(
                 second = sampling.position_at(Fraction(1), info.time_base)
                 piece = max(second, -(-last // MAX_PIECES))
                 in_pieces = list(range(piece, last + 1, piece))
-                anywhere = sorted(generator.sample(range(1, last + 1), min(last, 4)))
+                anywhere = sorted(generator.sample(range(1, last + 1), min(last, 3)))
                 cuts = [[], in_pieces, anywhere] if sampling is FIVE else [in_pieces, anywhere]
             for cut in cuts:
                 with monkeypatch.context() as patch:

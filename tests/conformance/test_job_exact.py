@@ -34,7 +34,7 @@ LONG = "androidx-media__long_1080p_lowbitrate.mp4"
 # buffers held before: two decodes in one process differ already
 UNREPEATABLE = {"iscc-samples__demo.ogv"}
 # each frame of larger ones is looked at by test_clips_exact, unit by unit
-MOST_BYTES = {"5": 700_000, "native": 120_000}
+MOST_BYTES = {"5": 450_000, "native": 120_000}
 AT_KEYFRAMES = SchedulingOptions(unit_cap_s=1.0, host_wait_s=60.0)
 
 

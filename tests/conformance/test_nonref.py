@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     not VIDEOS.is_dir(), reason=f"the real test videos are not at {VIDEOS}; they are not shipped"
 )
 
-PACKETS = 300
+PACKETS = 150
 CODECS = ["h264", "hevc", "libdav1d", "mpeg1video", "mpeg2video"]
 WITH_SOME = ["h264", "hevc", "libdav1d"]  # no MPEG-1 or MPEG-2 file of this collection has B-pictures
 
