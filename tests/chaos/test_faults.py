@@ -116,7 +116,7 @@ def test_the_agent_alone_is_killed(source: Path, tmp_path: Path, expected: dict[
 def test_a_file_vanishes(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:
     private = tmp_path / "in"
     shutil.copytree(source, private)
-    (long,) = (path.name for path in private.glob("bunny-025s*"))
+    (long,) = (path.name for path in private.glob("bunny-015s*"))
     of_long = Path(long).stem + "/"
     job = Job(private, tmp_path / "out", instances=3, fps="native")
 
