@@ -14,7 +14,7 @@ test: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/conformance tests/unit
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests/integration tests/chaos
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/integration tests/chaos
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests/containers
 
 clean:

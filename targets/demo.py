@@ -43,11 +43,13 @@ def make_demo_set(
     folder: Path,
     *,
     lengths_s: tuple[int, ...] = LENGTHS_S,
+    loop_frames: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Make the demo set in ``folder``, unless a whole one of this version is there already.
 
-    The set appears under its name in one step. ``on_progress`` gets seconds of video made and in all.
+    The set appears under its name in one step. ``loop_frames``: see ``repeat_clip``. ``on_progress`` gets
+    seconds of video made and in all.
 
     Returns:
         The folder of the videos, which holds nothing else.
@@ -56,15 +58,16 @@ def make_demo_set(
         UserError: ``folder`` holds something else, or cannot be written.
     """
     marker = folder / _MARKER
-    if marker.is_file() and marker.read_text() == VERSION and _is_whole(folder / VIDEOS, lengths_s):
+    version = VERSION if loop_frames is None else f"{VERSION}, loops of {loop_frames} frames"
+    if marker.is_file() and marker.read_text() == version and _is_whole(folder / VIDEOS, lengths_s):
         return folder / VIDEOS
     making = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
         if folder.is_dir() and any(folder.iterdir()) and not marker.is_file():
             raise UserError(f"{folder} holds something that is not the demo set: move it, or use --input")
         (making / VIDEOS).mkdir(parents=True)
-        _make_videos(making / VIDEOS, lengths_s, on_progress)
-        (making / _MARKER).write_text(VERSION)
+        _make_videos(making / VIDEOS, lengths_s, loop_frames, on_progress)
+        (making / _MARKER).write_text(version)
         if folder.exists():
             shutil.rmtree(folder)
         making.replace(folder)
@@ -85,18 +88,26 @@ def _names(lengths_s: tuple[int, ...]) -> list[str]:
     ]
 
 
-def _make_videos(folder: Path, lengths_s: tuple[int, ...], on_progress: Callable[[int, int], None]) -> None:
+def _make_videos(
+    folder: Path,
+    lengths_s: tuple[int, ...],
+    loop_frames: int | None,
+    on_progress: Callable[[int, int], None],
+) -> None:
     lengths = dict(zip(_names(lengths_s), lengths_s, strict=True))
     done_s = 0
-    for name in repeat_clip(folder, lengths):
+    for name in repeat_clip(folder, lengths, loop_frames=loop_frames):
         done_s += lengths[name]
         on_progress(done_s, sum(lengths_s))
 
 
-def repeat_clip(folder: Path, lengths_s: Mapping[str, int]) -> Iterator[str]:
+def repeat_clip(
+    folder: Path, lengths_s: Mapping[str, int], *, loop_frames: int | None = None
+) -> Iterator[str]:
     """Make videos out of the demo clip: each ends after so many seconds of it, again and again.
 
     ``folder`` must be there. The names of the videos, with their suffixes, are given as they are made.
+    ``loop_frames``: take only so many frames of the clip, which makes GOPs of that length.
 
     Raises:
         UserError: the clip is damaged.
@@ -110,7 +121,7 @@ def repeat_clip(folder: Path, lengths_s: Mapping[str, int]) -> Iterator[str]:
             _Packet(bytes(packet), packet.pts, packet.duration, packet.is_keyframe)
             for packet in clip.demux(source)
             if packet.pts is not None and packet.duration
-        ]
+        ][:loop_frames]
         if source.time_base is None:
             raise UserError(f"{CLIP} has no time base: it is damaged, take it from a fresh checkout")
         for name, length_s in lengths_s.items():

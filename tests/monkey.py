@@ -180,7 +180,7 @@ class Undisturbed:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         """``options``: of ``JobOptions``, besides ``OPTIONS``."""
-        self.source = make_demo_set(folder / "in", lengths_s=LENGTHS_S)
+        self.source = make_demo_set(folder / "in", lengths_s=LENGTHS_S, loop_frames=25)
         self.options = {**OPTIONS, **options}
         run_job(self.source, folder / "expected", **self.options)
         self.tree = tree(folder / "expected")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Enough work for some seconds on three hosts: two uneven videos, and small ones of other kinds."""
-    folder = make_demo_set(tmp_path_factory.mktemp("faults") / "demo", lengths_s=(15, 4))
+    folder = make_demo_set(tmp_path_factory.mktemp("faults") / "demo", lengths_s=(15, 4), loop_frames=25)
     for name in ("h264-open-mkv.mkv", "hevc-open-mp4.mp4", "vp9.webm"):
         shutil.copy(clips / name, folder)
     return folder

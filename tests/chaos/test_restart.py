@@ -25,7 +25,7 @@ MODES = {"native": {"fps": "native"}, "every 7th": {"every": 7}}
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_demo_set(tmp_path_factory.mktemp("restart") / "demo", lengths_s=(12, 4, 2))
+    return make_demo_set(tmp_path_factory.mktemp("restart") / "demo", lengths_s=(12, 4, 2), loop_frames=25)
 
 
 def manifest(output: Path) -> list[tuple[object, ...]]:

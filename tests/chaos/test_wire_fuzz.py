@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_demo_set(tmp_path_factory.mktemp("fuzz") / "demo", lengths_s=(15, 4))
+    folder = make_demo_set(tmp_path_factory.mktemp("fuzz") / "demo", lengths_s=(15, 4), loop_frames=25)
     for name in ("h264-open-mkv.mkv", "vp9.webm"):
         shutil.copy(clips / name, folder)
     (folder / "broken.mp4").write_bytes(b"no video")

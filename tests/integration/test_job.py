@@ -85,7 +85,7 @@ def test_more_than_nine_hosts(few: Path, tmp_path: Path) -> None:
 
 
 def test_what_runs_is_split_for_an_idle_host(tmp_path: Path) -> None:
-    source = make_demo_set(tmp_path / "in", lengths_s=(30,))
+    source = make_demo_set(tmp_path / "in", lengths_s=(30,), loop_frames=25)
     run_job(source, tmp_path / "one", instances=1, fps="native", scheduling=SchedulingOptions(cut="never"))
     whole = SchedulingOptions(unit_span_s=1e4, unit_min_s=0.2, heartbeat_s=0.5)
     job = Job(source, tmp_path / "two", instances=2, fps="native", scheduling=whole)

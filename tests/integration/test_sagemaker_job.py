@@ -31,7 +31,7 @@ SHORT += ["--input", "s3://bucket/videos", "--output", "s3://bucket/out"]
 
 @pytest.fixture(scope="module")
 def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_demo_set(tmp_path_factory.mktemp("sagemaker") / "demo", lengths_s=(12, 3))
+    folder = make_demo_set(tmp_path_factory.mktemp("sagemaker") / "demo", lengths_s=(12, 3), loop_frames=25)
     (folder / "a folder").mkdir()
     shutil.copy(clips / "vp9.webm", folder / "a folder")
     (folder / "broken.mp4").write_bytes(b"no video at all" * 100)

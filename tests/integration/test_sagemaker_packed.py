@@ -29,7 +29,7 @@ SHORT += ["--input", "s3://bucket/videos", "--output", "s3://bucket/out"]
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_demo_set(tmp_path_factory.mktemp("sagemaker") / "demo", lengths_s=(12, 3))
+    return make_demo_set(tmp_path_factory.mktemp("sagemaker") / "demo", lengths_s=(12, 3), loop_frames=25)
 
 
 @pytest.fixture(scope="module")
