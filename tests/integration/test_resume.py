@@ -33,7 +33,7 @@ MODES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_demo_set(tmp_path_factory.mktemp("resume") / "demo", lengths_s=(8, 4), loop_frames=25)
+    folder = make_demo_set(tmp_path_factory.mktemp("resume") / "demo", lengths_s=(14, 5), loop_frames=25)
     for name in ("h264-open-mkv.mkv", "vp9.webm"):
         shutil.copy(clips / name, folder)
     (folder / "broken.mp4").write_bytes(b"no video at all" * 100)
