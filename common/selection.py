@@ -147,6 +147,8 @@ class Selection:
         Raises:
             UserError: its line in a file is damaged.
         """
+        if self._timestamps is None and self._ranges is None:
+            return self.base
         return self._remembered(video)
 
     def wants(self, video: str) -> bool:

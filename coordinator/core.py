@@ -15,7 +15,7 @@ Theory of operation:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from common import messages as m
 from common.done import DoneVideo
@@ -46,6 +46,7 @@ from coordinator.tail import Tail
 from coordinator.totals import Totals
 
 RESEND_S = 10.0
+STAGED = ("frames", "suspect", "bytes", "decoded", "shown", "saw_end", "seconds", "notes", "dropped")
 TICK_S = 0.5
 
 
@@ -71,6 +72,7 @@ class Core:
         self.last_commit_at = now
         self.garbled = 0
         self.restarts = 0  # of the process that drives this
+        self.was_replayed = False
         self._alive_at = self._resent_at = now
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
@@ -186,7 +188,17 @@ class Core:
                 self._send(peer, m.ReHello())
             return
         host.last_seen, host.unreachable_since = now, None
-        match message:
+        match message:  # what comes for each unit first
+            case m.Done(lease=lease):
+                if (unit := self._held(host, lease)) is not None:
+                    self._on_done(host, unit, message, now)
+            case m.Committed(leases=leases, trimmed=trimmed):
+                for each in trimmed:
+                    if (unit := self._held(host, each.lease)) is not None:
+                        self._committing.trimmed(unit, each)
+                for lease in leases:
+                    if (unit := self._held(host, lease)) is not None:
+                        self._on_committed(host, unit, now)
             case m.Ready(slots=slots):
                 if host.capacity != min(slots, host.slots):
                     host.capacity = min(slots, host.slots)
@@ -195,30 +207,27 @@ class Core:
                     self._leases.freed(host)
             case m.Progress():
                 self._on_progress(host, message, now)
-            case m.Probed():
-                self._if_held(host, message.lease, lambda unit: self._on_probed(host, unit, message))
-            case m.Shrunk(stop=stop):
-                self._if_held(host, message.lease, lambda unit: self._on_shrunk(unit, stop))
-            case m.Done():
-                self._if_held(host, message.lease, lambda unit: self._on_done(host, unit, message, now))
-            case m.Failed():
-                self._if_held(host, message.lease, lambda unit: self._on_failed(host, unit, message, now))
-            case m.Committed(leases=leases, trimmed=trimmed):
-                for each in trimmed:
-                    self._if_held(host, each.lease, lambda unit: self._committing.trimmed(unit, each))  # noqa: B023
-                for lease in leases:
-                    self._if_held(host, lease, lambda unit: self._on_committed(host, unit, now))
+            case m.Probed(lease=lease):
+                if (unit := self._held(host, lease)) is not None:
+                    self._on_probed(host, unit, message)
+            case m.Shrunk(lease=lease, stop=stop):
+                if (unit := self._held(host, lease)) is not None:
+                    self._on_shrunk(unit, stop)
+            case m.Failed(lease=lease):
+                if (unit := self._held(host, lease)) is not None:
+                    self._on_failed(host, unit, message, now)
             case m.Bye():
                 self.members.leave(host, message.reason)
             case m.Hello():
                 raise AssertionError("handled before")
 
-    def _if_held(self, host: Host, lease: m.Lease, then: Callable[[Unit], None]) -> None:
+    def _held(self, host: Host, lease: m.Lease) -> Unit | None:
+        """The unit of an attempt that counts; of another one, the host is told to forget it."""
         unit = self.pool.units.get(lease.unit)
         if unit is not None and unit.held_by(host.name, lease.attempt):
-            then(unit)
-        else:
-            self._reject(host, lease)
+            return unit
+        self._reject(host, lease)
+        return None
 
     def _reject(self, host: Host, lease: m.Lease) -> None:
         """Answer a message about an attempt that does not count; what is done is not undone."""
@@ -323,15 +332,15 @@ class Core:
         self._committing.go_on(unit, now)
 
     def _record_staged(self, host: Host, unit: Unit, done: m.Done) -> None:
-        entry = {
-            "frames": done.frames, "suspect": done.suspect, "bytes": done.bytes, "decoded": done.decoded,
-            "shown": done.shown, "saw_end": done.saw_end, "seconds": done.seconds, "notes": done.notes,
-            "dropped": done.dropped,
-        }  # fmt: skip
-        said = {name: value for name, value in entry.items() if value}
-        stop = {} if done.stop == unit.stop else {"stop": done.stop}
-        timing = {} if done.timing is None else {"timing": done.timing}
-        self._record("staged", unit=unit.id, attempt=unit.attempt, host=host.name, **said, **stop, **timing)
+        entry = {"event": "staged", "unit": unit.id, "attempt": unit.attempt, "host": host.name}
+        for name in STAGED:  # what is nothing is not said
+            if value := getattr(done, name):
+                entry[name] = value
+        if done.stop != unit.stop:
+            entry["stop"] = done.stop
+        if done.timing is not None:
+            entry["timing"] = done.timing
+        self._out.append(Record(entry=entry))
 
     def _on_committed(self, host: Host, unit: Unit, now: float) -> None:
         if self._committing.committed(host, unit) is not None:
@@ -392,7 +401,8 @@ class Core:
 
     def _flush(self) -> list[Action]:
         self._tail.drop_orphans()
-        # hosts that are awaited are told what concerns them when they say Hello
-        out = [action for action in self._out if not isinstance(action, Send) or action.peer]
+        out = self._out.copy()
         self._out.clear()
+        if self.was_replayed:  # hosts that are awaited are told what concerns them when they say Hello
+            return [action for action in out if not isinstance(action, Send) or action.peer]
         return out

@@ -40,6 +40,8 @@ class Draining:
     def committed(self, host: Host, unit: Unit) -> None:
         """A unit that others may have failed at was published by ``host``."""
         host.faults = 0
+        if not unit.avoid:
+            return
         for name in unit.avoid - {host.name}:
             other = self._hosts.get(name)
             if other is not None and other.state == "up":

@@ -38,8 +38,11 @@ class Journal:
     def append(self, *entries: dict[str, Any]) -> None:
         """Write entries, all at once; an ``OSError`` (a full disk) is the caller's to handle."""
         now = time.monotonic()
-        t_s = round(now - self._start, 4)
-        lines = memoryview(self._encoder.encode_lines([{"t_s": t_s, **entry} for entry in entries]))
+        # Each line is an object, and no string in it holds a line's end as it is; so the time goes into the
+        # text. Another dictionary for each entry would take half as long as all the rest of this.
+        text = b"\n" + self._encoder.encode_lines(entries)
+        stamp = b'\n{"t_s":%r,' % round(now - self._start, 4)
+        lines = memoryview(text.replace(b"\n{", stamp))[1:]
         while lines:
             lines = lines[self._file.write(lines) :]
         if now - self._synced_at > SYNC_S:

@@ -126,6 +126,7 @@ class _Replay:
     def finish(self, now: float) -> None:
         """Nobody is connected any more."""
         core = self._core
+        core.was_replayed = True
         core.members.peers.clear()
         for host in core.hosts.values():
             host.peer, host.capacity = b"", 0

@@ -4,6 +4,9 @@ Theory of operation. A unit is in exactly one state; all changes go through ``Un
 below, which is the only place that says what may follow what. Whether a message is too old to count
 (another host, another attempt) is decided before, by ``Unit.held_by``; so an illegal move is a bug in
 the coordinator, raised as ``IllegalMoveError`` with the unit's story, and it changes nothing.
+
+Units and videos are structs of msgspec, as there may be a million of each: made several times as fast as
+dataclasses, and (they hold no cycles) unknown to the garbage collector, which spares its time and 16 bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from common.media import VideoInfo
 from common.messages import Done, Hello, Lease
@@ -66,8 +71,7 @@ class IllegalMoveError(Exception):
     """A move that ``TRANSITIONS`` does not list."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Unit:
+class Unit(msgspec.Struct, kw_only=True, gc=False):
     """A piece of work: a range of one video's positions, or a batch of files to probe."""
 
     id: int
@@ -157,8 +161,7 @@ class Unit:
         self.state = after
 
 
-@dataclass(slots=True, kw_only=True)
-class Video:
+class Video(msgspec.Struct, kw_only=True, gc=False):
     """One input file and what is left to hand out of it."""
 
     listed: ListedVideo
@@ -184,7 +187,7 @@ class Video:
     remaining_px: float = 0.0
     piece_px: float = 0.0
     """Work of the largest piece that cannot be cut: a GOP, or the whole video."""
-    units: list[int] = field(default_factory=list)
+    units: list[int] = []
     """Extraction units by start."""
     open_units: int = 0
     numbered: int = 0

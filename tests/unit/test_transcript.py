@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,12 +21,12 @@ SEEDS = 40
 class NoFencing(Core):
     """Takes every answer for that of the present attempt, whoever gives it."""
 
-    def _if_held(self, host: Host, lease: m.Lease, then: Callable[[Unit], None]) -> None:
+    def _held(self, host: Host, lease: m.Lease) -> Unit | None:
         unit = self.pool.units.get(lease.unit)
         if unit is not None and unit.host == host.name and unit.state in (UnitState.LEASED, UnitState.STAGED):
-            then(unit)
-        else:
-            self._reject(host, lease)
+            return unit
+        self._reject(host, lease)
+        return None
 
 
 class Forgetful(Core):
