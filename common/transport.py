@@ -54,7 +54,7 @@ WRONG_KEYS_S, WRONG_KEYS_TRIES = 20.0, 5  # in a row; a flood may break some han
 REDIAL_S = 1.0
 
 # plain numbers: what is done for every message should not take Python's arithmetic of enumerations
-_NOBLOCK, _NOBLOCK_MORE, _RCVMORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.RCVMORE)
+_NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _MONITOR_EVENT = struct.Struct("=hi")  # zmq_socket_monitor(3); zmq.utils.monitor would load all of asyncio
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
@@ -190,22 +190,20 @@ class CoordinatorLink(_Link):
 
     def receive(self) -> Iterable[tuple[bytes, bytes]]:
         """Up to ``MESSAGES_PER_WAKE`` messages that have arrived: (routing id, bytes)."""
-        recv, getsockopt = self._socket.recv, self._socket.getsockopt
+        recv = self._socket.recv
         for _ in range(MESSAGES_PER_WAKE):
             try:
                 peer = recv(_NOBLOCK)
             except zmq.Again:
                 return
-            if peer in self._peers:
-                data = recv()
-            else:
-                frame = recv(copy=False)
-                data = frame.bytes
+            frame = recv(copy=False)  # a frame knows whether it is the last, sooner than the socket tells
+            data = frame.bytes
+            if peer not in self._peers:
                 self._admit(peer, frame)
-            if getsockopt(_RCVMORE):
+            if frame.more:
                 # a peer that is no DEALER of ours may send any number of frames: they are no message
-                while getsockopt(_RCVMORE):
-                    recv(copy=False)
+                while frame.more:
+                    frame = recv(copy=False)
                 data = b""
             yield peer, data
 

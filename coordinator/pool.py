@@ -107,7 +107,7 @@ class Pool:
         """
         slots, speed = strength.speed, host.speed
         slowness = strength.slowness(speed)
-        unit = self._take_waiting(self._requeue, host, strength)
+        unit = self._take_waiting(self._requeue, host, strength) if self._requeue else None
         if unit is None:
             if self._unprobed and self._must_probe(slots):
                 return self._cut_probe(slots)

@@ -9,7 +9,7 @@ import pytest
 from common.errors import UserError
 from coordinator.journal import BLOCK_BYTES, Journal, cut_torn_line, read_journal
 
-ENTRIES = [{"event": "start", "name": "Ünï\n{\n{\"event\":"}, {"event": "end", "text": "x" * BLOCK_BYTES}]
+ENTRIES = [{"event": "start", "name": 'Ünï\n{\n{"event":'}, {"event": "end", "text": "x" * BLOCK_BYTES}]
 
 
 @pytest.fixture
