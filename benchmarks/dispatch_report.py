@@ -25,7 +25,8 @@ INTRODUCTION: Final = """\
 # Benchmarks: handing out work
 
 Written by `python -m benchmarks.dispatch --write` on {machine}, {date}: medians of {rounds} rounds in which
-all take turns. All processes share the machine's cores.
+all take turns. All processes share the machine's cores, and the machine is shared too: its speed drifts by a
+factor of two within hours, so ratios within one run compare, and rates of different runs do not.
 
 Ours is `python -m coordinator` as in a job: TCP sockets, CURVE, scheduling policy, journal on disk, two-step
 commit. The hosts are simulated by one process that holds a socket for each of them
