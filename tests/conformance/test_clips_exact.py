@@ -1,9 +1,9 @@
 """Extraction of real files against the oracle of the design, unit by unit, without a job around it.
 
 Runs where the folder of test videos lies beside the repository, as it does in CI. Every clip is taken at
-5 fps and native, in pieces of about a second (at most ``MAX_PIECES``), and cut at random places. The pixels
-handed to the encoder are compared with the oracle's; at 5 fps, over the whole file, PNG files are read back
-as well. The one clip of 10,883 frames would take minutes each time it is decoded; it is left to
+5 fps and native, in pieces of about a second (at most ``MAX_PIECES``) that are cut at random places too. The
+pixels handed to the encoder are compared with the oracle's; at 5 fps, over the whole file, PNG files are read
+back as well. The one clip of 10,883 frames would take minutes each time it is decoded; it is left to
 ``test_job_exact``.
 """
 
@@ -127,9 +127,10 @@ def test_every_frame_is_the_oracles_however_cut(
             if info.seekable and last > 1:
                 second = sampling.position_at(Fraction(1), info.time_base)
                 piece = max(second, -(-last // MAX_PIECES))
-                in_pieces = list(range(piece, last + 1, piece))
-                anywhere = sorted(generator.sample(range(1, last + 1), min(last, 3)))
-                cuts = [[], in_pieces, anywhere] if sampling is FIVE else [in_pieces, anywhere]
+                in_pieces = range(piece, last + 1, piece)
+                anywhere = generator.sample(range(1, last + 1), min(last, 3))
+                cut = sorted({*in_pieces, *anywhere})
+                cuts = [[], cut] if sampling is FIVE else [cut]
             for cut in cuts:
                 with monkeypatch.context() as patch:
                     if cut or sampling is NATIVE:
