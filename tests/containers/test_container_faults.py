@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.spec import SchedulingOptions
@@ -85,7 +86,8 @@ def test_a_host_is_killed_and_another_paused_beyond_its_lease(start: Start, expe
 
 
 def test_a_host_loses_the_network_and_finds_it_again(start: Start, expected: dict[str, str]) -> None:
-    job = start()
+    # lost soon, and with so little of the CPUs that the others are not done before it is back
+    job = start(cpus=0.3, scheduling=msgspec.structs.replace(SCHEDULING, lease_s=2.0))
     job.until_extracting("algo-3")
     docker("network", "disconnect", job.network(), job.container("algo-3"))
     job.until(lambda: job.lost("algo-3"))
