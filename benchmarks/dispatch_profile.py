@@ -19,7 +19,10 @@ from benchmarks.dispatch_task import Share
 PARTS: Final = (
     (
         "state of units, hosts and videos",
-        *(f"coordinator/{name}.py" for name in ("core", "leases", "state", "committing", "numbering")),
+        *(
+            f"coordinator/{name}.py"
+            for name in ("core", "assigning", "leases", "state", "committing", "numbering")
+        ),
         *(f"coordinator/{name}.py" for name in ("membership", "draining", "failing", "totals", "ending")),
     ),
     (

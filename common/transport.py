@@ -1,7 +1,7 @@
 """The only module that knows ZeroMQ: one ROUTER for the coordinator, one DEALER for each host.
 
-Both ends move bytes; what the bytes mean is ``common.messages``. Names are resolved here, in Python and
-with retries: libzmq would resolve in its I/O thread, and stall every socket while a name server is slow.
+Both ends move bytes; what the bytes mean is ``common.messages``. Endpoints hold addresses: names are resolved
+before (``common.resolving``).
 
 Every connection is CURVE's: encrypted, and between holders of the job's keys only (docs/security.md). The
 coordinator's end answers libzmq's questions about client keys (ZAP) in its own loop, so that there is no
@@ -16,10 +16,9 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import zmq
 from zmq.utils import z85
@@ -40,8 +39,6 @@ LINGER_S = 2
 # short at first, as a coordinator that starts with its host is there after some tenths of a second; and never
 # long, as whoever was up before the coordinator idles until then
 RECONNECT_S, RECONNECT_MAX_S = 0.05, 1.0
-RESOLVE_FIRST_S, RESOLVE_MAX_S = 0.1, 5.0  # waits between tries; AWS's toolkits try for up to 15 min
-
 
 ZAP_ENDPOINT, ZAP_VERSION, ZAP_DOMAIN = "inproc://zeromq.zap.01", b"1.0", b"framefleet"  # ZeroMQ RFC 27
 ADMITTED, REFUSED, TRY_LATER = b"200", b"400", b"300"
@@ -352,37 +349,6 @@ class HostLink(_Link):
     def forget(self) -> None:
         """Drop what waits in the outbox: it was meant for a connection that is gone."""
         self._outbox.clear()
-
-
-def resolve(
-    endpoint: str,
-    *,
-    budget_s: float,
-    should_stop: Callable[[], bool],
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> str:
-    """``tcp://name:port`` with the name's address in its place, retried while the name is not known yet.
-
-    Raises:
-        UserError: the name did not resolve within ``budget_s`` seconds, or ``should_stop`` said so.
-    """
-    parts = urlsplit(endpoint)
-    if parts.scheme != "tcp" or not parts.hostname or parts.port is None:
-        raise UserError(f"the coordinator's endpoint {endpoint!r} is not of the form tcp://host:port")
-    deadline, wait_s = clock() + budget_s, RESOLVE_FIRST_S
-    while True:
-        try:
-            found = socket.getaddrinfo(parts.hostname, parts.port, socket.AF_INET, socket.SOCK_STREAM)
-            return f"tcp://{found[0][4][0]}:{parts.port}"
-        except OSError as error:
-            if clock() + wait_s > deadline or should_stop():
-                raise UserError(
-                    f"the primary host {parts.hostname!r} did not resolve to an address within "
-                    f"{budget_s:.0f} s ({error})"
-                ) from error
-        sleep(wait_s)
-        wait_s = min(2 * wait_s, RESOLVE_MAX_S)
 
 
 def _raise_descriptor_limit(needed: int) -> None:

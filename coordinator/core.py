@@ -22,6 +22,7 @@ from common.done import DoneVideo
 from common.report import Failure, Outcome
 from common.selection import Selection
 from common.spec import JobSpec
+from coordinator.assigning import assign_all
 from coordinator.committing import Committing
 from coordinator.draining import Draining
 from coordinator.ending import Ending
@@ -37,7 +38,7 @@ from coordinator.events import (
     Unreachable,
 )
 from coordinator.failing import Failing
-from coordinator.leases import Leases, task_of
+from coordinator.leases import Leases
 from coordinator.listing import ListedVideo
 from coordinator.membership import Membership
 from coordinator.pool import Pool
@@ -368,28 +369,8 @@ class Core:
         return self._leases.hungry()
 
     def _assign_all(self, now: float) -> list[Host]:
-        """Hand out what there is; return the hosts that have credit left."""
-        hungry = self.hungry()
-        hungry.sort(key=lambda host: -host.credit)
-        found = hungry
         strength = self.members.strength
-        while hungry and not self.pool.empty:
-            still_hungry = []
-            for host in hungry:
-                unit = self.pool.take(host, strength)
-                if unit is None:
-                    continue
-                unit.attempt += 1
-                self._leases.grant(unit, host, now)
-                self._record(
-                    "leased", unit=unit.id, attempt=unit.attempt, host=host.name, start=unit.start,
-                    stop=unit.stop, videos=list(unit.files), probe=unit.is_probe,
-                )  # fmt: skip
-                self._send(host.peer, m.Assign(lease=unit.lease, task=task_of(unit, self.pool)))
-                if host.credit > 0:
-                    still_hungry.append(host)
-            hungry = still_hungry
-        return [host for host in found if host.credit > 0]
+        return assign_all(self.pool, self._leases, strength, now, emit=self._out.append)
 
     # ---- small things -------------------------------------------------------------------------------
 

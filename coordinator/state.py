@@ -319,8 +319,7 @@ class Strength:
     def slowness(self, speed: float, but: frozenset[str] = frozenset()) -> float | None:
         """How many times as fast as a host of this ``speed`` the fastest of the others is, leaving out
         those that are named in ``but``; None if it is not worth waiting for that one."""
-        if self.ranked and self.ranked[0][1] not in but:
-            fastest = self.ranked[0][0]
-        else:
-            fastest = next((other for other, name in self.ranked if name not in but), 0.0)
-        return fastest / speed if speed * SLOW < fastest else None
+        for fastest, name in self.ranked:
+            if name not in but:
+                return fastest / speed if speed * SLOW < fastest else None
+        return None

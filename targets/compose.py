@@ -56,7 +56,6 @@ docker logs --follow "$0" &
 while kill -0 $! 2>/dev/null; do wait $!; done
 """
 LOOK_S = 20.0  # between looks at what the engine says of the containers
-REMOVALS, REMOVAL_WAIT_S = 3, 1.0
 GRACE_S = 10.0  # as of `docker stop`: a quarter of a CPU takes its time to put things in order
 
 
@@ -325,15 +324,11 @@ class ComposeCluster(LocalCluster):
     def close(self) -> None:
         kill_containers([host for host in self._containers if host.running])
         super().close()
-        for left in reversed(range(REMOVALS)) if self._is_made else ():
+        if self._is_made:
             try:
                 self._compose("down", "--timeout", "0", doing="remove the containers")
-                break
-            except UserError as error:  # a busy engine may hold a network after its last container
-                if left:
-                    time.sleep(REMOVAL_WAIT_S)
-                else:
-                    self.trouble.append(str(error))
+            except UserError as error:
+                self.trouble.append(str(error))
 
     def _compose(self, *arguments: str, doing: str) -> None:
         command = [*self._engine.compose, "--file", str(self._file), "--project-name", self._project]

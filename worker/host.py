@@ -24,9 +24,10 @@ from common.errors import UserError
 from common.files import write_exit_message
 from common.imaging import check_image_options
 from common.layout import ROOT_VARIABLE, Layout
+from common.resolving import resolve
 from common.shared import SHARED_VARIABLE, link_tree
 from common.spec import JobSpec, read_spec
-from common.transport import HostLink, resolve
+from common.transport import HostLink
 from worker.agent import Agent
 from worker.supervisor import Supervisor
 

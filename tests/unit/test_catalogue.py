@@ -169,3 +169,14 @@ def test_without_files_everything_is_wanted(tmp_path: Path) -> None:
     put(tmp_path, "a.mp4", "b.mp4")
     found = list_videos(tmp_path)
     assert select(found, Selection(SamplingOptions(fps="5"))) == found
+
+
+def test_a_size_that_no_message_may_tell_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "a.mp4")
+    assert listed(tmp_path) == ["a.mp4"]
+    monkeypatch.setattr("coordinator.catalogue.MAX_BYTES", 4)
+    (problem,) = list_videos(tmp_path).problems
+    assert (problem.video, problem.reason) == ("a.mp4", "claims 5 bytes: no video does")
+    assert listed(tmp_path) == []

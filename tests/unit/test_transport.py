@@ -16,7 +16,8 @@ import zmq
 
 from common.errors import UserError
 from common.keys import JobKeys
-from common.transport import SPARE_PEERS, CoordinatorLink, HostLink, _hang_up, resolve
+from common.resolving import resolve
+from common.transport import SPARE_PEERS, CoordinatorLink, HostLink, _hang_up
 from tests.keys import KEYS, OTHER_KEYS, stranger_keys
 
 T = TypeVar("T")

@@ -1,0 +1,37 @@
+"""Handing out: every host that has credit is given units, as long as there are any that it may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common import messages as m
+from coordinator.events import Action, Record, Send
+from coordinator.leases import Leases, task_of
+from coordinator.pool import Pool
+from coordinator.state import Host, Strength
+
+
+def assign_all(
+    pool: Pool, leases: Leases, strength: Strength, now: float, *, emit: Callable[[Action], None]
+) -> list[Host]:
+    """Hand out what there is, a unit to each host in turn; return the hosts that have credit left."""
+    hungry = sorted(leases.hungry(), key=lambda host: -host.credit)
+    found = hungry
+    while hungry and not pool.empty:
+        still_hungry = []
+        for host in hungry:
+            unit = pool.take(host, strength)
+            if unit is None:
+                continue
+            unit.attempt += 1
+            leases.grant(unit, host, now)
+            entry = {
+                "event": "leased", "unit": unit.id, "attempt": unit.attempt, "host": host.name,
+                "start": unit.start, "stop": unit.stop, "videos": list(unit.files), "probe": unit.is_probe,
+            }  # fmt: skip
+            emit(Record(entry=entry))
+            emit(Send(peer=host.peer, message=m.Assign(lease=unit.lease, task=task_of(unit, pool))))
+            if host.credit > 0:
+                still_hungry.append(host)
+        hungry = still_hungry
+    return [host for host in found if host.credit > 0]
