@@ -17,7 +17,7 @@ import numpy as np
 
 from common.imaging import ImageOptions
 from worker.encoding import encode
-from worker.media import MediaError
+from worker.media import MediaError, open_container
 
 SEED: Final = 1
 LARGEST: Final = 0.5  # of those that are looked at; the others by chance
@@ -149,7 +149,7 @@ def look(file: Path | RangedFile, size_bytes: int, image: ImageOptions) -> Look 
 
 def _look(file: Path | RangedFile, size_bytes: int, image: ImageOptions) -> Look | None:
     try:
-        with av.open(str(file) if isinstance(file, Path) else file, "r") as container:
+        with open_container(str(file) if isinstance(file, Path) else file) as container:
             stream = next((each for each in container.streams.video if not _is_cover(each)), None)
             if stream is None:
                 return None

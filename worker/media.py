@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import av
 from av.container import InputContainer
@@ -24,6 +24,11 @@ from worker.limits import check_memory
 
 MAX_FRAME_PIXELS: Final = 2**28  # 16384 x 16384: more is a damaged header or an attack, not a film
 ENCRYPTION_SCAN_BYTES: Final = 2**20
+
+# Titles need not be UTF-8: PyAV 19 takes any bytes, 18 must be told to, by an argument that 19 lacks.
+_ANY_METADATA: Final[dict[str, Any]] = (
+    {"metadata_errors": "surrogateescape"} if av.__version__.startswith("18.") else {}
+)
 
 # Demuxers that open other files or the network, or that make a "video" of text and still images.
 _NO_FILMS: Final = frozenset(
@@ -127,7 +132,8 @@ class OpenVideo:
         """Seconds per tick of the stream."""
         time_base = self.stream.time_base
         assert time_base is not None  # checked at the opening
-        return time_base
+        # PyAV 19's own kind of fraction rounds what is no quotient of two 32-bit numbers
+        return Fraction(time_base.numerator, time_base.denominator)
 
     @property
     def can_seek(self) -> bool:
@@ -175,12 +181,13 @@ def open_container(file: object) -> InputContainer:
         OSError: the file cannot be read.
         av.FFmpegError: libavformat does not know what it is.
     """
-    return av.open(
+    container: InputContainer = av.open(
         file,
         "r",
-        metadata_errors="ignore",
         options={"protocol_whitelist": "file", "format_whitelist": _film_formats()},
+        **_ANY_METADATA,
     )
+    return container
 
 
 @cache

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from common.spec import ImageOptions
+from plan.looking import look
 from tests.clips import FPS, FRAMES, GOP, SIZE, START_S
 from worker.images import encode
 from worker.media import MediaError, OpenVideo, check_dimensions
@@ -108,6 +109,26 @@ def test_any_name_opens(clips: Path, tmp_path: Path, name: bytes) -> None:
     shutil.copy(os.fsencode(clips / "h264-closed.mp4"), path)
     assert probe(path) == probe(clips / "h264-closed.mp4")
     assert probe(os.fsdecode(path)).codec == "h264"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_title_need_not_be_utf_8(clips: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"titled{suffix}"
+    with av.open(str(clips / "h264-no-b.mp4")) as plain, av.open(str(path), "w") as titled:
+        source = plain.streams.video[0]
+        stream = titled.add_stream_from_template(source)
+        titled.metadata["title"] = stream.metadata["title"] = stream.metadata["handler_name"] = "cafe-cafe"
+        for packet in plain.demux(source):
+            if packet.dts is not None:
+                packet.stream = stream
+                titled.mux(packet)
+    old = path.read_bytes()
+    path.write_bytes(old.replace(b"cafe-cafe", "café-café".encode("latin-1")))
+    assert old.count(b"cafe-cafe") >= 2
+    assert probe(path).codec == "h264"
+    seen = look(path, len(old), ImageOptions())
+    assert seen is not None
+    assert seen.codec == "h264"
 
 
 def test_an_image_a_playlist_and_a_text_are_no_videos(clips: Path, tmp_path: Path) -> None:
