@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.files import replace_durably
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -127,7 +129,8 @@ def files_in(table: pa.Table) -> list[str]:
 
 
 def write_part(path: Path, table: pa.Table, *, temporary: Path) -> None:
-    """Replace the manifest part ``path`` by one of these rows, or write a new one, as a whole.
+    """Replace the manifest part ``path`` by one of these rows, or write a new one, as a whole. It is on
+    the disk then; the images that it names must have been brought there before.
 
     ``temporary``: a path on the same disk that nobody takes for a part.
 
@@ -146,6 +149,6 @@ def write_part(path: Path, table: pa.Table, *, temporary: Path) -> None:
             compression="zstd",
             write_page_checksum=True,
         )
-        temporary.replace(path)
+        replace_durably(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

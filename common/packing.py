@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.files import sync_path
 from common.manifest import read_part, write_part
 from common.shards import BUNDLE, TOLD, Readers, ShardError, ShardWriter, is_bundle, member_name, open_writer
 from common.spec import PackOptions
@@ -68,7 +69,8 @@ def _number_of(path: Path, prefix: str, suffix: str) -> int | None:
 def pack(
     root: Path, table: pa.Table, options: PackOptions, *, name: Callable[[], str], temporary: Path
 ) -> Packed:
-    """Write the images of ``table`` into new shards, in the order of its rows; nothing else is changed.
+    """Write the images of ``table`` into new shards, in the order of its rows, and bring these to the disk;
+    nothing else is changed.
 
     ``root``: the output that paths of rows are below; the images may be loose, in bundles or in shards.
     ``name`` gives the path below it of the next shard, which is made in the folder ``temporary``. Shards
@@ -104,6 +106,7 @@ def pack(
                     raise ShardError(f"{root / file} has {len(data)} bytes, and its row says {count_bytes}")
                 if writer is not None and done >= share * len(packed.shards):
                     writer.close()
+                    sync_path(packed.shards[-1][0])
                     writer = None
                 if writer is None:
                     target = name()
@@ -117,6 +120,7 @@ def pack(
                 done += count_bytes
         if writer is not None:
             writer.close()
+            sync_path(packed.shards[-1][0])
             writer = None
     except OSError:
         if writer is not None:
@@ -156,6 +160,7 @@ def name_shards(root: Path, packed: Packed) -> None:
     (root / "shards").mkdir(parents=True, exist_ok=True)
     for path, target in packed.shards:
         os.replace(path, root / target)  # noqa: PTH105
+    sync_path(root / "shards")
 
 
 def shards_of(table: pa.Table) -> set[str]:

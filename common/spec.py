@@ -6,13 +6,13 @@ them to anyone who may describe the job.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from common.errors import UserError
+from common.files import write_whole
 from common.imaging import DEFAULT_QUALITY as DEFAULT_QUALITY
 from common.imaging import ImageFormat as ImageFormat
 from common.imaging import ImageOptions as ImageOptions
@@ -162,7 +162,4 @@ def read_spec(path: Path) -> JobSpec:
 
 def write_spec(path: Path, spec: JobSpec) -> None:
     """Write ``spec`` as indented JSON, making the folders above it; nobody else may read it, for its keys."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # an older file might be open to others, and a mode is for new files only
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(spec), indent=2))
+    write_whole(path, msgspec.json.format(msgspec.json.encode(spec), indent=2), mode=0o600)

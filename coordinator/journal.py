@@ -17,6 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from common.errors import UserError
+from common.files import sync_path
 
 SYNC_S = 1.0  # HyperQueue too accepts that the last seconds are lost and recomputed
 BLOCK_BYTES = 1 << 16
@@ -31,6 +32,7 @@ class Journal:
     def __init__(self, path: Path, *, elapsed_s: float = 0.0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
+        sync_path(path.parent)  # else a power cut may take the whole file, with all that was synced in it
         self._encoder = msgspec.json.Encoder()
         self._synced_at = time.monotonic()
         self._start = self._synced_at - elapsed_s

@@ -25,7 +25,7 @@ from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.pipe import Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher, warm_up
-from worker.shelf import IDLE_FLUSH_S, Shelf
+from worker.shelf import Shelf
 from worker.slots import SlotProcess
 
 HELLO_S = 2.0
@@ -116,12 +116,11 @@ class Agent:
         now = time.monotonic()
         self._feed_slots(now)
         self._keep_in_touch(now)
-        if self._shelf.flush_due(now, idle_since=self._idle_since):
-            self._shelf.flush()
+        self._shelf.publish(now, idle_since=self._idle_since)
         self._link.flush()
 
     def _timeout_s(self) -> float:
-        return IDLE_FLUSH_S if self._shelf.is_committing else LOOP_S
+        return self._shelf.look_again_s or LOOP_S
 
     def _keep_in_touch(self, now: float) -> None:
         if self._welcome is None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from common.manifest import FIELDS, sortable_schema
 from common.media import FrameRow
+
+# It takes 0.2 s to load, which a host can spend while its first frames are being made.
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Key = tuple[int, int]  # unit, attempt
 
@@ -37,3 +44,35 @@ class Publication:
 
 
 WHOLE_VIDEO = Extent()
+
+
+def table_of(publications: Sequence[Publication], host: str) -> pa.Table:
+    """The manifest's rows of what a host publishes."""
+    import pyarrow as pa
+
+    columns: dict[str, list[object]] = {name: [] for name, _, _ in FIELDS}
+    for publication in publications:
+        count = len(publication.rows)
+        for name, repeated in (
+            ("video", publication.video),
+            ("unit", publication.key[0]),
+            ("attempt", publication.key[1]),
+            ("host", host),
+            ("unit_start", publication.extent.start),
+            ("unit_stop", publication.extent.stop),
+            ("unit_frames", count),
+            ("unit_shown", publication.extent.shown),
+            ("video_bytes", publication.extent.video_bytes),
+        ):
+            columns[name] += [repeated] * count
+        columns["sample"] += publication.samples
+        columns["file"] += publication.files
+        columns["shard"] += [None if file is None else publication.bundle for file in publication.files]
+        for name in _FIELDS_OF_ROW:
+            columns[name] += [getattr(row, name) for row in publication.rows]
+        columns["sha256"] += [row.sha256 or None for row in publication.rows]
+    return pa.Table.from_pydict(columns, schema=sortable_schema())
+
+
+_MADE = ("file", "sample", "sha256")  # of what a row says
+_FIELDS_OF_ROW = [name for name, _, _ in FIELDS if name not in _MADE and name in FrameRow.__struct_fields__]

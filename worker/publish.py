@@ -1,9 +1,9 @@
 """Publishing: staged frames become files of the output, and rows of the manifest, for good.
 
-A frame's file and its row are made together: files are renamed into place, then the manifest part that
-names them is replaced as a whole. Whatever kills the process, every part is readable and every row's
-file is there; a file without a row can only be left by a death between the two, and is written again,
-the same, by whoever does the unit next.
+Files are renamed into place and brought to the disk, then the manifest part that names them is replaced as
+a whole. Whatever kills the process or the machine, every part is readable and every row's file is there; a
+file without a row can only be left by a death between the two, and is written again, the same, by whoever
+does the unit next.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from common.files import sync_filesystem
 from common.layout import OPTIONS_KEY, Layout
-from common.manifest import FIELDS, files_in, schema, sortable_schema, write_part
+from common.manifest import files_in, schema, sortable_schema, write_part
 from common.media import FrameRow
 from common.names import safe_component
 from common.naming import DEFAULT_TEMPLATE, FrameNames
@@ -35,7 +36,7 @@ from common.packing import (
 )
 from common.shards import BUNDLE, is_bundle
 from common.spec import PackOptions
-from worker.publication import STAGED_BUNDLE, WHOLE_VIDEO, Extent, Key, Publication
+from worker.publication import STAGED_BUNDLE, WHOLE_VIDEO, Extent, Key, Publication, table_of
 from worker.sealing import Sealer
 
 # It takes 0.2 s to load, which a host can spend while its first frames are being made.
@@ -100,7 +101,7 @@ class Publisher:
         *,
         extent: Extent = WHOLE_VIDEO,
     ) -> None:
-        """Queue an attempt for the next ``flush``; its files lie in its staging folder.
+        """Queue an attempt for the next ``place``; its files lie in its staging folder.
 
         ``folder`` is the video's below ``frames/``; ``first_sample`` is added to each row's sample. Staged
         files that no row names are dropped. ``extent`` is what the rows prove to be done.
@@ -123,32 +124,54 @@ class Publisher:
         key = unit, attempt
         self._queued[key] = Publication(key, video, rows, samples, files, extent, bundle)
 
-    def flush(self) -> list[Key]:
-        """Publish everything queued; return the (unit, attempt) pairs that are durable now.
+    def place(self) -> list[Key]:
+        """Move the files of what is queued into place; rows for them are to follow when they are on the disk.
 
         Raises:
-            OSError: the output cannot be written. Nothing of what was queued counts as published then,
-                and it stays queued: flush again, or ``discard`` it.
+            OSError: the output cannot be written. All stays queued: try again, or ``discard`` it.
         """
         self._name_shards(wait=False)
         self._take_out_doomed()
-        if not self._queued:
-            return []
-        publications = list(self._queued.values())
-        for publication in publications:
+        self._layout.output.mkdir(parents=True, exist_ok=True)
+        for publication in self._queued.values():
             self._move_into_place(publication)
+        return list(self._queued)
+
+    def record(self, placed: Collection[Key]) -> list[Key]:
+        """Write the rows of attempts whose files are in place and on the disk; those that are durable now.
+
+        What was discarded in between is passed over.
+
+        Raises:
+            OSError: the output cannot be written. Nothing of it counts as published then, and it stays
+                queued: ``place`` and record it again, or ``discard`` it.
+        """
+        publications = [self._queued[key] for key in placed if key in self._queued]
+        if not publications:
+            return []
         part = self._with_rows_of(publications)
         self._write_part(self._number, part)
-        # Against a kill, not a power cut, so nothing is synced: an output is uploaded by a living host.
         self._open = part
-        published = list(self._queued)
-        self._queued = {}
-        self._part_of.update((publication.key, self._number) for publication in publications)
+        published = [publication.key for publication in publications]
+        for key in published:
+            del self._queued[key]
+            self._part_of[key] = self._number
         if self._is_full(part):
             self._close_part(part)
         for key in published:
             shutil.rmtree(self._staging(key), ignore_errors=True)
         return published
+
+    def flush(self) -> list[Key]:
+        """Publish everything queued, on the disk when this returns; the (unit, attempt) pairs of it.
+
+        Raises:
+            OSError: as ``place`` and ``record`` do.
+        """
+        placed = self.place()
+        if placed:
+            sync_filesystem(self._layout.output)
+        return self.record(placed)
 
     def close(self) -> None:
         """Put into shards what is still in bundles, if images are packed. Nothing may be added after."""
@@ -170,7 +193,7 @@ class Publisher:
         """Undo an attempt wherever it is: staged, queued, or published.
 
         Published rows go first, then files, unless another attempt on this host has the same file. What
-        the disk refuses now stays as it is, files and rows, and the next ``flush`` tries it again.
+        the disk refuses now stays as it is, files and rows, and the next ``place`` tries it again.
         """
         key = unit, attempt
         shutil.rmtree(self._staging(key), ignore_errors=True)
@@ -279,28 +302,7 @@ class Publisher:
         """The open part and new rows, sorted by video and sample."""
         import pyarrow as pa
 
-        columns: dict[str, list[object]] = {name: [] for name, _, _ in FIELDS}
-        for publication in publications:
-            count = len(publication.rows)
-            for name, repeated in (
-                ("video", publication.video),
-                ("unit", publication.key[0]),
-                ("attempt", publication.key[1]),
-                ("host", self._host),
-                ("unit_start", publication.extent.start),
-                ("unit_stop", publication.extent.stop),
-                ("unit_frames", count),
-                ("unit_shown", publication.extent.shown),
-                ("video_bytes", publication.extent.video_bytes),
-            ):
-                columns[name] += [repeated] * count
-            columns["sample"] += publication.samples
-            columns["file"] += publication.files
-            columns["shard"] += [None if file is None else publication.bundle for file in publication.files]
-            for name in _FIELDS_OF_ROW:
-                columns[name] += [getattr(row, name) for row in publication.rows]
-            columns["sha256"] += [row.sha256 or None for row in publication.rows]
-        new = pa.Table.from_pydict(columns, schema=sortable_schema())
+        new = table_of(publications, self._host)
         part = new if self._open is None else pa.concat_tables([self._open, new])
         return part.sort_by([("video", "ascending"), ("sample", "ascending")])
 
@@ -379,7 +381,3 @@ class Publisher:
 
                 part = self._read_part(number)
                 yield from files_in(part.filter(pc.equal(part["video"], video)))
-
-
-_MADE = ("file", "sample", "sha256")  # of what a row says
-_FIELDS_OF_ROW = [name for name, _, _ in FIELDS if name not in _MADE and name in FrameRow.__struct_fields__]

@@ -1,24 +1,60 @@
 """What a host has decoded: staged, on its way to being published, and published.
 
-An extraction comes here when ``Done`` is said (staged), waits for its files and rows to be written once
+An extraction comes here when ``Done`` is said (staged), waits for its files and rows to be on the disk once
 ``Commit`` came (committing), and is known from then on (published), as the coordinator may ask again. A
-``Discard`` takes it back from any of the three.
+``Discard`` takes it back from any of the three. ``Committed`` is said of what a power cut leaves as it is.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from common import messages as m
+from common.files import sync_filesystem
 from common.layout import Layout
 from worker.held import Held
-from worker.publication import Extent
+from worker.publication import Extent, Key
 from worker.publish import Publisher
 
 FLUSH_S = 3.0  # the longest that a committed unit waits for its rows on disk, while slots are busy
 IDLE_FLUSH_S = 0.05
+SYNC_LOOK_S = 0.01  # how often to see whether the disk has taken what was written
+
+
+class Sync:
+    """Brings files that are in place to the disk, in a thread, as it may take seconds: slots are served."""
+
+    def __init__(self, folder: Path, placed: list[Key]) -> None:
+        self.placed = placed
+        self._folder = folder
+        self._error: OSError | None = None
+        # a disk that does not answer must not keep the process from its end
+        self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Wait for the end.
+
+        Raises:
+            OSError: the disk did not take all.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            sync_filesystem(self._folder)
+        except OSError as error:
+            self._error = error
 
 
 class Shelf:
@@ -32,11 +68,14 @@ class Shelf:
         self._committing: dict[m.Lease, Held] = {}
         self._published: dict[m.Lease, Held] = {}
         self._flush_since: float | None = None
+        self._sync: Sync | None = None
 
     @property
-    def is_committing(self) -> bool:
-        """Something waits to be published."""
-        return bool(self._committing)
+    def look_again_s(self) -> float | None:
+        """When something is to be done about what waits to be published; None: nothing waits."""
+        if self._sync is not None:
+            return SYNC_LOOK_S
+        return IDLE_FLUSH_S if self._committing else None
 
     def leases(self) -> list[m.Lease]:
         """All that is here; of the published the latest first."""
@@ -128,24 +167,50 @@ class Shelf:
 
     # ---- publishing ---------------------------------------------------------------------------------
 
-    def flush_due(self, now: float, *, idle_since: float) -> bool:
-        """Whether what is committed has waited long enough; slots are idle since ``idle_since``."""
+    def publish(self, now: float, *, idle_since: float) -> None:
+        """Go on with publishing, without waiting: place what has been committed for long enough (slots are
+        idle since ``idle_since``), and record what has come to the disk."""
+        if self._sync is not None:
+            if self._sync.is_running:
+                return
+            self._record(self._sync)
         if self._flush_since is None:
-            return False
-        return now - self._flush_since > FLUSH_S or now - idle_since > IDLE_FLUSH_S
+            return
+        if now - self._flush_since > FLUSH_S or now - idle_since > IDLE_FLUSH_S:
+            self._place()
 
     def flush(self) -> None:
-        """Publish what is committed; what cannot be written is given back as failed."""
+        """Publish what is committed, and wait for the disk; what cannot be written is said to have failed."""
+        if self._sync is not None:
+            self._record(self._sync)
+        self._place()
+        if self._sync is not None:
+            self._record(self._sync)
+
+    def close(self) -> None:
+        """Publish what is committed, and complete the output."""
+        self.flush()
+        self._publisher.close()
+
+    def _place(self) -> None:
         self._flush_since = None
         if not self._committing:
             return
         try:
-            published = [m.Lease(unit, attempt) for unit, attempt in self._publisher.flush()]
+            placed = self._publisher.place()
         except OSError as error:
-            for lease in list(self._committing):
-                self.discard(lease)
-                text = f"cannot write to {self._layout.output}: {error.strerror or error}"
-                self._say(m.Failed(lease=lease, kind="output", text=text))
+            self._give_back(list(self._committing), error)
+        else:
+            self._sync = Sync(self._layout.output, placed)
+
+    def _record(self, sync: Sync) -> None:
+        self._sync = None
+        try:
+            sync.wait()
+            published = [m.Lease(unit, attempt) for unit, attempt in self._publisher.record(sync.placed)]
+        except OSError as error:
+            placed = (m.Lease(unit, attempt) for unit, attempt in sync.placed)
+            self._give_back([lease for lease in placed if lease in self._committing], error)
             return
         for lease in published:
             held = self._published[lease] = self._committing.pop(lease)
@@ -153,10 +218,11 @@ class Shelf:
         if published:
             self._say_committed(published)
 
-    def close(self) -> None:
-        """Publish what is committed, and complete the output."""
-        self.flush()
-        self._publisher.close()
+    def _give_back(self, leases: Iterable[m.Lease], error: OSError) -> None:
+        for lease in leases:
+            self.discard(lease)
+            text = f"cannot write to {self._layout.output}: {error.strerror or error}"
+            self._say(m.Failed(lease=lease, kind="output", text=text))
 
     def _say_committed(self, leases: list[m.Lease]) -> None:
         trimmed = [self._published[lease].trimmed for lease in leases]
