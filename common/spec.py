@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from common.errors import UserError
-from common.files import write_whole
 from common.imaging import DEFAULT_QUALITY as DEFAULT_QUALITY
 from common.imaging import ImageFormat as ImageFormat
 from common.imaging import ImageOptions as ImageOptions
@@ -162,4 +161,6 @@ def read_spec(path: Path) -> JobSpec:
 
 def write_spec(path: Path, spec: JobSpec) -> None:
     """Write ``spec`` as indented JSON, making the folders above it; nobody else may read it, for its keys."""
+    from common.files import write_whole
+
     write_whole(path, msgspec.json.format(msgspec.json.encode(spec), indent=2), mode=0o600)

@@ -22,10 +22,11 @@ PURE = {
 EXCEPTIONS = {
     # each has functions that read or write the job's files, for the processes around the core, which takes
     # the types beside them: plain data
-    ("common/spec.py", "os"),
     ("common/spec.py", "pathlib"),
     ("common/selection.py", "pathlib"),
-    # imported within a function that only the launcher and the hosts call: makes keys, checks a JPEG library
+    # imported within a function that only the launcher and the hosts call: writes a file, makes keys,
+    # checks a JPEG library
+    ("common/spec.py", "common.files"),
     ("common/keys.py", "common.transport"),
     ("common/keys.py", "common.transport.make_key_pair"),
     ("common/imaging.py", "cv2"),
