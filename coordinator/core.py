@@ -42,6 +42,7 @@ from coordinator.leases import Leases
 from coordinator.listing import ListedVideo
 from coordinator.membership import Membership
 from coordinator.pool import Pool
+from coordinator.roster import Roster
 from coordinator.state import Host, Unit, UnitState
 from coordinator.tail import Tail
 from coordinator.totals import Totals
@@ -78,8 +79,9 @@ class Core:
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
         self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
-        self.failing = Failing(self.pool, self._leases, self.hosts, problems, emit=self._out.append)
-        self._draining = Draining(self.hosts, use_again=self._leases.freed, emit=self._out.append)
+        roster = Roster(expected, self.hosts, now=now)
+        self.failing = Failing(self.pool, self._leases, roster, problems, emit=self._out.append)
+        self._draining = Draining(self.hosts, roster, use_again=self._leases.freed, emit=self._out.append)
         self._tail = Tail(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.pool.on_split = self._on_split
         self.members = Membership(
@@ -89,7 +91,7 @@ class Core:
             self._committing,
             self._draining,
             self.hosts,
-            expected=expected,
+            roster,
             reject=self._reject,
             emit=self._out.append,
         )
@@ -143,7 +145,7 @@ class Core:
                     self._tail.relieve(idle, now)
         if self._ending.begun:
             somebody = bool(self.members.peers) or any(host.is_awaited for host in self.hosts.values())
-            self._ending.check(somebody, now, all_joined=self.members.expected <= self.hosts.keys())
+            self._ending.check(somebody, now, all_joined=self.members.roster.names <= self.hosts.keys())
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------
@@ -293,9 +295,9 @@ class Core:
         self._leases.settle(unit, host, "answered")
         for index, info in message.found:
             self.pool.probed(index, info)
-        if unit.refused_by is not None:
+        if unit.refused_by not in (None, host.name):
             self._draining.contradicted(unit.refused_by, len(message.found))
-        self.failing.refused(host, unit, message.refused, by_another=self.members.expected != {host.name})
+        self.failing.refused(host, unit, message.refused)
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
         if unit.is_probe:

@@ -6,10 +6,11 @@ nothing new, while what it holds may still be finished and published.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from common import messages as m
 from coordinator.events import Action, Record
+from coordinator.roster import Roster
 from coordinator.state import Host, Unit
 
 DRAIN_AFTER = 3  # units in a row that failed here and succeeded elsewhere
@@ -17,18 +18,22 @@ DRAIN_AFTER_OUTPUT = 2  # units in a row that could not be written: these blame 
 
 
 class Draining:
-    """Counts the faults of hosts, and drains those that have too many, but never the last one."""
+    """Counts the faults of hosts, and drains those that have too many, but never the last one: that is one
+    beside which no other is there or expected."""
 
     def __init__(
-        self, hosts: dict[str, Host], *, use_again: Callable[[Host], None], emit: Callable[[Action], None]
+        self,
+        hosts: dict[str, Host],
+        roster: Roster,
+        *,
+        use_again: Callable[[Host], None],
+        emit: Callable[[Action], None],
     ) -> None:
         self._hosts = hosts
+        self._roster = roster
         self._use_again = use_again
         self._emit = emit
         self.notes: list[str] = []
-
-    def _sound(self) -> Iterator[Host]:
-        return (host for host in self._hosts.values() if host.is_sound)
 
     def failed(self, host: Host, failed: m.Failed) -> None:
         """An attempt failed; where nothing can be written, there is no need to wait for others' success."""
@@ -57,13 +62,10 @@ class Draining:
             if host.faults >= DRAIN_AFTER:
                 self._drain(host, f"{host.faults} files could not be read there, and elsewhere they can")
 
-    def has_other(self, host: Host) -> bool:
-        """Whether there is a sound host beside this one."""
-        return any(other is not host for other in self._sound())
-
     def last_resort(self) -> None:
-        """A host was lost: if all that are left are drained, a doubtful host is better than none."""
-        if not any(self._sound()):
+        """A host is gone, or will not come: if all that are left are drained, a doubtful host is better than
+        none."""
+        if not self._roster.has_sound():
             for host in self._hosts.values():
                 if host.state == "up" and host.drained is not None:
                     host.drained, host.faults = None, 0
@@ -71,7 +73,7 @@ class Draining:
                     self._tell(host, "is used again, as no other is left")
 
     def _drain(self, host: Host, reason: str) -> None:
-        if host.drained is None and self.has_other(host):
+        if host.drained is None and self._roster.expects({host.name}):
             host.drained = reason
             self._tell(host, f"is given nothing any more: {reason}")
 

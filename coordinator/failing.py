@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from common import messages as m
 from common.report import Failure, FailureKind
@@ -10,11 +10,13 @@ from coordinator import policy
 from coordinator.events import Action, Record
 from coordinator.leases import Leases
 from coordinator.pool import Pool
+from coordinator.roster import Roster
 from coordinator.state import Host, Unit, Video
 
 MAX_ERRORS = 2  # one retry elsewhere
-# where no host is left that has not failed at it: one that cannot write is the host's fault, not the unit's
-MAX_OUTPUT_ERRORS = 4
+# where no host is expected that has not failed at it: that it cannot write, or read, is the host's fault
+HOSTS_OWN = frozenset({"output", "read"})
+MAX_HOSTS_ERRORS = 4
 MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
 MAX_POISONED = 8  # parts of a video that crash what decodes them; then the rest of it is not tried
 
@@ -26,14 +28,14 @@ class Failing:
         self,
         pool: Pool,
         leases: Leases,
-        hosts: Mapping[str, Host],
+        roster: Roster,
         problems: Sequence[Failure],
         *,
         emit: Callable[[Action], None],
     ) -> None:
         self._pool = pool
         self._leases = leases
-        self._hosts = hosts
+        self._roster = roster
         self._emit = emit
         self._unreadable: set[int] = set()
         self.failures: list[Failure] = list(problems)
@@ -43,7 +45,8 @@ class Failing:
         """Hand the unit out again, or give it up: then the answer is True.
 
         Crashes are counted apart from exceptions: a unit that goes on crashing is divided until the GOP that
-        does it is alone. A batch of probes is tried again file by file.
+        does it is alone. A batch of probes is tried again file by file. Nothing is given up on the word of
+        one host while another is expected.
         """
         unit.avoid |= {host.name}
         if unit.copy_of is not None:
@@ -57,25 +60,29 @@ class Failing:
         if failed.kind == "list":  # the hosts that agree with the list have the same short copy
             self.give_up(unit, kind="input", reason=failed.text)
             return True
-        limit = MAX_OUTPUT_ERRORS if failed.kind == "output" else MAX_ERRORS
+        is_hosts_own, others = failed.kind in HOSTS_OWN, self._roster.expects(unit.avoid)
+        limit = MAX_HOSTS_ERRORS if is_hosts_own else MAX_ERRORS
         if failed.kind == "crash":
             unit.crashes += 1
-        elif failed.kind != "output" or not self._others_may_write(unit):
+        elif not (is_hosts_own and others):
             unit.errors += 1
         if unit.copy is not None:  # it is tried elsewhere already
             self._leases.release(unit)
             return False
-        if unit.crashes < MAX_CRASHES and unit.errors < limit:
+        is_spent = unit.crashes >= MAX_CRASHES or unit.errors >= limit
+        if others and is_hosts_own:
+            unit.for_others = not self._roster.has_sound(unit.avoid)
+        elif others and is_spent and len(unit.avoid) == 1 and not unit.isolating:
+            unit.for_others = True
+            is_spent = False
+        if not is_spent:
             self.retries += 1
             self._leases.release(unit)
             return False
-        if failed.kind == "crash" and (self._divide(unit) or self._put_off(unit)):
+        if failed.kind == "crash" and (self._divide(unit) or self._put_off(unit, host)):
             return False
         self.give_up(unit, kind="input" if failed.kind == "input" else "lost", reason=failed.text)
         return True
-
-    def _others_may_write(self, unit: Unit) -> bool:
-        return any(host.is_sound and host.name not in unit.avoid for host in self._hosts.values())
 
     def _divide(self, unit: Unit) -> bool:
         """Cut a unit that crashes its slots in halves, each to be tried alone; False if it is one GOP."""
@@ -90,13 +97,14 @@ class Failing:
         if middle is None:
             return False
         unit.isolating, unit.crashes = True, MAX_CRASHES - 1
-        unit.avoid = frozenset()
+        unit.avoid, unit.for_others = frozenset(), False
         self._leases.release(unit)
         self._pool.split(unit, middle)
         return True
 
-    def _put_off(self, unit: Unit) -> bool:
-        """Leave a GOP that crashes its slots for the end, and try it once more then; False if it was.
+    def _put_off(self, unit: Unit, host: Host) -> bool:
+        """Leave a GOP that crashes its slots for the end, and try it once more then, elsewhere than on the
+        last ``host`` if there is an elsewhere; False if it was.
 
         Slots are killed from outside too, by a system that is short of memory before all, and may be so again
         and again while they do the same unit; that is over at some time, and a poison GOP crashes them again.
@@ -104,7 +112,7 @@ class Failing:
         video = self._pool.videos[unit.video]
         if unit.is_probe or unit.last_try or video.poisoned >= MAX_POISONED:
             return False
-        unit.last_try, unit.avoid = True, frozenset()
+        unit.last_try, unit.avoid = True, frozenset({host.name})
         if unit.isolating:
             video.poisoned += 1
         self._leases.release(unit)
@@ -155,17 +163,17 @@ class Failing:
         reason = f"{video.poisoned} parts of it crashed what decoded them: the rest was not tried"
         self._add(index, kind="lost", reason=reason, attempts=0, start_s=start_s)
 
-    def refused(self, host: Host, unit: Unit, files: Sequence[tuple[int, str]], *, by_another: bool) -> None:
+    def refused(self, host: Host, unit: Unit, files: Sequence[tuple[int, str]]) -> None:
         """A host cannot read ``files`` (indices, and why): its own copies may be at fault, or its disk, so
-        another one is to confirm it where there is one."""
+        another one is to confirm it while one is expected, and else the same with a second look."""
         if not files:
             return
-        if unit.refused_by is None and by_another:
+        is_own_word = unit.refused_by == host.name and self._roster.expects({host.name})
+        if unit.refused_by is None or is_own_word:
             self._pool.confirm([index for index, _ in files], host.name)
             return
         for index, reason in files:
-            attempts = 1 if unit.refused_by is None else 2
-            self.refuse(index, kind="input", reason=reason, attempts=attempts)
+            self.refuse(index, kind="input", reason=reason, attempts=2)
 
     def refuse(self, index: int, *, kind: FailureKind, reason: str, attempts: int = 1) -> None:
         """Nothing will come of this video."""

@@ -11,6 +11,7 @@ from coordinator.draining import Draining
 from coordinator.events import Action, Record, Send
 from coordinator.leases import Leases, task_of
 from coordinator.pool import Pool
+from coordinator.roster import Roster
 from coordinator.state import Host, Strength, Unit, UnitState
 
 CHALLENGE_S = 1.0  # a flood of claims must not fill the queue of the host that they are about
@@ -31,8 +32,8 @@ class Membership:
         committing: Committing,
         draining: Draining,
         hosts: dict[str, Host],
+        roster: Roster,
         *,
-        expected: Sequence[str],
         reject: Callable[[Host, m.Lease], None],
         emit: Callable[[Action], None],
     ) -> None:
@@ -45,7 +46,7 @@ class Membership:
         self._emit = emit
         self.hosts = hosts
         self.peers: dict[bytes, Host] = {}
-        self.expected = frozenset(expected)
+        self.roster = roster
         self.replaced: set[str] = set()
         """Incarnations that are out of date."""
         self._strength: Strength | None = None
@@ -60,7 +61,7 @@ class Membership:
         tick.
         """
         if self._strength is None:
-            self._strength = Strength.of(self.peers.values())
+            self._strength = Strength.of(self.peers.values(), self.roster.expected())
         return self._strength
 
     def changed(self) -> None:
@@ -84,7 +85,7 @@ class Membership:
             return None
         if host is not None and host.incarnation != hello.incarnation:
             self.replaced.add(host.incarnation)
-            self.lose(host, "was started again")
+            self.lose(host, "was started again", now)
             host = None
         was_awaited = host is not None and host.is_awaited
         if host is None:
@@ -92,6 +93,7 @@ class Membership:
             self.hosts[hello.host] = host
         self.peers.pop(host.peer, None)
         self.peers[peer] = host
+        self.roster.came(host.name)
         self.changed()
         self._leases.freed(host)
         host.peer, host.state, host.last_seen, host.unreachable_since = peer, "up", now, None
@@ -114,7 +116,7 @@ class Membership:
                 f"protocol version {hello.version}, the coordinator speaks {m.PROTOCOL_VERSION}: "
                 "run one image on all hosts"
             )
-        if hello.host not in self.expected:
+        if hello.host not in self.roster.names:
             return f"host {hello.host!r} is not in this cluster"
         known = self.peers.get(peer)
         if known is not None and known.name != hello.host:
@@ -167,7 +169,8 @@ class Membership:
         return host.challenger
 
     def lose_silent(self, now: float) -> None:
-        """Lose hosts whose lease is over, and those that have been cut off for two heartbeats."""
+        """Lose hosts whose lease is over, and those that have been cut off for two heartbeats; wait no longer
+        for those that have been missing for ``host_wait_s``."""
         options = self._spec.scheduling
         for host in list(self.hosts.values()):
             if host.state != "up":
@@ -175,15 +178,25 @@ class Membership:
             silent_s = now - host.last_seen
             cut_off_s = now - host.unreachable_since if host.unreachable_since is not None else 0.0
             if silent_s > options.lease_s or cut_off_s > 2 * options.heartbeat_s:
-                self.lose(host, f"was not heard for {silent_s:.0f} s")
+                self.lose(host, f"was not heard for {silent_s:.0f} s", now)
+        for name in self.roster.overdue(now, options.host_wait_s):
+            self.give_up_waiting(name)
 
-    def lose(self, host: Host, why: str) -> None:
+    def give_up_waiting(self, name: str) -> None:
+        """A host has been missing for so long that nothing waits for it any more; it may still come."""
+        self._record("host_overdue", host=name)
+        self.roster.give_up(name)
+        self.changed()
+        self._draining.last_resort()
+
+    def lose(self, host: Host, why: str, now: float) -> None:
         """A host is gone; what it has not finished is handed out again."""
         if host.state != "up":
             return
         host.state = "lost"
         self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
         self._committing.note(f"host {host.name} {why}; its unfinished units were done by others")
+        self.roster.lost(host.name, now)
         self._gone(host)
 
     def leave(self, host: Host, reason: str) -> None:

@@ -63,8 +63,8 @@ class Pool:
         self._order = Order(self.videos, self.rates)
         self._requeue = Requeue()
         self._doubted = Requeue()
-        """What is handed out last: probes of what one host could not read, as others may be there by then,
-        and what has crashed too often, as what killed it may be over by then."""
+        """What is handed out last: what one host could not read or do, as others may be there by then, and
+        what has crashed too often, as what killed it may be over by then."""
         self.taken_over = Totals()
         """What an earlier run of the job has left."""
         self._done_ahead: dict[int, deque[DoneRange]] = {}
@@ -146,8 +146,9 @@ class Pool:
     def _take_waiting(self, queue: Requeue, host: Host, strength: Strength) -> Unit | None:
         for number in islice(queue, LOOKED_AT):
             unit = self.units[number]
-            nobody_else = strength.live <= unit.avoid
-            if host.name in unit.avoid and not nobody_else:
+            nobody_else = (strength.expected if unit.is_doubtful else strength.live) <= unit.avoid
+            is_own_word = host.name == unit.refused_by and strength.expected != {host.name}
+            if is_own_word or (host.name in unit.avoid and not nobody_else):
                 continue
             # only for one that may have it is there a use in waiting
             slowness = strength.slowness(host.speed, frozenset() if nobody_else else unit.avoid)
@@ -281,7 +282,7 @@ class Pool:
         return singles
 
     def confirm(self, files: Sequence[int], refused_by: str) -> None:
-        """Files that a host could not read are looked at by another one."""
+        """What a host could not read is looked at again, last of all, by another one if there is one."""
         unit = self._new_unit(files=tuple(files), is_probe=True)
         unit.avoid, unit.refused_by = frozenset({refused_by}), refused_by
         self.probes_open += 1

@@ -97,7 +97,10 @@ class _Replay:
         self._ended: Entry | None = None
         self._by_event: dict[str, Callable[[Entry], None]] = {
             "host_up": self._host_up,
-            "host_lost": lambda entry: core.members.lose(core.hosts[entry["host"]], entry["reason"]),
+            "host_lost": lambda entry: core.members.lose(
+                core.hosts[entry["host"]], entry["reason"], self._now
+            ),
+            "host_overdue": lambda entry: core.members.give_up_waiting(entry["host"]),
             "host_left": self._host_left,
             "leased": self._leased,
             "hedged": self._hedged,
@@ -270,7 +273,7 @@ def durable(core: Core) -> Entry:
     pool = core.pool
     unit_fields = (
         "files", "is_probe", "start", "stop", "attempt", "host", "errors", "crashes", "rank", "counted",
-        "before", "first_sample", "isolating", "last_try", "refused_by", "copy", "copy_of",
+        "before", "first_sample", "isolating", "last_try", "refused_by", "for_others", "copy", "copy_of",
     )  # fmt: skip
     video_fields = (
         "info", "refused", "start", "stop", "next_start", "horizon", "all_cut", "units", "open_units",
@@ -296,6 +299,7 @@ def durable(core: Core) -> Entry:
         "retries": core.failing.retries,
         "notes": list(core.notes),
         "replaced": sorted(core.members.replaced),
+        "missing": sorted(core.members.roster.missing),
         "hosts": {
             host.name: (
                 host.incarnation, host.slots, host.state, sorted(host.held), host.running, host.units,

@@ -123,6 +123,9 @@ class Unit(msgspec.Struct, kw_only=True, gc=False):
     """It has crashed its slots so often that it is tried once more only when nothing else is left."""
     refused_by: str | None = None
     """Of a probe: the host that could read none of its files, which another one is asked to confirm."""
+    for_others: bool = False
+    """It would be given up on the word of the hosts in ``avoid``: it waits for another as long as one is
+    expected."""
 
     @property
     def is_probe(self) -> bool:
@@ -131,7 +134,7 @@ class Unit(msgspec.Struct, kw_only=True, gc=False):
     @property
     def is_doubtful(self) -> bool:
         """Whether it waits until nothing else is left."""
-        return self.last_try or self.refused_by is not None
+        return self.last_try or self.for_others or self.refused_by is not None
 
     @property
     def files(self) -> tuple[int, ...]:
@@ -298,20 +301,23 @@ class Strength:
 
     Attributes:
         live: their names.
+        expected: these, and whoever may still come (``Roster.expected``).
         speed: of all their slots together.
         ranked: their speeds and names, the fastest first.
     """
 
     live: frozenset[str]
+    expected: frozenset[str]
     speed: float
     ranked: tuple[tuple[float, str], ...]
 
     @classmethod
-    def of(cls, hosts: Iterable[Host]) -> Strength:
+    def of(cls, hosts: Iterable[Host], expected: frozenset[str]) -> Strength:
         """Of those among ``hosts`` that have slots and are not drained."""
         able = [host for host in hosts if host.capacity > 0 and host.drained is None]
         return cls(
             frozenset(host.name for host in able),
+            expected,
             sum(host.capacity * host.speed for host in able),
             tuple(sorted(((host.speed, host.name) for host in able), reverse=True)),
         )

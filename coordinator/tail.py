@@ -178,6 +178,8 @@ class Tail:
         if work_px <= 0 or end_s <= start_s:
             return None
         px_per_video_s, left_px = work_px / (end_s - start_s), left_s * rate
+        if px_per_video_s <= 0:  # a lie about the video's length makes less of it than a float can tell
+            return None
         left = policy.Remainder(
             now_s=max(start_s, end_s - left_px / px_per_video_s),
             end_s=end_s,

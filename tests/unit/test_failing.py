@@ -8,6 +8,7 @@ from common import messages as m
 from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
+    Tick,
 )
 from coordinator.failing import MAX_CRASHES
 from coordinator.pool import LOOKED_AT
@@ -240,12 +241,152 @@ def test_a_file_that_two_hosts_cannot_read_is_refused_for_good() -> None:
     assert not bench.core.hosts["a"].drained
 
 
-def test_a_refusal_that_nobody_else_is_there_to_confirm_is_believed() -> None:
-    bench = Bench(videos=1, hosts=("a", "b"))
+def test_the_only_host_of_a_job_looks_twice_the_second_time_when_nothing_else_is_left() -> None:
+    bench = Bench(videos=2, hosts=("a",))
+    bench.hello("a")
+    (first,) = bench.running("a")
+    refuse(bench, "a", first)
+    assert bench.core.failing.failures == []
+    find(bench, "a", bench.running("a")[0])
+    assert not bench.running("a")[0].is_probe, "the other video is done before"
+    bench.finish("a", bench.running("a")[0])
+    (second,) = bench.running("a")
+    assert second.files == first.files
+    refuse(bench, "a", second)
+    assert [(failure.kind, failure.attempts) for failure in bench.core.failing.failures] == [("input", 2)]
+    assert bench.core.outcome == "completed"
+
+
+def test_what_the_only_host_can_read_at_its_second_look_is_done() -> None:
+    bench = Bench(videos=1, hosts=("a",))
     bench.hello("a")
     refuse(bench, "a", bench.running("a")[0])
+    find(bench, "a", bench.running("a")[0])
+    bench.work("a")
+    assert bench.core.failing.failures == []
+    assert bench.core.outcome == "completed"
+    assert bench.core.hosts["a"].faults == 0
+
+
+WAIT = SchedulingOptions(unit_span_s=1000, host_wait_s=60)
+
+
+def beat_until_overdue(bench: Bench, host: str) -> None:
+    """Nothing is given to the host that is up before those that are missing have had their time."""
+    assert bench.running(host) == []
+    for _ in range(5):
+        bench.say(host, m.Progress(units=[]), after_s=10)
+        bench.tell(Tick())
+        assert bench.running(host) == []
+        assert bench.core.failing.failures == []
+        assert bench.core.outcome is None
+    bench.say(host, m.Progress(units=[]), after_s=11)
+    bench.tell(Tick())
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_refusal_is_confirmed_by_a_host_that_is_expected_and_not_there_yet(comes: bool) -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=WAIT)
+    bench.hello("a")
     refuse(bench, "a", bench.running("a")[0])
-    assert [failure.kind for failure in bench.core.failing.failures] == ["input"]
+    if comes:
+        assert bench.running("a") == []
+        bench.hello("b")
+        find(bench, "b", bench.running("b")[0])
+        bench.work("a")
+        bench.work("b")
+        assert bench.core.failing.failures == []
+    else:
+        beat_until_overdue(bench, "a")
+        refuse(bench, "a", bench.running("a")[0], "no video stream")
+        assert [failure.attempts for failure in bench.core.failing.failures] == [2]
+    assert bench.core.outcome == "completed"
+
+
+def test_a_lost_host_is_expected_back() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=WAIT)
+    bench.hello("b")
+    bench.hello("a")
+    bench.core.members.lose(bench.core.hosts["b"], "is gone", bench.now)
+    bench.tell(Tick())
+    refuse(bench, "a", bench.running("a")[0])
+    beat_until_overdue(bench, "a")
+    refuse(bench, "a", bench.running("a")[0])
+    assert bench.core.outcome == "completed"
+
+
+def test_a_host_that_said_goodbye_is_not_waited_for() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=WAIT)
+    bench.hello("b")
+    bench.hello("a")
+    bench.say("b", m.Bye(reason=""))
+    refuse(bench, "a", bench.running("a")[0])
+    refuse(bench, "a", bench.running("a")[0])
+    assert bench.core.outcome == "completed"
+
+
+@pytest.mark.parametrize("kind", ["input", "error", "crash", "output"])
+@pytest.mark.parametrize("comes", [True, False])
+def test_one_host_gives_nothing_up_while_another_is_expected(kind: m.FailedKind, comes: bool) -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=WAIT)
+    bench.hello("a")
+    bench.probe_all("a", 0.5)
+    tries = 0
+    while bench.running("a"):
+        bench.say("a", failed(bench.running("a")[0], kind))
+        tries += 1
+        assert tries < 10
+    assert (bench.core.failing.failures, bench.core.outcome) == ([], None)
+    if comes:
+        bench.hello("b")
+        bench.work("b")
+        assert (bench.core.failing.failures, bench.core.outcome) == ([], "completed")
+        return
+    beat_until_overdue(bench, "a")
+    while bench.core.outcome is None:
+        bench.say("a", failed(bench.running("a")[0], kind))
+        tries += 1
+        assert tries < 20
+    assert bench.core.outcome == ("failed" if kind == "output" else "completed")
+    assert len(bench.core.failing.failures) == 1
+
+
+def test_one_host_does_not_divide_and_poison_what_another_has_not_tried() -> None:
+    bench = Bench(hosts=("a", "b"), options=WAIT)
+    bench.hello("a")
+    bench.probe_all("a", 600.0)
+    crash_at(bench, range(10**6))
+    assert (bench.core.failing.failures, bench.core.outcome) == ([], None)
+    bench.hello("b")
+    bench.work("b")
+    assert (bench.core.failing.failures, bench.core.outcome) == ([], "completed")
+
+
+def test_a_gop_that_crashes_is_tried_a_last_time_elsewhere() -> None:
+    bench = Bench(hosts=("a", "b"), options=WAIT)
+    bench.hello("a")
+    bench.hello("b")
+    bench.probe_all("a", 0.5)
+    while not (unit := next(iter((*bench.running("a"), *bench.running("b"))))).last_try:
+        assert unit.host is not None
+        last = unit.host
+        bench.say(unit.host, failed(unit, "crash"))
+    assert unit.host is not None
+    assert unit.host != last
+    bench.finish(unit.host, unit)
+    assert (bench.core.failing.failures, bench.core.outcome) == ([], "completed")
+
+
+def test_a_host_that_cannot_write_waits_for_the_others_and_goes_on_if_they_do_not_come() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=SchedulingOptions(unit_span_s=1, host_wait_s=60))
+    bench.hello("a")
+    bench.probe_all("a", 10.0)
+    for _ in range(2):
+        bench.say("a", failed(bench.running("a")[0], "output"))
+    assert bench.core.hosts["a"].drained
+    beat_until_overdue(bench, "a")
+    bench.work("a")
+    assert (bench.core.failing.failures, bench.core.outcome) == ([], "completed")
 
 
 def test_a_batch_to_confirm_that_crashes_is_still_to_be_confirmed_file_by_file() -> None:
@@ -282,7 +423,11 @@ def test_a_refused_video_is_reported_and_the_rest_goes_on() -> None:
     first, second = bench.running("a")
     bench.say("a", m.Probed(lease=first.lease, found=[], refused=[(first.video, "empty")], seconds=0.0))
     bench.say("a", m.Probed(lease=second.lease, found=[(second.video, info(1.0))], refused=[], seconds=0.0))
-    bench.work("a")
+    for unit in bench.running("a"):
+        if unit.is_probe:
+            refuse(bench, "a", unit, "empty")
+        else:
+            bench.finish("a", unit)
     assert [(failure.video, failure.kind, failure.reason) for failure in bench.core.failing.failures] == [
         (f"{first.video}.mp4", "input", "empty")
     ]

@@ -11,7 +11,7 @@ import pytest
 from common import messages as m
 from common.done import DoneVideo
 from common.errors import UserError
-from common.spec import JobSpec, SamplingOptions
+from common.spec import JobSpec, SamplingOptions, SchedulingOptions
 from coordinator.core import Core
 from coordinator.events import Action, Conclude, Event, Quit, Record, Tick, Unreachable
 from coordinator.invariants import Watch, check_invariants
@@ -75,7 +75,7 @@ def same_job(core: Core, done: dict[str, DoneVideo] | None = None) -> Core:
         selection=core.pool.selection,
         videos=[video.listed for video in core.pool.videos],
         problems=[],
-        expected=sorted(core.members.expected),
+        expected=sorted(core.members.roster.names),
         now=0.0,
         done=done,
     )
@@ -131,6 +131,24 @@ def test_what_a_host_runs_is_not_given_to_another_before_its_time_is_over() -> N
     bench.say("b", m.Progress(units=[]), after_s=2)
     bench.tell(Tick())
     assert [(each.id, each.attempt) for each in bench.running("b")] == [(number, lease.attempt + 1)]
+
+
+def test_who_is_expected_and_who_is_not_any_more_is_known_after_a_restart() -> None:
+    bench = Bench(hosts=("a", "b"), options=SchedulingOptions(host_wait_s=60))
+    bench.hello("a")
+    (unit,) = bench.running("a")
+    bench.say("a", m.Probed(lease=unit.lease, found=[], refused=[(0, "empty")], seconds=0.0))
+    restart(bench)
+    bench.hello("a")
+    assert bench.running("a") == [], "b may still come"
+    bench.say("a", m.Progress(units=[]), after_s=61)
+    bench.tell(Tick())
+    (unit,) = bench.running("a")
+    restart(bench)
+    bench.hello("a", running=(unit.lease,))
+    (unit,) = bench.running("a")
+    bench.say("a", m.Probed(lease=unit.lease, found=[], refused=[(0, "empty")], seconds=0.0))
+    assert bench.core.outcome == "completed"
 
 
 def test_what_a_host_does_not_name_is_handed_out_at_once() -> None:
