@@ -18,6 +18,7 @@ except ModuleNotFoundError:
 
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
     from targets.job import JobRequest
+    from targets.output_lock import OutputLock
 
 from targets.command_line import DefaultGroup, SectionedCommand  # noqa: E402 - it needs click, as this does
 from targets.image_options import image_options  # noqa: E402
@@ -29,7 +30,6 @@ MAX_INSTANCES = 100
 MAX_SLOTS = 1024
 DEFAULT_OUTPUT = "output"
 DEMO_FOLDER = "demo"
-DEMO_MARKER = ".framefleet-demo"
 
 
 def _names(decorator: Callable[[Any], Any]) -> tuple[str, ...]:
@@ -180,11 +180,16 @@ def run(**options: Any) -> int:
         raise click.UsageError(
             f"{option(given[0])} is for --target sagemaker: leave it out, or give folders in S3"
         )
+    from targets.output_folder import prepare_output
+    from targets.output_lock import lock_output
+
     try:
         request, is_demo = make_request(options)
+        with lock_output(request.output) as lock:
+            prepare_output(request, is_demo=is_demo)
+            return run_job(request, lock, target=target)
     except UserError as error:
         raise click.UsageError(str(error)) from error
-    return run_job(request, is_demo=is_demo, target=target)
 
 
 def check_target(target: str, source: str | None, destination: str) -> str:
@@ -200,7 +205,7 @@ def check_target(target: str, source: str | None, destination: str) -> str:
 
 
 def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
-    """Check the options and make the demo set if there is no input.
+    """Check the options and make the demo set if there is no input; the output is not touched.
 
     Returns:
         The job, and whether it is the demo in its default place.
@@ -212,7 +217,6 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     from common.errors import UserError
     from targets.image_options import make_image_options
     from targets.job import ContainerOptions, JobRequest
-    from targets.local import running_job
     from targets.metrics_options import make_metrics
     from targets.sampling_options import make_sampling
 
@@ -221,16 +225,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
-    other_job = running_job(output)
-    if other_job is not None:
-        raise UserError(
-            f"job {other_job} is running in --output {output}: wait for it, or use another folder"
-        )
     is_demo = options["source"] is None and options["destination"] == DEFAULT_OUTPUT
-    if not options["resume"]:
-        if is_demo:
-            _clear_earlier_demo(output)
-        _check_empty(output)
     if options["source"] is None:
         source = _demo_set()
     else:
@@ -266,15 +261,10 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     from targets.frame_names import check_names_of
 
     check_names_of(request)
-    if request.resume:
-        from targets.local import abandoned
-        from targets.resume import check_options
-
-        check_options(request, abandoned(output))
     return request, is_demo
 
 
-def run_job(request: JobRequest, *, is_demo: bool, target: str = "local") -> int:
+def run_job(request: JobRequest, lock: OutputLock, *, target: str = "local") -> int:
     """Run a checked job on this machine and tell the user about it; the exit code."""
     from common.errors import UserError
     from targets.display import SlowStep, make_console
@@ -292,19 +282,10 @@ def run_job(request: JobRequest, *, is_demo: bool, target: str = "local") -> int
             cluster_type = container_clusters(request, say=console.print)
         except UserError as error:
             raise click.UsageError(str(error)) from error
-    try:
-        request.output.mkdir(parents=True, exist_ok=True)
-        marker = request.output / DEMO_MARKER
-        if is_demo:
-            marker.touch()
-        else:
-            marker.unlink(missing_ok=True)
-    except OSError as error:
-        raise click.UsageError(f"--output {request.output} cannot be made: {error.strerror}") from error
     view = open_view(console)
     try:
         with SlowStep(console, "merging the hosts' outputs") as step:
-            result = run_local(request, view=view, on_merge=step.update, cluster_type=cluster_type)
+            result = run_local(request, view=view, lock=lock, on_merge=step.update, cluster_type=cluster_type)
     except UserError as error:
         _complain(str(error))
         return EXIT_LOST
@@ -320,34 +301,6 @@ def _demo_set() -> Path:
 
     with SlowStep(make_console(), "making the demo videos") as step:
         return make_demo_set(_absolute(DEMO_FOLDER), on_progress=step.update)
-
-
-def _check_empty(output: Path) -> None:
-    from common.errors import UserError
-
-    for name in ("frames", "shards", "manifest"):
-        folder = output / name
-        if folder.is_dir() and next(folder.iterdir(), None) is not None:
-            raise UserError(
-                f"--output {output} already holds {name}: choose another folder, or remove that one"
-            )
-
-
-def _clear_earlier_demo(output: Path) -> None:
-    """Remove what an earlier demo left; a folder that anything else was written to has no marker."""
-    import shutil
-
-    from targets.local import ROOTS_PREFIX
-
-    if (output / DEMO_MARKER).is_file():
-        for folder in [
-            output / "frames",
-            output / "shards",
-            output / "manifest",
-            output / "job",
-            *output.glob(f"{ROOTS_PREFIX}*/"),
-        ]:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _absolute(folder: str) -> Path:

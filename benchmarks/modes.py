@@ -32,6 +32,7 @@ from targets.compose import ComposeHost, container_clusters
 from targets.engine import run_engine
 from targets.job import ContainerOptions, JobRequest
 from targets.local import LocalCluster, run_local
+from targets.output_lock import lock_output
 from targets.sampling_options import NAMES, make_sampling
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
@@ -103,7 +104,8 @@ def run_once(setup: Setup, way: Way, source: Path, folder: Path) -> Run:
         cluster.close = look_and_close  # type: ignore[method-assign]
         return cluster
 
-    result = run_local(request, view=_Quiet(), cluster_type=make_cluster)
+    with lock_output(request.output) as lock:
+        result = run_local(request, view=_Quiet(), lock=lock, cluster_type=make_cluster)
     summary = result.summary
     if result.interrupted:
         raise KeyboardInterrupt

@@ -7,6 +7,8 @@ which ``python -m targets.plain job`` writes, and ``output/hosts/<host>`` is the
 
 from __future__ import annotations
 
+import fcntl
+import os
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,7 @@ from common.names import safe_component
 SHARED_VARIABLE: Final = "FRAMEFLEET_SHARED"
 VIDEOS, OUTPUT = "videos", "output"
 HOSTS, JOB = "hosts", "job"  # below the output
+LOCK_FILE: Final = ".framefleet-lock"  # in an output: who has it locked is at work there
 
 
 def link_tree(shared: Path, host: str) -> Path:
@@ -33,6 +36,7 @@ def link_tree(shared: Path, host: str) -> Path:
     ):
         if not needed.is_dir():
             raise UserError(f"{SHARED_VARIABLE} is {shared}, and there is no folder {needed}: {remedy}")
+    _share_lock(shared / OUTPUT)
     layout = Layout(Path(tempfile.mkdtemp(prefix="framefleet-")))
     try:
         (hosts / safe_component(host)).mkdir(exist_ok=True)
@@ -46,3 +50,18 @@ def link_tree(shared: Path, host: str) -> Path:
     except OSError as error:
         raise UserError(f"{SHARED_VARIABLE} is {shared}: {error.filename}: {error.strerror}") from error
     return layout.root
+
+
+def _share_lock(output: Path) -> None:
+    """Keep mergers out of the output while this process lives, where the file system has locks.
+
+    Raises:
+        UserError: one is at work there.
+    """
+    try:
+        descriptor = os.open(output / LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # it stays open
+    except BlockingIOError:
+        raise UserError(f"the outputs of hosts in {output} are being merged: wait for that") from None
+    except OSError:  # an older job's output, or a file system without locks
+        return

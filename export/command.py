@@ -53,7 +53,10 @@ def export(output: Path, formats: tuple[str, ...], s3_uri: str | None, drop_susp
     if s3_uri is not None and not wanting:
         raise click.UsageError("--s3-uri goes with --format ground-truth or source-ref")
     from export.frames import Manifest
+    from targets.output_lock import note_of_running_job
 
+    if note := note_of_running_job(output):
+        click.echo(note, err=True)
     try:
         uri = parse_folder(s3_uri, "--s3-uri").uri if s3_uri is not None else ""
         frames = Manifest(output, suspect=not drop_suspect)

@@ -10,8 +10,6 @@ What became of the host is the engine's to tell, as that shell may be ended by o
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import signal
 import socket
 import subprocess
@@ -31,6 +29,7 @@ from targets.hosts import LocalHost
 from targets.image import ensure_image
 from targets.job import ContainerOptions, JobRequest
 from targets.local import Interrupts, LocalCluster
+from targets.output_lock import running_job
 from targets.progress import View
 
 COMPOSE_FILE = "compose.json"
@@ -221,7 +220,7 @@ def container_clusters(
     engine = find_engine()
     container_limits(request.containers, request.instances, engine)
     image = ensure_image(say)
-    remove_leftovers()
+    remove_leftovers(request.output)
     return partial(ComposeCluster, engine=engine, image=image)
 
 
@@ -335,31 +334,18 @@ class ComposeCluster(LocalCluster):
         run_engine([*command, *arguments], doing=doing)
 
 
-def remove_leftovers() -> None:
-    """Remove containers and networks of jobs whose launcher was killed before it could."""
+def remove_leftovers(output: Path) -> None:
+    """Remove containers and networks of jobs whose launcher was killed before it could.
+
+    ``output``: that of this launcher, who has it locked, so that no other is at work there.
+    """
     columns = f'{{{{.ID}}}}\t{{{{.Label "{FOLDER_LABEL}"}}}}'
     for kind, listing in (("container", ["ps", "--all"]), ("network", ["network", "ls"])):
         told = run(["docker", *listing, "--filter", f"label={FOLDER_LABEL}", "--format", columns])
         for line in told.stdout.splitlines():
             name, _, folder = line.partition("\t")
-            if not _is_at_work(Path(folder)):
+            roots = Path(folder)
+            if roots.parent == output or running_job(roots.parent) is None:
                 # one that runs, and whose folder is not here, may belong to a launcher elsewhere
-                force = ["--force"] if kind == "container" and Path(folder).is_dir() else []
+                force = ["--force"] if kind == "container" and roots.is_dir() else []
                 run(["docker", kind, "rm", *force, name])
-
-
-def _is_at_work(folder: Path) -> bool:
-    """Whether the launcher of a job, or a shell that follows one of its hosts, has its folder locked."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:
-        return True  # another user's
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -7,15 +7,11 @@ command that the container runs. Afterwards the hosts' outputs are merged by nam
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import secrets
 import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -29,6 +25,7 @@ from targets.hints import suggest_packing
 from targets.hosts import WORKER_COMMAND, LocalHost
 from targets.job import JobRequest, JobResult
 from targets.merge import HostOutput, merge, read_failures, read_summary
+from targets.output_lock import OutputLock
 from targets.progress import View
 from targets.resume import options_of, take_over
 from targets.sharded import combine_statuses
@@ -70,30 +67,32 @@ def run_local(
     request: JobRequest,
     *,
     view: View,
+    lock: OutputLock,
     command: Sequence[str] = WORKER_COMMAND,
     on_merge: Callable[[int, int], None] = lambda done, total: None,
     cluster_type: Callable[..., LocalCluster] | None = None,
 ) -> JobResult:
     """Run a job to its end on ``request.instances`` process groups and merge what they made.
 
-    When this returns or raises, no process of the job is left. ``cluster_type`` is for other kinds of hosts
-    than process groups (``targets/compose.py``).
+    When this returns or raises, no process of the job is left. ``lock`` is that of the output, and names the
+    job. ``cluster_type`` is for other kinds of hosts than process groups (``targets/compose.py``).
 
     Raises:
         UserError: a process cannot be started, or the outputs cannot be merged; the hosts' outputs
             are then kept and the text says where.
     """
+    if lock.caveat:
+        view.note(lock.caveat)
     done: list[DoneVideo] = []
     if request.resume:
         done = take_over(request, roots=abandoned(request.output), on_progress=on_merge)
-    roots = request.output / f"{ROOTS_PREFIX}{_job_id()}"
+    roots = request.output / f"{ROOTS_PREFIX}{lock.job}"
     with Interrupts() as interrupts:
         with contextlib.ExitStack() as resources:
-            lock = resources.enter_context(_new_and_locked(roots))
             cluster = (cluster_type or LocalCluster)(request, roots, view, interrupts, done)
             resources.callback(cluster.close)
             cluster.prepare(resources)
-            cluster.start(command, lock)
+            cluster.start(command, lock.descriptor)
             cluster.watch()
         view.close()
         return _collect(request, cluster, roots, interrupted=interrupts.count > 0, on_merge=on_merge)
@@ -171,7 +170,7 @@ class LocalCluster:
             raise UserError(f"cannot write to {request.output}: {error.strerror}") from error
 
     def start(self, command: Sequence[str], lock: int) -> None:
-        """``lock``: a descriptor that agents keep open: the folder is locked while one of them lives."""
+        """``lock``: a descriptor that agents keep open: the output is locked while one of them lives."""
         for host in self.hosts:
             if self._interrupts.count:
                 return
@@ -341,41 +340,9 @@ def _remove_old_account(folder: Path) -> None:
             path.unlink()
 
 
-def running_job(output: Path) -> str | None:
-    """The id of a job whose launcher is at work in ``output`` right now, if there is one."""
-    for roots in output.glob(f"{ROOTS_PREFIX}*/"):
-        try:
-            with _locked(roots, fcntl.LOCK_SH | fcntl.LOCK_NB):
-                pass
-        except BlockingIOError:
-            return roots.name.removeprefix(ROOTS_PREFIX)
-    return None
-
-
 def abandoned(output: Path) -> list[Path]:
     """What launchers that were killed have left in ``output``."""
-    return sorted(output.glob(f"{ROOTS_PREFIX}*/"))
-
-
-@contextlib.contextmanager
-def _new_and_locked(roots: Path) -> Iterator[int]:
-    try:
-        roots.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {roots.parent}: {error.strerror}") from error
-    with _locked(roots, fcntl.LOCK_EX) as descriptor:
-        yield descriptor
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, operation: int) -> Iterator[int]:
-    """Hold a lock that goes with this process, and those that have its descriptor too, however they end."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, operation)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    return sorted(path for path in output.glob(f"{ROOTS_PREFIX}*/") if not path.is_symlink())
 
 
 @contextlib.contextmanager
@@ -390,7 +357,3 @@ def _reserved_port() -> Iterator[int]:
         holder.bind(("127.0.0.1", 0))
         port: int = holder.getsockname()[1]
         yield port
-
-
-def _job_id() -> str:
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

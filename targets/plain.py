@@ -23,14 +23,15 @@ from common.environment import MAX_HOSTS, host_name
 from common.errors import UserError
 from common.keys import make_keys
 from common.layout import Layout
-from common.shared import HOSTS, JOB
+from common.shared import HOSTS, JOB, LOCK_FILE
 from common.spec import JobSpec, SchedulingOptions, read_spec, write_spec
 from coordinator.server import exit_message
 from report.making import try_report
 from targets.frame_options import frame_options
 from targets.image_options import image_options, make_image_options
-from targets.job import LOCAL_SCHEDULING, JobResult
+from targets.job import EXIT_USAGE, LOCAL_SCHEDULING, JobResult
 from targets.merge import HostOutput, merge, read_summary
+from targets.output_lock import OutputInUseError, lock_output
 from targets.pack_options import make_pack, pack_options
 from targets.sampling_options import make_sampling, sampling_options
 
@@ -52,10 +53,29 @@ def write_job(
     of the hosts that ``names`` lists; all this is to belong to ``owner``, as ``uid:gid``.
 
     Raises:
-        UserError: an option will not do, or ``output`` holds an earlier job's frames.
+        UserError: an option will not do, or ``output`` holds an earlier job's frames, or another is at work
+            there.
     """
     sampling, image = make_sampling(dict(options)), make_image_options(dict(options))
     pack = make_pack(options, image)
+    with lock_output(output, f"compose-{secrets.token_hex(6)}") as lock:
+        _check_clear(output)
+        spec = JobSpec(
+            job_id=lock.job,
+            sampling=sampling.options,
+            image=image,
+            scheduling=scheduling,
+            pack=pack,
+            frame_options=frame_options(sampling.options, sampling.files, image, pack),
+            keys=make_keys(),
+        )
+        try:
+            _write_files(output, spec, sampling.files, names, owner)
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot write the job to OUTPUT for {owner or 'root'}: {error}") from error
+
+
+def _check_clear(output: Path) -> None:
     hosts = output / HOSTS
     for folder, remedy in (
         (output / "frames", "give another OUTPUT"),
@@ -66,27 +86,21 @@ def write_job(
             raise UserError(
                 f"{folder.relative_to(output)} in OUTPUT holds what an earlier job made: {remedy}"
             )
-    spec = JobSpec(
-        job_id=f"compose-{secrets.token_hex(6)}",
-        sampling=sampling.options,
-        image=image,
-        scheduling=scheduling,
-        pack=pack,
-        frame_options=frame_options(sampling.options, sampling.files, image, pack),
-        keys=make_keys(),
-    )
-    try:
-        write_spec(hosts / JOB / SPEC, spec)
-        for name, data in sampling.files.items():
-            (hosts / JOB / name).write_bytes(data)
-        for name in names:  # the engine would make them root's
-            (hosts / name).mkdir(exist_ok=True)
-        if owner:
-            user, _, group = owner.partition(":")
-            for path in (output, hosts, *hosts.rglob("*")):
-                os.chown(path, int(user), int(group or -1))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write the job to OUTPUT for {owner or 'root'}: {error}") from error
+
+
+def _write_files(
+    output: Path, spec: JobSpec, files: Mapping[str, bytes], names: Sequence[str], owner: str
+) -> None:
+    hosts = output / HOSTS
+    write_spec(hosts / JOB / SPEC, spec)
+    for name, data in files.items():
+        (hosts / JOB / name).write_bytes(data)
+    for name in names:  # the engine would make them root's
+        (hosts / name).mkdir(exist_ok=True)
+    if owner:
+        user, _, group = owner.partition(":")
+        for path in (output, output / LOCK_FILE, hosts, *hosts.rglob("*")):
+            os.chown(path, int(user), int(group or -1), follow_symlinks=False)
 
 
 def merge_hosts(output: Path) -> tuple[str, int]:
@@ -96,12 +110,19 @@ def merge_hosts(output: Path) -> tuple[str, int]:
         Sentences on how the job ended, and the exit code that the launcher would have.
 
     Raises:
-        UserError: there is nothing to merge, or it cannot be merged.
+        UserError: there is nothing to merge, or it cannot be merged, or a job is at work there.
     """
-    hosts = output / HOSTS
-    if not (hosts / JOB / SPEC).is_file():
+    path = output / HOSTS / JOB / SPEC
+    if not path.is_file():
         raise UserError("OUTPUT holds no outputs of hosts: hosts must have run before")
-    spec = read_spec(hosts / JOB / SPEC)
+    with lock_output(output, read_spec(path).job_id) as lock:
+        if lock.caveat:
+            print(f"Note: {lock.caveat}", file=sys.stderr)
+        return _merge_hosts(output, read_spec(path))
+
+
+def _merge_hosts(output: Path, spec: JobSpec) -> tuple[str, int]:
+    hosts = output / HOSTS
     outputs = [HostOutput(folder.name, folder) for folder in _folders(hosts)]
     if not outputs:
         raise UserError(f"no host has begun: there is nothing in {hosts} but the job")
@@ -129,7 +150,7 @@ def merge_hosts(output: Path) -> tuple[str, int]:
 
 def _folders(hosts: Path) -> list[Path]:
     """The hosts' outputs, the primary's first: names are sorted as hosts sort them."""
-    return sorted(folder for folder in hosts.glob("*/") if folder.name != JOB)
+    return sorted(folder for folder in hosts.glob("*/") if folder.name != JOB and not folder.is_symlink())
 
 
 @click.group()
@@ -186,7 +207,7 @@ def main() -> int:
         return error.exit_code
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 1
+        return EXIT_USAGE if isinstance(error, OutputInUseError) else 1
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ def rewrite(output: Path, column: str, value: Callable[[dict[str, object]], obje
 
 def check_output(output: Path) -> None:
     """A row exists if and only if its file does, with this size and hash; nothing of the hosts is left."""
-    assert list(output.glob(".framefleet-*")) == []
+    assert list(output.glob(".framefleet-*/")) == []
     if (output / "shards").is_dir():
         check_packed(output)
         return
@@ -282,6 +282,7 @@ def main() -> int:
     from targets.display import make_console
     from targets.job import ContainerOptions, JobRequest
     from targets.local import run_local
+    from targets.output_lock import lock_output
     from targets.progress import open_view
     from targets.sampling_options import NAMES, make_sampling
     from targets.summary import print_result
@@ -307,9 +308,9 @@ def main() -> int:
 
         request = replace(request, containers=ContainerOptions(cpus=options.containers.cpus))
         cluster_type = faulty_cluster(options.containers)
-    request.output.mkdir(parents=True, exist_ok=True)
     try:
-        result = run_local(request, view=open_view(console), cluster_type=cluster_type)
+        with lock_output(request.output) as lock:
+            result = run_local(request, view=open_view(console), lock=lock, cluster_type=cluster_type)
     except UserError as error:
         print(error)
         return 1

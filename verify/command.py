@@ -51,8 +51,11 @@ def verify(
     checked.
     """
     from targets.display import SlowStep, make_console
+    from targets.output_lock import note_of_running_job
     from targets.sagemaker.s3 import is_in_s3
 
+    if not is_in_s3(output) and (note := note_of_running_job(Path(output))):
+        click.echo(note, err=True)
     try:
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framefleet-verify-")))

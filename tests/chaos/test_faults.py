@@ -188,7 +188,7 @@ def test_the_coordinator_is_killed(source: Path, tmp_path: Path) -> None:
     assert job.wait() == 1
     assert "algo-1" in job.text
     assert job.leftovers() == []
-    assert list(job.output.glob(".framefleet-*")) == []
+    assert list(job.output.glob(".framefleet-*/")) == []
 
 
 def test_ctrl_c_ends_everything_and_leaves_what_is_whole(

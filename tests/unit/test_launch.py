@@ -11,6 +11,8 @@ import launch
 from common.spec import ImageOptions
 from targets import local
 from targets.job import JobRequest
+from targets.output_folder import DEMO_MARKER
+from targets.output_lock import OutputLock
 
 FAKE_HOST = str(Path(__file__).parent.parent / "fake_host.py")
 LAUNCH = str(Path(launch.__file__))
@@ -21,8 +23,8 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[JobReque
     """The jobs that command lines lead to; nothing is run, and the work folder is a new one."""
     seen: list[tuple[JobRequest, bool]] = []
 
-    def remember(request: JobRequest, *, is_demo: bool, target: str) -> int:
-        seen.append((request, is_demo))
+    def remember(request: JobRequest, lock: OutputLock, *, target: str) -> int:
+        seen.append((request, (request.output / DEMO_MARKER).is_file()))
         return 0
 
     monkeypatch.setattr(launch, "run_job", remember)
@@ -200,6 +202,7 @@ def test_demo_replaces_its_own_earlier_output(
     assert call(monkeypatch) == 0
     assert sorted(path.name for path in output.iterdir()) == [
         ".framefleet-demo",
+        ".framefleet-lock",
         "frames",
         "job",
         "manifest",

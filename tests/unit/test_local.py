@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,11 +19,17 @@ from common.errors import UserError
 from common.report import Status
 from common.spec import ImageOptions, Mode, PackOptions, SamplingOptions
 from targets import local
-from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest
+from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
+from targets.output_lock import lock_output
 from targets.sampling_options import SamplingRequest
 
 FAKE_HOST = str(Path(__file__).parent.parent / "fake_host.py")
 MakeRequest = Callable[..., JobRequest]
+
+
+def run_local(request: JobRequest, **options: Any) -> JobResult:
+    with lock_output(request.output) as lock:
+        return local.run_local(request, lock=lock, **options)
 
 
 class RecordingView:
@@ -108,18 +115,19 @@ def wait_until_gone(pids: list[int]) -> None:
 
 def test_hosts_outputs_are_merged_and_their_roots_removed(make_request: MakeRequest) -> None:
     request, view = make_request(11), RecordingView()
-    result = local.run_local(request, view=view, command=fake())
+    result = run_local(request, view=view, command=fake())
     assert result.exit_code("report") == EXIT_DONE
     assert result.exit_code("fail") == EXIT_LOST
     assert tree(request.output) == frames(*range(11)) | {
         *(f"manifest/algo-{number}-0.parquet" for number in range(1, 12)),
+        ".framefleet-lock",
         "job/journal.jsonl",
         "job/summary.json",
         "job/report.html",
         "job/trace.json",
         "job/failures.jsonl",
     }
-    assert not list(request.output.glob(".framefleet-*"))
+    assert not list(request.output.glob(".framefleet-*/"))
     assert [failure.reason for failure in result.failures] == ["not a video"]
     assert result.frames_merged == 22
     assert not result.trouble
@@ -149,7 +157,7 @@ def test_packing_is_suggested_once_and_not_to_who_packs(
 
 def test_sharded_hosts_are_combined(make_request: MakeRequest) -> None:
     request, view = make_request(3, mode="sharded"), RecordingView()
-    result = local.run_local(request, view=view, command=fake())
+    result = run_local(request, view=view, command=fake())
     assert result.summary is not None
     assert (result.summary.frames, result.summary.speed, len(result.summary.hosts)) == (6, 3.0, 3)
     assert result.exit_code("report") == EXIT_DONE
@@ -162,7 +170,7 @@ def test_sharded_hosts_are_combined(make_request: MakeRequest) -> None:
 
 def test_killed_host_does_not_end_the_job(make_request: MakeRequest) -> None:
     request, view = make_request(3), RecordingView()
-    result = local.run_local(request, view=view, command=fake("die@algo-2"))
+    result = run_local(request, view=view, command=fake("die@algo-2"))
     assert result.exit_code("report") == EXIT_DONE
     assert tree(request.output) >= frames(0, 2)
     assert view.notes == ["algo-2 was killed by SIGKILL: its work goes to the others"]
@@ -173,7 +181,7 @@ def test_killed_host_does_not_end_the_job(make_request: MakeRequest) -> None:
 
 def test_killed_sharded_host_fails_the_job(make_request: MakeRequest) -> None:
     request = make_request(2, mode="sharded")
-    result = local.run_local(request, view=RecordingView(), command=fake("die@algo-2"))
+    result = run_local(request, view=RecordingView(), command=fake("die@algo-2"))
     assert result.exit_code("report") == EXIT_LOST
     assert tree(request.output) >= frames(0)
     assert result.trouble == ["algo-2 was killed by SIGKILL: its share of the videos is not done"]
@@ -185,7 +193,7 @@ def test_coordinator_gone_stops_the_others_and_shows_its_last_words(
     monkeypatch.setattr(local, "KILL_AFTER_S", 0.3)
     pids = record_pids(monkeypatch)
     request = make_request(2)
-    result = local.run_local(
+    result = run_local(
         request, view=RecordingView(), command=fake("no-summary@algo-1", "leave-hanging@algo-2")
     )
     assert result.exit_code("report") == EXIT_LOST
@@ -202,7 +210,7 @@ def test_host_that_does_not_leave_is_killed(
     monkeypatch.setattr(local, "LEAVE_GRACE_S", -10.0)
     monkeypatch.setattr(local, "KILL_AFTER_S", 0.3)
     pids = record_pids(monkeypatch)
-    result = local.run_local(make_request(2), view=RecordingView(), command=fake("leave-hanging@algo-2"))
+    result = run_local(make_request(2), view=RecordingView(), command=fake("leave-hanging@algo-2"))
     assert result.exit_code("report") == EXIT_DONE
     assert len(pids) == 2
     wait_until_gone(pids)
@@ -214,7 +222,7 @@ def test_host_that_the_coordinator_gave_up_is_not_waited_for(
     monkeypatch.setattr(local, "LEAVE_GRACE_S", 3600.0)
     pids = record_pids(monkeypatch)
     command = fake("lost", "leave-hanging@algo-2")
-    result = local.run_local(make_request(2), view=RecordingView(), command=command)
+    result = run_local(make_request(2), view=RecordingView(), command=command)
     assert result.exit_code("report") == EXIT_DONE
     assert len(pids) == 2
     wait_until_gone(pids)
@@ -227,7 +235,7 @@ def test_interrupt_ends_every_process(
     monkeypatch.setattr(local, "KILL_AFTER_S", 0.3 if interrupts == 1 else 600.0)
     pids = record_pids(monkeypatch)
     before = signal.getsignal(signal.SIGINT)
-    result = local.run_local(make_request(2), view=RecordingView(interrupts=interrupts), command=fake("hang"))
+    result = run_local(make_request(2), view=RecordingView(interrupts=interrupts), command=fake("hang"))
     assert result.exit_code("report") == EXIT_INTERRUPTED
     assert pids
     wait_until_gone(pids)
@@ -245,7 +253,7 @@ def test_stopped_host_is_ended_too(make_request: MakeRequest, monkeypatch: pytes
             os.kill(int(path.read_text().split()[0]), signal.SIGSTOP)
             super().update(status)
 
-    local.run_local(request, view=StoppingView(interrupts=1), command=fake("hang"))
+    run_local(request, view=StoppingView(interrupts=1), command=fake("hang"))
     assert len(pids) == 2
     wait_until_gone(pids)
 
@@ -258,7 +266,7 @@ def test_no_process_survives_an_error_of_the_launcher(make_request: MakeRequest)
             raise RuntimeError("the terminal is gone")
 
     with pytest.raises(RuntimeError, match="the terminal is gone"):
-        local.run_local(request, view=BrokenView(), command=fake("hang"))
+        run_local(request, view=BrokenView(), command=fake("hang"))
     pids = [
         int(pid) for path in request.output.glob(".framefleet-*/*/pids") for pid in path.read_text().split()
     ]
@@ -268,13 +276,13 @@ def test_no_process_survives_an_error_of_the_launcher(make_request: MakeRequest)
 
 def test_command_that_cannot_start_is_one_clear_error(make_request: MakeRequest) -> None:
     with pytest.raises(UserError, match="cannot start algo-1 of 2 hosts: No such file"):
-        local.run_local(make_request(2), view=RecordingView(), command=["/no/such/python"])
+        run_local(make_request(2), view=RecordingView(), command=["/no/such/python"])
 
 
 def test_account_of_an_earlier_job_is_not_taken_for_this_one(make_request: MakeRequest) -> None:
     request = make_request(1)
-    local.run_local(request, view=RecordingView(), command=fake())
-    result = local.run_local(request, view=RecordingView(), command=fake("no-summary"))
+    run_local(request, view=RecordingView(), command=fake())
+    result = run_local(request, view=RecordingView(), command=fake("no-summary"))
     assert result.summary is None
     assert result.failures == []
     assert not (request.output / "job" / "summary.json").exists()
@@ -287,8 +295,8 @@ def test_conflict_keeps_the_hosts_outputs(make_request: MakeRequest, monkeypatch
     monkeypatch.setattr(local, "merge", refuse)
     request = make_request(1)
     with pytest.raises(UserError, match="outputs are kept in") as error:
-        local.run_local(request, view=RecordingView(), command=fake())
-    (roots,) = request.output.glob(".framefleet-*")
+        run_local(request, view=RecordingView(), command=fake())
+    (roots,) = request.output.glob(".framefleet-*/")
     assert str(roots) in str(error.value)
     assert tree(roots) >= {f"algo-1/processing/output/{file}" for file in frames(0)}
 
@@ -311,7 +319,7 @@ def test_libzmq_can_take_the_reserved_port_and_others_cannot() -> None:
 
 def test_manifest_and_summary_read_back(make_request: MakeRequest) -> None:
     request = make_request(2)
-    local.run_local(request, view=RecordingView(), command=fake())
+    run_local(request, view=RecordingView(), command=fake())
     rows = pq.read_table(request.output / "manifest").to_pylist()
     assert {row["file"] for row in rows} == frames(0, 1)
     assert json.loads((request.output / "job" / "summary.json").read_bytes())["outcome"] == "completed"

@@ -1,0 +1,63 @@
+"""The output folder before a job: what lies there already, and what of it may go.
+
+All of this is done under the output's lock.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from common.errors import UserError
+from targets.job import JobRequest
+from targets.local import ROOTS_PREFIX, abandoned
+from targets.resume import check_options
+
+DEMO_MARKER = ".framefleet-demo"
+
+_OF_FRAMES = ("frames", "shards", "manifest")
+
+
+def prepare_output(request: JobRequest, *, is_demo: bool) -> None:
+    """See that a job may begin in its output, and remove there what an earlier demo has left.
+
+    Raises:
+        UserError: it may not, or the folder may not be written to.
+    """
+    output = request.output
+    for name in (*_OF_FRAMES, "job"):
+        if (output / name).is_symlink():
+            raise UserError(
+                f"--output {output} has {name} as a link, and nothing is written through links there: "
+                "replace it by a folder, or give the folder that --output is to be itself"
+            )
+    if request.resume:
+        check_options(request, abandoned(output))
+    else:
+        if is_demo:
+            _clear_earlier_demo(output)
+        _check_empty(output)
+    marker = output / DEMO_MARKER
+    try:
+        if is_demo:
+            marker.touch()
+        else:
+            marker.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written to: {error.strerror}") from error
+
+
+def _check_empty(output: Path) -> None:
+    for name in _OF_FRAMES:
+        folder = output / name
+        if folder.is_dir() and next(folder.iterdir(), None) is not None:
+            raise UserError(
+                f"--output {output} already holds {name}: choose another folder, or remove that one"
+            )
+
+
+def _clear_earlier_demo(output: Path) -> None:
+    """Remove what an earlier demo left; a folder that anything else was written to has no marker."""
+    if (output / DEMO_MARKER).is_file():
+        for folder in [*(output / name for name in (*_OF_FRAMES, "job")), *output.glob(f"{ROOTS_PREFIX}*/")]:
+            shutil.rmtree(folder, ignore_errors=True)
