@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from common import messages
+from common.cluster import Cluster
 from common.done import DONE_FILE, DoneVideo, decode_done
 from common.environment import detect_cluster
 from common.errors import EXIT_CRASHED, UserError
@@ -25,11 +26,19 @@ from common.files import write_exit_message
 from common.layout import Layout
 from common.naming import FrameNames
 from common.selection import Selection
-from common.spec import read_spec
+from common.spec import JobSpec, read_spec
 from common.transport import CoordinatorLink
-from coordinator.catalogue import list_videos, select, shard
+from coordinator.catalogue import (
+    FILES,
+    Listing,
+    list_videos,
+    read_listing,
+    select,
+    shard,
+    write_listing,
+)
 from coordinator.core import Core
-from coordinator.journal import Journal, cut_torn_line, read_journal
+from coordinator.journal import Journal, cut_torn_line, elapsed_since, read_clock, read_journal
 from coordinator.replay import check_first_entry, first_entry, replay
 from coordinator.server import EXIT_LOST, Server
 from coordinator.telling import Telling, open_exporter
@@ -68,41 +77,34 @@ def main() -> int:
         selection = Selection.load(spec.sampling, layout.job_spec.parent)
         keys, hosts = spec.link_keys(), 1 if spec.mode == "sharded" else cluster.size
         with CoordinatorLink(bind, keys=keys, hosts=hosts) as link:
-            # a platform that deals out fewer videos than hosts may make no folder where there are none
-            listed = list_videos(layout.videos, may_be_missing=spec.is_dealt_out)
-            listing = select(listed, selection)
-            if spec.image.name_template is not None:
-                names = FrameNames(spec.image.name_template)
-                names.check_folders([video.folder for video in listing.videos], spec.image.suffix)
-            alone = spec.mode == "sharded"
-            videos, problems = listing.videos, listing.problems
-            if spec.is_dealt_out:
-                problems = listed.problems  # that others have what is not here is for the launcher to check
-            elif alone:
-                videos = shard(videos, cluster.rank, cluster.size)
-                problems = problems if cluster.is_primary else []
-            if alone:
-                whole = msgspec.structs.replace(spec.scheduling, cut="never")
-                spec = msgspec.structs.replace(spec, scheduling=whole)
-            path = layout.job / "journal.jsonl"
-            start = first_entry(spec, videos, began.isoformat(timespec="milliseconds"))
+            path, files = layout.job / "journal.jsonl", layout.job / FILES
             cut_torn_line(path)
             earlier = read_journal(path)
             first = next(earlier, None)
+            # what units and journal refer to is the list of the first start, whatever the folder holds now
+            kept = read_listing(files) if first is not None else None
+            listing = kept or _list_input(spec, layout, cluster, selection)
+            alone = spec.mode == "sharded"
+            if alone:
+                whole = msgspec.structs.replace(spec.scheduling, cut="never")
+                spec = msgspec.structs.replace(spec, scheduling=whole)
+            start = first_entry(spec, listing.videos, began.isoformat(timespec="milliseconds"), read_clock())
             elapsed_s = 0.0
-            if first is not None:
+            if first is None:
+                write_listing(files, listing)
+            else:
                 check_first_entry(first, start)
-                elapsed_s = max(0.0, (began - datetime.fromisoformat(first["at"])).total_seconds())
+                elapsed_s = elapsed_since(first, path)
             core = Core(
                 spec,
                 selection=selection,
-                videos=videos,
-                problems=problems,
+                videos=listing.videos,
+                problems=listing.problems,
                 expected=[cluster.current] if alone else cluster.hosts,
                 now=started_at - elapsed_s,
                 done=_read_done(layout.job_spec.with_name(DONE_FILE)),
             )
-            del listed, listing, videos  # the core forgets what is done of them
+            del kept, listing  # the core forgets what is done of them
             if first is not None:
                 replay(core, answering(link, earlier), now=time.monotonic)
                 core.restarts += 1
@@ -126,6 +128,22 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - a bug, told as such; the agent starts this again, from the journal
         traceback.print_exc()
         return EXIT_CRASHED
+
+
+def _list_input(spec: JobSpec, layout: Layout, cluster: Cluster, selection: Selection) -> Listing:
+    """What this coordinator's job is to extract: all of the input, or this host's share of it."""
+    # a platform that deals out fewer videos than hosts may make no folder where there are none
+    listed = list_videos(layout.videos, may_be_missing=spec.is_dealt_out)
+    listing = select(listed, selection)
+    if spec.image.name_template is not None:
+        names = FrameNames(spec.image.name_template)
+        names.check_folders([video.folder for video in listing.videos], spec.image.suffix)
+    if spec.is_dealt_out:  # that others have what is not here is for the launcher to check
+        return Listing(listing.videos, listed.problems)
+    if spec.mode == "sharded":
+        problems = listing.problems if cluster.is_primary else []
+        return Listing(shard(listing.videos, cluster.rank, cluster.size), problems)
+    return listing
 
 
 def _read_done(path: Path) -> dict[str, DoneVideo]:

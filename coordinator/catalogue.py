@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from common.errors import UserError
+from common.files import write_whole
 from common.media import MAX_BYTES
 from common.names import output_folders, video_name
 from common.report import Failure
 from common.selection import Selection
 from coordinator.listing import ListedVideo as ListedVideo
+
+FILES: Final = "files.json"  # the list of a job, beside its journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,22 @@ def name_videos(files: list[tuple[bytes, int]]) -> list[ListedVideo]:
         ListedVideo.of(index=index, path=path, name=video_name(path), folder=folder, size_bytes=size)
         for index, ((path, size), folder) in enumerate(zip(files, folders, strict=True))
     ]
+
+
+def write_listing(path: Path, listing: Listing) -> None:
+    """Keep the list of a job, for coordinators that are started again.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    write_whole(path, msgspec.json.encode(listing))
+
+
+def read_listing(path: Path) -> Listing | None:
+    """The list that was kept; None if there is none that can be read."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=Listing)
+    return None
 
 
 def select(listing: Listing, selection: Selection) -> Listing:

@@ -7,12 +7,13 @@ machine that loses its power has lost what is done again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
 
@@ -21,6 +22,7 @@ from common.files import sync_path
 
 SYNC_S = 1.0  # HyperQueue too accepts that the last seconds are lost and recomputed
 BLOCK_BYTES = 1 << 16
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Journal:
@@ -89,19 +91,55 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"cannot read the journal {path}: {error.strerror}") from error
 
 
+def read_clock() -> tuple[str, float]:
+    """A clock that nobody sets: the name of this machine's present life (empty if it is not told), and the
+    seconds of that."""
+    try:
+        name = BOOT_ID.read_text().strip()
+    except OSError:
+        name = ""
+    return name, time.monotonic()
+
+
+def elapsed_since(first: dict[str, Any], path: Path) -> float:
+    """Seconds since the job of a journal began, of which ``first`` is the first entry.
+
+    Not by the wall clock, which is set now and then. On another machine, or after its start, the time in
+    between is not known: then the job goes on at its last line.
+    """
+    (name, began), (now_name, now) = first.get("clock", ("", 0.0)), read_clock()
+    last_s = _last_time(path)
+    return max(last_s, now - began) if name and name == now_name else last_s
+
+
+def _last_time(path: Path) -> float:
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END) - 1  # of the last line, which is whole
+        start = _line_start(file, end)
+        file.seek(start)
+        with contextlib.suppress(ValueError, LookupError, TypeError):  # whoever reads it all tells of damage
+            return float(msgspec.json.decode(file.read(end - start))["t_s"])
+    return 0.0
+
+
 def cut_torn_line(path: Path) -> None:
     """Remove a last line that is not whole, so that the next one is not written behind it."""
     if not path.exists():
         return
     with path.open("r+b") as file:
-        end = size = file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - BLOCK_BYTES)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
+        size = file.seek(0, os.SEEK_END)
+        end = _line_start(file, size)
         if end < size:
             file.truncate(end)
+
+
+def _line_start(file: BinaryIO, end: int) -> int:
+    """Where the line begins that ends, or is cut off, at ``end``."""
+    while end > 0:
+        start = max(0, end - BLOCK_BYTES)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

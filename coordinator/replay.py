@@ -33,12 +33,18 @@ Entry = dict[str, Any]
 CONSEQUENCES = frozenset({"given_up", "redone", "promoted", "drained", "ready"})
 
 
-def first_entry(spec: JobSpec, videos: Sequence[ListedVideo], at: str) -> Entry:
-    """The entry that a journal begins with. ``at``: the wall clock's time, in ISO 8601."""
+def first_entry(
+    spec: JobSpec, videos: Sequence[ListedVideo], at: str, clock: tuple[str, float] = ("", 0.0)
+) -> Entry:
+    """The entry that a journal begins with.
+
+    ``at``: the wall clock's time, in ISO 8601; ``clock``: the machine's own (``journal.read_clock``).
+    """
     return {
         "event": "start",
         "job": spec.job_id,
         "at": at,
+        "clock": clock,
         "videos": len(videos),
         "options": _digest([msgspec.json.encode((spec.sampling, spec.image, spec.mode))]),
         "list": _digest(msgspec.json.encode((video.name, video.size_bytes)) for video in videos),
@@ -57,11 +63,11 @@ def check_first_entry(found: Entry, expected: Entry) -> None:
             f"the journal in the output folder is of job {found.get('job')!r}, not of {expected['job']!r}: "
             "give every job an output folder of its own"
         )
-    for field, what in (("options", "options"), ("list", "input folder")):
+    for field, what in (("options", "options"), ("list", "list of files")):
         if found.get(field) != expected[field]:
             raise UserError(
-                f"the {what} of job {expected['job']!r} changed while the coordinator was started again, "
-                "so it cannot go on: start the job again with --resume"
+                f"the {what} of job {expected['job']!r} is not that of its journal, so it cannot go on: "
+                "start the job again with --resume"
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from targets.demo import make_demo_set
-from tests.jobs import Job, check_output, rows, run_job, summary, tree
+from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"
@@ -83,6 +84,32 @@ def test_what_runs_is_not_interrupted_and_what_is_committed_is_not_done_again(
     assert held, "something ran"
     again = [e["unit"] for e in entries[at:] if e["event"] == "leased" and e["unit"] in held]
     assert len(again) <= 1, "only one whose assignment was on its way may have to be told again"
+
+
+def test_the_list_of_the_first_start_counts_whatever_becomes_of_the_input(
+    source: Path, tmp_path: Path
+) -> None:
+    run_job(source, tmp_path / "whole", instances=2, fps="5")
+    changed = tmp_path / "changed"
+    shutil.copytree(source, changed)
+    grown, *others = sorted(changed.iterdir(), key=lambda path: path.stat().st_size)
+    job = Job(changed, tmp_path / "out", instances=2, fps="5")
+    job.until(job.journal)
+    (pid,) = job.coordinators()
+    os.kill(pid, signal.SIGSTOP)  # nothing ends before it is killed
+    shutil.copy(others[0], changed / "later.mp4")
+    with grown.open("ab") as file:
+        file.write(bytes(5000))
+    os.kill(pid, signal.SIGKILL)
+    assert job.wait() == 0, job.text
+    assert summary(job.output).restarts == 1
+    assert set(failures(job.output)) <= {grown.name}
+
+    def of_others(output: Path) -> dict[str, str]:
+        return {name: digest for name, digest in tree(output).items() if not name.startswith(grown.stem)}
+
+    assert of_others(job.output) == of_others(tmp_path / "whole")
+    check_output(job.output)
 
 
 def test_a_crash_loop_ends_with_a_reason(source: Path, tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ import pytest
 from common.errors import UserError
 from common.selection import Selection, encode_table
 from common.spec import SamplingOptions
-from coordinator.catalogue import list_videos, select, shard
+from coordinator.catalogue import (
+    FILES,
+    list_videos,
+    read_listing,
+    select,
+    shard,
+    write_listing,
+)
 
 
 def put(root: Path, *names: str | bytes) -> None:
@@ -110,6 +117,23 @@ def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
     for name in ("nowhere", "file.mp4"):
         with pytest.raises(UserError, match=rf"cannot list the input folder .*{name}"):
             list_videos(tmp_path / name)
+
+
+def test_a_list_that_was_kept_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in (b"a.mp4", b"a.mkv", b"\xff\xfe.mp4", "\u00fc.mp4".encode()):
+        (videos / os.fsdecode(name)).write_bytes(b"12345")
+    (videos / "lost.mp4").symlink_to("nowhere")
+    listing = list_videos(videos)
+    assert len(listing.videos) == 4
+    assert len(listing.problems) == 1
+    kept = tmp_path / "job" / FILES
+    assert read_listing(kept) is None
+    write_listing(kept, listing)
+    assert read_listing(kept) == listing
+    kept.write_bytes(kept.read_bytes()[:-9])
+    assert read_listing(kept) is None
 
 
 def test_shards_cover_everything_once_and_keep_the_names_of_the_whole(tmp_path: Path) -> None:

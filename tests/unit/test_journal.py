@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from coordinator.journal import BLOCK_BYTES, Journal, cut_torn_line, read_journal
+from coordinator import journal as journal_module
+from coordinator.journal import (
+    BLOCK_BYTES,
+    Journal,
+    cut_torn_line,
+    elapsed_since,
+    read_clock,
+    read_journal,
+)
 
 ENTRIES = [{"event": "start", "name": 'Ünï\n{\n{"event":'}, {"event": "end", "text": "x" * BLOCK_BYTES}]
 
@@ -59,3 +67,27 @@ def test_any_other_damage_is_told_with_its_line(path: Path, damage: bytes) -> No
     path.write_bytes(path.read_bytes() + damage + b'\n{"event":"more"}\n')
     with pytest.raises(UserError, match="line 3 of the journal"):
         list(read_journal(path))
+
+
+def test_the_time_of_a_job_goes_on_by_the_machines_own_clock(path: Path) -> None:
+    name, now = read_clock()
+    assert elapsed_since({"clock": [name, now - 5000.0]}, path) == pytest.approx(5000.0, abs=60.0)
+
+
+@pytest.mark.parametrize("clock", [["another machine", -1e9], ["", -1e9], None])
+def test_elsewhere_it_goes_on_where_the_journal_ends(path: Path, clock: list[object] | None) -> None:
+    last = list(read_journal(path))[-1]["t_s"]
+    assert elapsed_since({"at": "1970-01-01", **({"clock": clock} if clock else {})}, path) == last
+
+
+def test_it_never_goes_back(path: Path) -> None:
+    name, now = read_clock()
+    last = list(read_journal(path))[-1]["t_s"]
+    assert elapsed_since({"clock": [name, now + 5000.0]}, path) == last
+
+
+def test_a_machine_that_does_not_tell_its_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "BOOT_ID", path / "none")
+    name, now = read_clock()
+    assert name == ""
+    assert elapsed_since({"clock": [name, now - 1e9]}, path) == list(read_journal(path))[-1]["t_s"]

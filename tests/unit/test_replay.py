@@ -231,7 +231,7 @@ def test_a_journal_belongs_to_one_job_and_one_input() -> None:
     for spec, listed, words in [
         (JobSpec(job_id="k"), videos, "'j', not of 'k'"),
         (JobSpec(job_id="j", sampling=SamplingOptions(fps="1")), videos, "the options"),
-        (JobSpec(job_id="j"), videos[:2], "the input folder"),
+        (JobSpec(job_id="j"), videos[:2], "the list of files"),
     ]:
         with pytest.raises(UserError, match=words):
             check_first_entry(mine, first_entry(spec, listed, "later"))
