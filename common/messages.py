@@ -26,10 +26,11 @@ PathBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=8192)]
 LongName = Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
-# Why an attempt failed. "input": the file cannot be read as a video, here or anywhere; "error": an
-# exception; "crash": the slot process died; "output": the host could not write; "list": the file is larger
-# here than the list tells, so it is the coordinator's copy that lacks its end.
-FailedKind = Literal["input", "error", "crash", "output", "list"]
+# Why an attempt failed. "input": the file cannot be read as a video, here or anywhere; "read": the system
+# refused to read it, which is this host's failure; "error": an exception; "crash": the slot process died;
+# "output": the host could not write; "list": the file is larger here than the list tells, so it is the
+# coordinator's copy that lacks its end.
+FailedKind = Literal["input", "read", "error", "crash", "output", "list"]
 
 
 class MessageError(Exception):

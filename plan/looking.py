@@ -17,7 +17,8 @@ import numpy as np
 
 from common.imaging import ImageOptions
 from worker.encoding import encode
-from worker.media import MediaError, open_container
+from worker.input_file import Cursor, ReadError
+from worker.media import MediaError, open_container, open_file
 
 SEED: Final = 1
 LARGEST: Final = 0.5  # of those that are looked at; the others by chance
@@ -141,15 +142,21 @@ def look(file: Path | RangedFile, size_bytes: int, image: ImageOptions) -> Look 
     Raises:
         Exception: botocore's, if S3 could not be asked; some of its errors are OSErrors, as a file's are.
     """
+    if isinstance(file, Path):
+        try:
+            with open_file(file) as opened:
+                return _look(Cursor(opened), size_bytes, image)
+        except (MediaError, ReadError):
+            return None
     seen = _look(file, size_bytes, image)
-    if isinstance(file, RangedFile) and file.failure is not None:
+    if file.failure is not None:
         raise file.failure
     return seen
 
 
-def _look(file: Path | RangedFile, size_bytes: int, image: ImageOptions) -> Look | None:
+def _look(file: Cursor | RangedFile, size_bytes: int, image: ImageOptions) -> Look | None:
     try:
-        with open_container(str(file) if isinstance(file, Path) else file) as container:
+        with open_container(file) as container:
             stream = next((each for each in container.streams.video if not _is_cover(each)), None)
             if stream is None:
                 return None

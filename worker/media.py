@@ -20,10 +20,12 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from worker.input_file import Cursor, InputFile
 from worker.limits import check_memory
 
 MAX_FRAME_PIXELS: Final = 2**28  # 16384 x 16384: more is a damaged header or an attack, not a film
 ENCRYPTION_SCAN_BYTES: Final = 2**20
+BUFFER_BYTES: Final = 32 * 2**10  # as libavformat itself
 
 # Titles need not be UTF-8: PyAV 19 takes any bytes, 18 must be told to, by an argument that 19 lacks.
 _ANY_METADATA: Final[dict[str, Any]] = (
@@ -51,6 +53,7 @@ _NO_FILMS: Final = frozenset(
         "idf",
         "ico",
         "libmodplug",
+        "vobsub",
     ]
 )
 
@@ -89,10 +92,15 @@ class OpenVideo:
 
         Raises:
             MediaError: it is no regular file, unreadable, no video, or has no decoder here.
+            ReadError: the system refuses to open or read it.
         """
         self.path: Final = Path(os.fsdecode(path))
-        self.size_bytes: Final = _regular_size(self.path)
-        self._open()
+        self.file: Final = open_file(self.path)
+        try:
+            self._open()
+        except BaseException:
+            self.file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -105,17 +113,19 @@ class OpenVideo:
     def close(self) -> None:
         """Close the file; calling it again does nothing."""
         self.container.close()
+        self.file.close()
 
     def rewind(self) -> None:
         """Start afresh: the next packet is the file's first and the decoder knows nothing.
 
-        It opens the file again, because a seek to the start may miss packets of negative time.
+        It opens the container again, because a seek to the start may miss packets of negative time.
 
         Raises:
-            MediaError: the file has vanished or changed since.
+            MediaError: the file has changed since.
+            ReadError: the system refuses to read it.
         """
         if self.touched:
-            self.close()
+            self.container.close()
             self._open()
 
     def seek(self, tick: int) -> None:
@@ -123,9 +133,18 @@ class OpenVideo:
 
         Raises:
             av.FFmpegError: the demuxer cannot.
+            ReadError: the system refuses to read the file.
         """
         self.touched = True
-        self.container.seek(tick, stream=self.stream)
+        try:
+            self.container.seek(tick, stream=self.stream)
+        finally:
+            self.file.check()
+
+    @property
+    def size_bytes(self) -> int:
+        """The file's size when it was opened."""
+        return self.file.size_bytes
 
     @property
     def time_base(self) -> Fraction:
@@ -156,14 +175,13 @@ class OpenVideo:
 
     def _open(self) -> None:
         try:
-            self.container = open_container(str(self.path))
-        except OSError as error:
-            check_memory(error)
-            raise MediaError(_why_not_open(self.path, error)) from error
+            self.container = open_container(Cursor(self.file))
         except (av.FFmpegError, ValueError) as error:
+            self.file.check()
             check_memory(error)
-            raise MediaError(_why_not_media(self.path, error)) from error
+            raise MediaError(_why_not_media(self.file, error)) from error
         try:
+            self.file.check()
             self.stream = _video_stream(self.container)
             for other in self.container.streams:
                 if other.index != self.stream.index:
@@ -175,16 +193,17 @@ class OpenVideo:
 
 
 def open_container(file: object) -> InputContainer:
-    """Open a path (str), or a readable file object, as media. Nothing but this one file is ever read.
+    """Open a readable file object as media. Nothing but this one file is ever read: libav is given no path,
+    and may use no protocol by which it could open another.
 
     Raises:
-        OSError: the file cannot be read.
-        av.FFmpegError: libavformat does not know what it is.
+        av.FFmpegError: libavformat does not know what it is, or could not read on.
     """
     container: InputContainer = av.open(
         file,
         "r",
-        options={"protocol_whitelist": "file", "format_whitelist": _film_formats()},
+        buffer_size=BUFFER_BYTES,
+        options={"protocol_whitelist": "none", "format_whitelist": _film_formats()},
         **_ANY_METADATA,
     )
     return container
@@ -201,21 +220,28 @@ def _film_formats() -> str:
     return ",".join(sorted(names))
 
 
-def _regular_size(path: Path) -> int:
+def open_file(path: Path) -> InputFile:
+    """Open a regular file that is not empty.
+
+    Raises:
+        MediaError: it is none, is not there, or may not be read.
+        ReadError: the system refuses to open it.
+    """
     try:
-        status = path.stat()
+        file = InputFile(path)
     except OSError as error:
-        raise MediaError(_why_not_open(path, error)) from error
+        raise MediaError(_why_not_open(error)) from error
     except ValueError as error:  # a null byte in the name
         raise MediaError(f"not a valid file name: {error}") from error
-    if not stat.S_ISREG(status.st_mode):
-        kind: Literal["a folder", "a pipe, socket or device"] = (
-            "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        )
-        raise MediaError(f"not a video: it is {kind}")
-    if status.st_size == 0:
+    if stat.S_ISREG(file.status.st_mode) and file.size_bytes:
+        return file
+    file.close()
+    if stat.S_ISREG(file.status.st_mode):
         raise MediaError("is empty (0 bytes)")
-    return status.st_size
+    kind: Literal["a folder", "a pipe, socket or device"] = (
+        "a folder" if stat.S_ISDIR(file.status.st_mode) else "a pipe, socket or device"
+    )
+    raise MediaError(f"not a video: it is {kind}")
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
@@ -255,27 +281,20 @@ def check_dimensions(width: int, height: int) -> None:
         )
 
 
-def _why_not_open(path: Path, error: OSError) -> str:
+def _why_not_open(error: OSError) -> str:
     reasons = {
-        errno.ENOENT: "file vanished: it is no longer there",
         errno.EACCES: "permission denied: this process may not read it",
         errno.EPERM: "permission denied: this process may not read it",
         errno.ELOOP: "a symbolic link that leads to itself",
         errno.ENAMETOOLONG: "its name is too long for the system",
+        errno.ENXIO: "not a video: it is a pipe, socket or device",
     }
-    if error.errno in reasons:
-        return reasons[error.errno]
-    if isinstance(error, av.FFmpegError):
-        return _why_not_media(path, error)
-    return f"cannot be read: {error.strerror or error}"
+    return reasons.get(error.errno or 0, "file vanished: it is no longer there")
 
 
-def _why_not_media(path: Path, error: Exception) -> str:
-    try:
-        with path.open("rb") as file:
-            head = file.read(ENCRYPTION_SCAN_BYTES)
-    except OSError as again:
-        return _why_not_open(path, again)
+def _why_not_media(file: InputFile, error: Exception) -> str:
+    head = file.read_at(0, ENCRYPTION_SCAN_BYTES)
+    file.check()
     if head[4:8] in (b"ftyp", b"moov") and (b"encv" in head or b"pssh" in head):
         return "is encrypted (DRM), or so damaged that its header cannot be read"
     if not head.strip(b"\0"):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import av
@@ -21,19 +19,16 @@ CHUNK_BYTES: Final = 48 * 2**20
 MAX_DEMUX_ERRORS: Final = 64  # in a row; OpenCV gives up after as many
 REORDER_PACKETS: Final = 32  # twice what any codec may delay a picture by
 
-DISK_CHECK_BYTES: Final = 64 * 2**20  # behind the last packet: streams are interleaved more closely
-DISK_READ_BYTES: Final = 2**20
-
 # Places in the order of decoding: a packet, or None where the demuxer could not read one.
 Item: TypeAlias = "Packet[VideoStream] | None"
 
 
-class DiskError(Exception):
-    """A file is there and cannot be read: this host's fault, not the file's."""
-
-
 class Reader:
-    """Packets in chunks that begin with the GOPs; what was looked at ahead is given again."""
+    """Packets in chunks that begin with the GOPs; what was looked at ahead is given again.
+
+    All that reads raises ``ReadError`` where the system refuses to read the file: no packet is given that was
+    made after that.
+    """
 
     def __init__(self, video: OpenVideo) -> None:
         video.touched = True
@@ -114,46 +109,27 @@ class Reader:
 
     def _demux(self) -> Iterator[Item]:
         video = self._video
-        failed = position = 0
+        failed = 0
         while failed < MAX_DEMUX_ERRORS:
             try:
                 for packet in video.container.demux(video.stream):
-                    if packet.size == 0 and packet.pts is None and packet.dts is None:
-                        return  # PyAV's way to say that the file is over
+                    if video.file.error is not None or is_last(packet):
+                        break
                     failed = 0
-                    position = packet.pos or position
                     beat()
                     yield packet
+                video.file.check()
                 return
             except av.FFmpegError as error:
+                video.file.check()
                 check_memory(error)
-                if error.errno == errno.EIO:
-                    check_disk(video.path, position)
                 failed += 1
                 yield None
 
 
-def check_disk(path: Path, position: int) -> None:
-    """To be called when libav has met EIO, which it also says of files that end early: pass on what the disk
-    says, which is no damage of the file and may be had from another host's copy.
-
-    Args:
-        path: the file.
-        position: the byte from which on libav was reading.
-
-    Raises:
-        DiskError: it cannot be read there.
-    """
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(position)
-            for _ in range(DISK_CHECK_BYTES // DISK_READ_BYTES):
-                if not file.read(DISK_READ_BYTES):
-                    return
-    except OSError as error:
-        raise DiskError(
-            f"the disk does not give what lies behind byte {position}: {error.strerror}"
-        ) from error
+def is_last(packet: Packet[VideoStream]) -> bool:
+    """Whether it is PyAV's way to say that the file is over."""
+    return packet.size == 0 and packet.pts is None and packet.dts is None
 
 
 def is_key(item: Item) -> bool:

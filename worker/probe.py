@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from typing import Final
 
@@ -11,6 +10,7 @@ import av
 
 from common.media import MAX_DURATION_S, MAX_HINTS, VideoInfo
 from worker.decode import open_session
+from worker.input_file import Cursor, InputFile
 from worker.media import MediaError, OpenVideo, check_dimensions, open_container
 
 # Less than any film spends: the leanest of many test videos takes 2,250 bytes a second. A container
@@ -24,7 +24,8 @@ def probe(path: str | bytes | os.PathLike[str]) -> VideoInfo:
     """Open a file, read its headers and index, and decode its first frame.
 
     Raises:
-        MediaError: it is no video, cannot be read, or gives no frame.
+        MediaError: it is no video, may not be read, or gives no frame.
+        ReadError: the system refuses to open or read it.
     """
     with OpenVideo(path) as video:
         session = open_session(video, None)
@@ -60,35 +61,30 @@ def _index(video: OpenVideo) -> list[tuple[int, bool]]:
     if not video.is_matroska:
         return [(entry.timestamp, entry.is_keyframe) for entry in video.stream.index_entries]
     # Cues are loaded by the first seek; a file that has none would be read to its end for it.
-    with video.path.open("rb") as file:
-        try:
-            with open_container(_Frugal(file, INDEX_READ_BYTES)) as container:
-                stream = container.streams[video.stream.index]
-                assert isinstance(stream, av.VideoStream)
-                with contextlib.suppress(av.FFmpegError):
-                    container.seek(stream.start_time or 0, stream=stream)
-                return [(entry.timestamp, entry.is_keyframe) for entry in stream.index_entries]
-        except (av.FFmpegError, IndexError):
-            return []
+    try:
+        with open_container(_Frugal(video.file, INDEX_READ_BYTES)) as container:
+            stream = container.streams[video.stream.index]
+            assert isinstance(stream, av.VideoStream)
+            with contextlib.suppress(av.FFmpegError):
+                container.seek(stream.start_time or 0, stream=stream)
+            return [(entry.timestamp, entry.is_keyframe) for entry in stream.index_entries]
+    except (av.FFmpegError, IndexError):
+        return []
+    finally:
+        video.file.check()
 
 
-class _Frugal:
+class _Frugal(Cursor):
     """A file that seems to end after a number of bytes have been read, wherever they lay."""
 
-    def __init__(self, file: io.BufferedReader, budget_bytes: int) -> None:
-        self._file = file
+    def __init__(self, file: InputFile, budget_bytes: int) -> None:
+        super().__init__(file)
         self._left_bytes = budget_bytes
 
     def read(self, size: int) -> bytes:
-        data = self._file.read(min(size, self._left_bytes))
+        data = super().read(min(size, self._left_bytes))
         self._left_bytes -= len(data)
         return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
 
 def _keyframe_hints(
@@ -115,6 +111,8 @@ def _later_delay(video: OpenVideo, keys: list[int], first_delay: int) -> int:
         packet = next(video.container.demux(video.stream))
     except (av.FFmpegError, StopIteration):
         return first_delay
+    finally:
+        video.file.check()
     if packet.dts not in keys or packet.pts is None:
         return first_delay
     return packet.pts - packet.dts

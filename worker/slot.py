@@ -14,6 +14,7 @@ import time
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 
+import av
 import msgspec
 
 from common.layout import Layout
@@ -34,6 +35,7 @@ from common.messages import (
 from common.selection import Selection
 from common.spec import JobSpec
 from worker.extract import extract
+from worker.input_file import ReadError
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, beat, enter, give_back_memory
 from worker.media import MediaError, OpenVideo, ShortListError
 from worker.pipe import Cancel, FromSlot, Running, SlotUp, Staged, ToSlot, staging_folder
@@ -83,8 +85,12 @@ class Slot:
             kind, text = "input", str(error)
         except ShortListError as error:
             kind, text = "list", str(error)
+        except ReadError as error:
+            kind, text = "read", str(error)
         except MemoryError:
             raise  # whatever else may fail for it in this process: a new one takes over
+        except av.FFmpegError as error:  # some are OSErrors, but libav writes nothing here
+            kind, text = "error", f"{type(error).__name__}: {error}"
         except OSError as error:
             kind, text = "output", f"cannot write frames: {error.strerror or error}"
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this unit's, and is reported

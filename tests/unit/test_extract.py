@@ -20,7 +20,7 @@ from tests.extractor import FIVE, NATIVE, ODD_RATE, PNG, SEEKABLE, Extractor, cl
 from tests.oracle_reference import bgr_md5, reference
 from worker import decode
 from worker.extract import extract
-from worker.media import MediaError
+from worker.media import MediaError, OpenVideo
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -230,14 +230,19 @@ def test_output_trouble_is_no_media_error(clips: Path, tmp_path: Path) -> None:
         )
 
 
-def test_a_file_that_vanishes_says_so(clips: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_open_is_read_to_its_end_whatever_its_name_leads_to(
+    clips: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "here.mp4"
     path.write_bytes(clip(clips, "h264-closed").read_bytes())
     work = Extractor(path, tmp_path / "units")
-    work.unit(FIVE)
+    before = work.unit(FIVE)[0].rows
+    path.unlink()
+    path.write_bytes(b"another file")
+    assert work.unit(FIVE)[0].rows == before
     path.unlink()
     with pytest.raises(MediaError, match="vanished"):
-        work.unit(FIVE)
+        OpenVideo(path)
 
 
 def test_times_beyond_the_end_are_told(clips: Path, tmp_path: Path) -> None:

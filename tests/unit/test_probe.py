@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -217,3 +219,38 @@ def test_an_open_video_can_be_closed_twice_and_rewound(clips: Path) -> None:
         assert packet.is_keyframe
         video.close()
     video.close()
+
+
+def test_a_file_that_names_others_makes_libav_open_none_of_them(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even through a demuxer that nobody has thought of: all are allowed here."""
+    everything = {name for names in av.formats_available for name in names.split(",")}
+    monkeypatch.setattr("worker.media._film_formats", lambda: ",".join(sorted(everything)))
+    shutil.copy(clips / "h264-closed.mp4", tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.sub"), "w", format="vob") as sub:
+        sub.add_stream("mpeg2video", rate=25)
+        sub.start_encoding()
+    named = {
+        "a.ffconcat": "ffconcat version 1.0\nfile b.mp4\n",
+        "b.idx": "# VobSub index file, v7 (do not modify this line!)\nsize: 720x480\nid: en, index: 0\n"
+        "timestamp: 00:00:01:000, filepos: 000000000\n",
+    }
+    monkeypatch.chdir(tmp_path)
+    for name, text in named.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(MediaError, match="Protocol not found"):
+            OpenVideo(tmp_path / name)
+
+
+def test_a_pipe_beside_an_index_of_subtitles_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.idx").write_text("# VobSub index file, v7 (do not modify this line!)\nid: en, index: 0\n")
+    os.mkfifo(tmp_path / "a.sub")
+    reading = "import sys; from worker.media import OpenVideo; OpenVideo(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", reading, tmp_path / "a.idx"],
+        check=False,
+        capture_output=True,
+        timeout=300,  # that it hangs is what would be wrong
+    )
+    assert b"MediaError: not a video" in done.stderr
