@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clips import make_all
+from tests.jobs import end_jobs
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # what a shell without job control starts in the background ignores it, and so would all that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_job_is_left() -> Iterator[None]:
+    """Ends the jobs that a failed test has left running, or held."""
+    yield
+    end_jobs()
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,52 @@
-"""Containers that start late, or have a small disk; and what a test does to those of a running job."""
+"""Containers that start late, have a small disk, or are held; and what a test does to those of a running job.
+
+``python -m tests.faulty_containers GATE ...`` is ``launch.py ...`` with the slots of its containers held.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from targets.compose import FOLLOW, ComposeCluster, ComposeHost
 from targets.engine import find_engine
 from targets.image import ensure_image
 from targets.local import LocalCluster
-from tests.jobs import ContainerFaults, Job
+from tests.gated import VARIABLE
+from tests.jobs import REPOSITORY, ContainerFaults, Job
+
+GATE = "/gate"
+GATE_MOUNTS = {GATE: True, "/framefleet/tests": False}  # and whether they are written to
 
 
-def faulty_cluster(faults: ContainerFaults) -> Callable[..., LocalCluster]:
+def gate_mounts(gate: Path) -> list[tuple[Path, str]]:
+    """What a container needs for its slots to be held: folders of this machine, and where they are there."""
+    return list(zip((gate, REPOSITORY / "tests"), GATE_MOUNTS, strict=True))
+
+
+class HeldCluster(ComposeCluster):
+    """Containers whose slots are held, if there is a ``gate``."""
+
+    gate: Path | None = None
+
+    def _describe(self) -> dict[str, Any]:
+        described = super()._describe()
+        if self.gate is not None:
+            for service in described["services"].values():
+                service["entrypoint"] = ["python", "-m", "tests.gated"]
+                service["environment"] = {VARIABLE: GATE}
+                service["volumes"] += [f"{source}:{target}" for source, target in gate_mounts(self.gate)]
+        return described
+
+
+def faulty_cluster(faults: ContainerFaults, gated_by: Path | None) -> Callable[..., LocalCluster]:
     """A compose cluster with such faults from its start."""
 
     class LateHost(ComposeHost):
@@ -27,8 +56,9 @@ def faulty_cluster(faults: ContainerFaults) -> Callable[..., LocalCluster]:
             if delay_s >= 0:
                 super().start(command, keep_open=keep_open)
 
-    class FaultyCluster(ComposeCluster):
+    class FaultyCluster(HeldCluster):
         host_type = LateHost
+        gate = gated_by
 
         def prepare(self, resources: contextlib.ExitStack) -> None:
             super().prepare(resources)
@@ -83,15 +113,6 @@ class ContainerJob(Job):
         """The number, on this machine, of a container's first process."""
         return int(docker("inspect", "--format", "{{.State.Pid}}", self.container(host)))
 
-    def lost(self, host: str) -> bool:
-        """Whether the coordinator has given a host up."""
-        return any(e["event"] == "host_lost" and e["host"] == host for e in self.journal())
-
-    def is_back(self, host: str) -> bool:
-        """Whether a host that was given up has been taken in again."""
-        events = [e["event"] for e in self.journal() if e.get("host") == host]
-        return "host_lost" in events and "host_up" in events[events.index("host_lost") :]
-
     def leftovers(self) -> list[int]:
         """Containers and networks of jobs in this output that are still there, as numbers."""
         found = docker("ps", "--all", "--quiet", "--filter", f"name={self._known_id}").split()
@@ -108,3 +129,15 @@ def docker(*arguments: str) -> str:
     """Run a command of the engine's; what it printed."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.strip()
+
+
+def main() -> None:
+    import launch
+
+    HeldCluster.gate = Path(sys.argv.pop(1))
+    with mock.patch("targets.compose.ComposeCluster", HeldCluster):
+        launch.main()
+
+
+if __name__ == "__main__":
+    main()

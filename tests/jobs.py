@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,14 @@ from common.spec import ImageFormat, ImageOptions, Mode, OnError, PackOptions, S
 from report.accounting import account
 from report.reading import read_job
 from report.timeline import Kind
+from targets.hosts import WORKER_COMMAND
 from targets.local import LocalCluster
+from tests.gated import COMMAND, VARIABLE, Gate
 from tests.packed import check_packed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_S = 600.0
+AGENTS = (["-m", "worker"], ["-m", "tests.gated"])  # what an agent's command line has behind the interpreter
 
 
 class ContainerFaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     pack: PackOptions | None = None
     containers: ContainerFaults | None = None  # hosts are containers, if it is given
     copies: dict[str, str] = {}  # hosts whose input is another folder than that of the rest
+    gate: str | None = None  # the folder of the gate that holds slots, if one does
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0
     )
@@ -71,11 +75,22 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Job:
     """A running or finished job in a process of its own."""
 
-    def __init__(self, source: Path, output: Path, **options: Any) -> None:
-        self.output = output
+    gate: Gate
+
+    def __init__(self, source: Path, output: Path, *, held_after: int | None = None, **options: Any) -> None:
+        """``held_after``: a slot is held when it has completed so many units, until ``gate`` is opened."""
+        if held_after is not None:
+            self.gate = Gate(output.parent, held_after)
+            options["gate"] = str(self.gate.folder)
         made = JobOptions(input=str(source), output=str(output), **options)
+        self.start(output, [sys.executable, "-m", "tests.jobs", msgspec.json.encode(made).decode()])
+
+    def start(self, output: Path, command: Sequence[str]) -> None:
+        """Start the job's process."""
+        self.output = output
+        self.text = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.jobs", msgspec.json.encode(made).decode()],
+            command,
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -83,7 +98,7 @@ class Job:
             errors="backslashreplace",
             start_new_session=True,
         )
-        self.text = ""
+        running_jobs.append(self)
 
     def wait(self) -> int:
         """Let it end; the exit code. What it printed is in ``text``."""
@@ -116,16 +131,28 @@ class Job:
             time.sleep(0.01)
         return found
 
-    def until_extracting(self, host: str) -> None:
-        """Wait until a host has done some units, and works on another."""
+    def until_held(self, *hosts: str) -> None:
+        """Wait until each of these hosts has a slot that is held in the middle of a unit."""
+        self.until(lambda: self.is_held(*hosts))
 
-        def extracting() -> bool:
-            leased = [
-                e for e in self.journal() if e["event"] == "leased" and e["host"] == host and not e["probe"]
-            ]
-            return len(leased) >= 3
+    def is_held(self, *hosts: str) -> bool:
+        """Whether each of these hosts has a slot that is held."""
+        return all(self.gate.holds(host) for host in hosts)
 
-        self.until(extracting)
+    def until_told(self, event: str, *, of: str | None = None, times: int = 1) -> None:
+        """Wait until the journal has an event so often; ``of`` a host."""
+        self.until(
+            lambda: sum(e["event"] == event and of in (None, e.get("host")) for e in self.journal()) >= times
+        )
+
+    def until_back(self, host: str) -> None:
+        """Wait until a host that was given up has been taken in again."""
+
+        def is_back() -> bool:
+            events = [e["event"] for e in self.journal() if e.get("host") == host]
+            return "host_lost" in events and "host_up" in events[events.index("host_lost") :]
+
+        self.until(is_back)
 
     def pids(self, host: str, *, slots: bool) -> list[int]:
         """Processes of a host: its slots, or its agent."""
@@ -143,7 +170,7 @@ class Job:
             if str(self.output) not in environment or root not in environment + "\0":
                 continue
             found.append((int(folder.name), parent, command))
-        alike = {pid: parent for pid, parent, command in found if command[1:3] == ["-m", "worker"]}
+        alike = {pid: parent for pid, parent, command in found if command[1:3] in AGENTS}
         # between fork and exec, a child of the agent looks like the agent
         agents = [pid for pid, parent in alike.items() if parent not in alike]
         if not slots:
@@ -173,6 +200,21 @@ class Job:
     def leftovers(self) -> list[int]:
         """Processes of this job that still run."""
         return [pid for number in range(1, 13) for pid in self.pids(f"algo-{number}", slots=False)]
+
+
+running_jobs: list[Job] = []  # which a test has started; tests/conftest.py ends what it has left
+
+
+def end_jobs() -> None:
+    """End the jobs that a test has left."""
+    while running_jobs:
+        job = running_jobs.pop()
+        if job.process.poll() is None:
+            job.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                job.process.communicate(timeout=60)
+            job.process.kill()
+        job.process.communicate()
 
 
 def run_job(source: Path, output: Path, **options: Any) -> Job:
@@ -307,10 +349,17 @@ def main() -> int:
         from tests.faulty_containers import faulty_cluster, remove_disks
 
         request = replace(request, containers=ContainerOptions(cpus=options.containers.cpus))
-        cluster_type = faulty_cluster(options.containers)
+        gate = None if options.gate is None else Path(options.gate)
+        cluster_type = faulty_cluster(options.containers, gate)
+    command: Sequence[str] = WORKER_COMMAND
+    if options.gate is not None:
+        os.environ[VARIABLE] = options.gate
+        command = COMMAND
     try:
         with lock_output(request.output) as lock:
-            result = run_local(request, view=open_view(console), lock=lock, cluster_type=cluster_type)
+            result = run_local(
+                request, view=open_view(console), lock=lock, command=command, cluster_type=cluster_type
+            )
     except UserError as error:
         print(error)
         return 1

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from common.keys import make_keys
 from common.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
 from targets.image import ensure_image
 from targets.merge import HostOutput, merge
+from tests.faulty_containers import GATE, gate_mounts
+from tests.gated import VARIABLE, Gate
 
 ML = "/opt/ml"
 # what the engine itself tells of a container whose mounts lie below /opt/ml
@@ -57,7 +59,9 @@ class PlatformJob:
         image: str | None = None,
         entrypoint: Sequence[str] = (),
         more_inputs: dict[str, Path] | None = None,
+        held_after: int | None = None,
     ) -> None:
+        """``held_after``: a slot is held when it has completed so many units, until ``gate`` is opened."""
         self.folder = folder
         self.names = list(names)
         self._id = uuid.uuid4().hex[:12]
@@ -66,6 +70,13 @@ class PlatformJob:
         self._image = image or ensure_image()
         self._entrypoint = list(entrypoint)
         self._more_inputs = more_inputs or {}
+        self._gate_options: list[str] = []
+        if held_after is not None:
+            self.gate = Gate(folder, held_after)
+            self._entrypoint = ["python", "-m", "tests.gated"]
+            mounts = gate_mounts(self.gate.folder)
+            self._gate_options = ["--env", f"{VARIABLE}={GATE}"]
+            self._gate_options += [f"--volume={source}:{target}" for source, target in mounts]
         spec = JobSpec(
             job_id=self._id,
             sampling=SamplingOptions(fps="native"),
@@ -115,7 +126,7 @@ class PlatformJob:
             "run", "--detach", "--name", self.container(name), "--network", self._id,
             "--network-alias", name, "--cpus", "0.5", "--user", f"{os.getuid()}:{os.getgid()}",
             *(part for source, target, mode in mounts for part in ("--volume", f"{source}:{target}:{mode}")),
-            *(("--entrypoint", first[0]) if first else ()), self._image, *rest,
+            *self._gate_options, *(("--entrypoint", first[0]) if first else ()), self._image, *rest,
         )  # fmt: skip
 
     def ended(self, name: str) -> Ended:
@@ -138,6 +149,14 @@ class PlatformJob:
             for line in path.read_text().splitlines(keepends=True):
                 if line.endswith("\n") and '"committed"' in line:
                     yield json.loads(line)
+
+    def until(self, what: Callable[[], Any]) -> None:
+        """Wait for a state of the running hosts; fail if one of them ends before."""
+        while not what():
+            states = engine(
+                "ps", "--all", "--filter", f"name={self._id}", "--format", "{{.Names}} {{.Status}}"
+            )
+            assert "Exited" not in states, [engine("logs", line.split()[0]) for line in states.splitlines()]
 
     def upload(self, output: Path) -> None:
         """Make one output of those of the hosts, as S3 does."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from common.spec import SchedulingOptions
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
@@ -21,12 +22,14 @@ pytestmark = pytest.mark.skipif(
 
 # what an undisturbed run and a disturbed one must agree on
 COLUMNS = ("video", "sample", "pts", "time_base", "target_s", "file", "sha256", "status")
+# nobody is lost here, not even for seconds in which a busy machine gives a host no turn
+PATIENT = SchedulingOptions(unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=60.0, host_wait_s=60.0)
 MODES = {"native": {"fps": "native"}, "every 7th": {"every": 7}}
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_demo_set(tmp_path_factory.mktemp("restart") / "demo", lengths_s=(12, 4, 2), loop_frames=25)
+    return make_demo_set(tmp_path_factory.mktemp("restart") / "demo", lengths_s=(6, 2), loop_frames=25)
 
 
 def manifest(output: Path) -> list[tuple[object, ...]]:
@@ -37,22 +40,22 @@ def manifest(output: Path) -> list[tuple[object, ...]]:
 def test_the_coordinator_is_killed_again_and_again(source: Path, tmp_path: Path, mode: str) -> None:
     run_job(source, tmp_path / "whole", instances=2, sampling=MODES[mode])
     chance = random.Random(mode)
-    job = Job(source, tmp_path / "out", instances=2, sampling=MODES[mode])
-    kills = 0
-    while kills < 5:
+    job = Job(source, tmp_path / "out", held_after=1, instances=2, sampling=MODES[mode])
+    for kills in range(5):
         told = len(job.journal()) + chance.randrange(2, 14)
-
-        job.until(lambda told=told: len(job.journal()) >= told)  # type: ignore[misc]
+        # the job goes on by a unit of each host, and no further
+        job.until(lambda told=told: job.is_held("algo-1", "algo-2") or len(job.journal()) >= told)  # type: ignore[misc]
         (pid,) = job.until(job.coordinators)
         os.kill(pid, signal.SIGKILL)
-        kills += 1
+        job.gate.let(kills + 2)
         job.until(lambda old=pid: job.coordinators() not in ([], [old]))  # type: ignore[misc]
+    job.gate.open()
     assert job.wait() == 0, job.text
     check_output(job.output)
     assert tree(job.output) == tree(tmp_path / "whole")
     assert manifest(job.output) == manifest(tmp_path / "whole")
     done = summary(job.output)
-    assert done.restarts == kills
+    assert done.restarts == 5
     assert "started again" in job.text
     assert done.frames == len(tree(job.output)) == sum(host.frames for host in done.hosts)
     assert job.leftovers() == []
@@ -61,13 +64,14 @@ def test_the_coordinator_is_killed_again_and_again(source: Path, tmp_path: Path,
 def test_what_runs_is_not_interrupted_and_what_is_committed_is_not_done_again(
     source: Path, tmp_path: Path
 ) -> None:
-    job = Job(source, tmp_path / "out", instances=2, fps="native")
-    job.until_extracting("algo-2")
+    job = Job(source, tmp_path / "out", held_after=2, instances=2, fps="native", scheduling=PATIENT)
+    job.until_held("algo-1", "algo-2")
     (pid,) = job.coordinators()
     os.kill(pid, signal.SIGKILL)
     journal = job.until(lambda: [e["event"] for e in job.journal()].count("restarted") and job.journal())
     slots = [pid for host in ("algo-1", "algo-2") for pid in job.pids(host, slots=True)]
     assert slots, "they live on"
+    job.gate.open()
     assert job.wait() == 0, job.text
     lines = (job.output / "job" / "journal.jsonl").read_bytes().splitlines()
     entries = [msgspec.json.decode(line) for line in lines]
@@ -113,8 +117,8 @@ def test_the_list_of_the_first_start_counts_whatever_becomes_of_the_input(
 
 
 def test_a_crash_loop_ends_with_a_reason(source: Path, tmp_path: Path) -> None:
-    job = Job(source, tmp_path / "out", instances=2, fps="native")
-    job.until_extracting("algo-2")
+    job = Job(source, tmp_path / "out", held_after=2, instances=2, fps="native")
+    job.until_held("algo-1", "algo-2")
     (path,) = job.output.glob(".framefleet-*/algo-1/processing/output/job/journal.jsonl")
     (pid,) = job.coordinators()
     os.kill(pid, signal.SIGSTOP)

@@ -30,8 +30,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 @pytest.fixture(scope="session")
 def source(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough work for some seconds on three small hosts."""
-    folder = make_demo_set(tmp_path_factory.mktemp("containers") / "demo", lengths_s=(8, 3))
+    """More than four held hosts can have begun."""
+    folder = make_demo_set(tmp_path_factory.mktemp("containers") / "demo", lengths_s=(4, 2), loop_frames=25)
     shutil.copy(clips / "hevc-open-mp4.mp4", folder)
     return folder
 

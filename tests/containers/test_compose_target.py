@@ -16,7 +16,8 @@ import pytest
 
 from targets.engine import Engine
 from targets.image import ensure_image
-from tests.faulty_containers import docker
+from tests.faulty_containers import GATE_MOUNTS, docker
+from tests.gated import Gate
 from tests.jobs import REPOSITORY, Job, check_output, summary, tree
 
 pytestmark = pytest.mark.timeout(600)
@@ -28,21 +29,13 @@ MOST_BYTES = 600_000_000
 class LaunchedJob(Job):
     """A job of ``launch.py``."""
 
-    def __init__(self, source: Path, output: Path, *options: str) -> None:
-        self.output = output
-        command = [sys.executable, "launch.py", "--input", str(source), "--output", str(output)]
-        self.process = subprocess.Popen(
-            [*command, "--fps", "native", *options],
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.text = ""
-
-    def until_committed(self) -> None:
-        self.until(lambda: any(entry["event"] == "committed" for entry in self.journal()))
+    def __init__(self, source: Path, output: Path, *options: str, held_after: int | None = None) -> None:
+        program = ["launch.py"]
+        if held_after is not None:
+            self.gate = Gate(output.parent, held_after)
+            program = ["-m", "tests.faulty_containers", str(self.gate.folder)]
+        folders = ["--input", str(source), "--output", str(output)]
+        self.start(output, [sys.executable, *program, *folders, "--fps", "native", *options])
 
 
 def left_of(output: Path) -> list[str]:
@@ -62,7 +55,8 @@ def check_limits(output: Path, *, cpus: float, memory_mib: int) -> None:
         (told,) = json.loads(docker("inspect", f"{name}-{host}"))
         assert told["HostConfig"]["NanoCpus"] == cpus * 1e9
         assert told["HostConfig"]["Memory"] == memory_mib * 2**20
-        assert {mount["Destination"]: mount["RW"] for mount in told["Mounts"]} == {
+        mounts = {mount["Destination"]: mount["RW"] for mount in told["Mounts"]}
+        assert {target: mode for target, mode in mounts.items() if target not in GATE_MOUNTS} == {
             "/opt/ml/config": False,
             "/opt/ml/processing/input/job": False,
             "/opt/ml/processing/input/videos": False,
@@ -86,15 +80,15 @@ def test_a_launcher_is_interrupted_and_another_killed(
     source: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
-    options = ("--target", "compose", "--instances", "2", "--cpus", "0.25", "--memory", "700")
-    interrupted = LaunchedJob(source, output, *options)
-    interrupted.until_committed()
-    check_limits(output, cpus=0.25, memory_mib=700)
+    options = ("--target", "compose", "--instances", "2", "--cpus", "0.5", "--memory", "700")
+    interrupted = LaunchedJob(source, output, *options, held_after=1)
+    interrupted.until_told("committed")
+    check_limits(output, cpus=0.5, memory_mib=700)
     interrupted.process.send_signal(signal.SIGINT)
     assert interrupted.wait() == INTERRUPTED, interrupted.text
     assert left_of(output) == []
-    killed = LaunchedJob(source, output, *options, "--resume")
-    killed.until_committed()
+    killed = LaunchedJob(source, output, *options, "--resume", held_after=1)
+    killed.until_told("committed")
     killed.process.kill()
     killed.wait()
     # its hosts are told to leave, and until they have left the folder is not another job's
@@ -115,11 +109,12 @@ def test_metrics_are_served_outside_the_containers(source: Path, tmp_path: Path)
         port, other = free.getsockname()[1], taken.getsockname()[1]
         taken.listen()
         free.close()
-        options = ("--target", "compose", "--instances", "2", "--cpus", "0.25", "--metrics-port")
-        job = LaunchedJob(source, tmp_path / "out", *options, str(port))
-        job.until_committed()
+        options = ("--target", "compose", "--instances", "2", "--cpus", "0.5", "--metrics-port")
+        job = LaunchedJob(source, tmp_path / "out", *options, str(port), held_after=1)
+        job.until_told("committed")
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             told = answer.read().decode()
+        job.gate.open()
         assert job.wait() == 0, job.text
         without = LaunchedJob(source, tmp_path / "without", *options, str(other))
         assert without.wait() == 0, without.text
