@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from worker.forks import start_fork_server
@@ -9,7 +10,8 @@ from worker.forks import start_fork_server
 
 def main() -> int:
     """Run this host; return the exit code."""
-    start_fork_server()  # first of all: it loads the media libraries while this process loads its own
+    with contextlib.suppress(OSError):  # whoever needs it tries again, and tells why it cannot be done
+        start_fork_server()  # first of all: it loads the media libraries while this process loads its own
     from worker.host import run_host
 
     return run_host()

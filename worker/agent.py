@@ -10,7 +10,7 @@ import shutil
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import msgspec
@@ -20,7 +20,6 @@ from common.errors import UserError
 from common.layout import Layout
 from common.spec import JobSpec
 from common.transport import HostLink
-from worker.forks import start_fork_server
 from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.pipe import Running, SlotUp, Staged, staging_folder
@@ -63,12 +62,12 @@ class Agent:
         self._shelf = Shelf(publisher, layout, say=self._send)
         self._limits = limits_for(spec.limits, slots=slots, host_bytes=host_memory_bytes())
         self._looked_at = float("-inf")
-        start_fork_server()
         self._slots = [self._new_slot(number) for number in range(slots)]
         for slot in self._slots:
             link.watch(slot.descriptor)
         self._is_warming = False
-        self._failed_starts = 0
+        self._failed_starts: Counter[int] = Counter()
+        """In a row, by the slot's number: when what slots are forked from dies, they all die once."""
         self._queue: deque[m.Assign] = deque()
         self._progress: dict[m.Lease, m.UnitProgress] = {}
         self._cancelled: set[m.Lease] = set()
@@ -271,7 +270,7 @@ class Agent:
         match message:
             case SlotUp():
                 slot.up = True
-                self._failed_starts = 0
+                self._failed_starts.clear()
                 if self._welcome is not None:
                     self._say_ready()
             case Running(progress=progress):
@@ -325,8 +324,8 @@ class Agent:
         died = slot.end()
         how = beyond or died
         if not slot.up:
-            self._failed_starts += 1
-            if self._failed_starts >= MAX_FAILED_STARTS:
+            self._failed_starts[slot.number] += 1
+            if self._failed_starts[slot.number] >= MAX_FAILED_STARTS:
                 raise UserError(f"slot processes of host {self._host!r} cannot start: the last one {how}")
         assign = slot.running
         fresh = self._slots[slot.number] = self._new_slot(slot.number)

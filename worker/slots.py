@@ -8,16 +8,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Final
 
 import msgspec
 
-from common.errors import UserError
 from common.layout import Layout
 from common.media import Timing
 from common.messages import Assign, Lease, Shrink
 from common.spec import JobSpec
+from worker.forks import start_forked
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, Watch, in_gib, resident_bytes
 from worker.pipe import Cancel, FromSlot, Running, ToSlot
 
@@ -51,27 +50,14 @@ class SlotProcess:
         self.since = 0.0
         self.path: bytes | None = None
         """The file that it has open."""
-        context = multiprocessing.get_context("forkserver")
         self._limits = limits
         self._watch = Watch(limits)
-        self._beats = context.RawValue(ctypes.c_uint64)
+        self._beats = multiprocessing.get_context("forkserver").RawValue(ctypes.c_uint64)
         self._heard = 0
         self._reached: tuple[Lease, int, int] | None = None
-        self._connection, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(
-            target=entry,
-            args=(theirs, layout, spec, limits, self._beats),
-            name=f"slot-{number}",
-            daemon=True,
+        self._connection, self._process = start_forked(
+            entry, (layout, spec, limits, self._beats), name=f"slot-{number}"
         )
-        try:
-            self._process.start()
-        except (EOFError, OSError) as error:
-            raise UserError(
-                f"slot processes cannot be started ({error or type(error).__name__}): "
-                "see the lines above, and whether memory and process limits allow it"
-            ) from error
-        theirs.close()
 
     @property
     def pid(self) -> int:

@@ -8,12 +8,13 @@ from unittest import mock
 import pytest
 
 from common import messages as m
+from common.errors import UserError
 from common.layout import Layout
 from common.media import FrameRow, UnitResult
 from common.spec import JobSpec
-from worker.agent import Agent
+from worker.agent import MAX_FAILED_STARTS, Agent
 from worker.held import Held, done_of
-from worker.pipe import Staged, staging_folder
+from worker.pipe import SlotUp, Staged, staging_folder
 
 LEASE = m.Lease(3, 1)
 TASK = m.Extract(
@@ -37,7 +38,7 @@ class Bench:
         self.said: list[m.FromHost] = []
         link = mock.Mock()
         link.send = lambda data: self.said.append(m.decode_from_host(data))
-        with mock.patch("worker.agent.SlotProcess"), mock.patch("worker.agent.start_fork_server"):
+        with mock.patch("worker.agent.SlotProcess"):
             self.agent = Agent(
                 host="a",
                 incarnation="1",
@@ -131,3 +132,20 @@ def test_another_number_than_before_is_an_error_and_leaves_nothing_behind(
     assert "told to publish" in capsys.readouterr().err
     bench.agent._shelf.flush()
     assert bench.files() == []
+
+
+def test_slots_that_die_together_before_they_are_up_are_one_failure(bench: Bench) -> None:
+    def new_slot(number: int, *_: object) -> mock.Mock:
+        return mock.Mock(number=number, up=False, running=None)
+
+    agent = bench.agent
+    with mock.patch("worker.agent.SlotProcess", new_slot):
+        agent._slots = [agent._new_slot(number) for number in range(8)]
+        for _ in range(MAX_FAILED_STARTS - 1):  # what they are forked from is killed, and all of them with it
+            for slot in list(agent._slots):
+                agent._on_slot_death(slot)
+        agent._on_slot_message(agent._slots[3], SlotUp())
+        for _ in range(MAX_FAILED_STARTS - 1):
+            agent._on_slot_death(agent._slots[0])
+        with pytest.raises(UserError, match="cannot start"):
+            agent._on_slot_death(agent._slots[0])

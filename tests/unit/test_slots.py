@@ -8,16 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
+from multiprocessing import forkserver, reduction
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from common.errors import UserError
 from common.layout import Layout
 from common.messages import Assign, Lease, Probe
 from common.spec import JobSpec
 from tests import fake_slot
-from worker.forks import start_fork_server
+from worker import forks
 from worker.limits import Limits
 from worker.pipe import Running, SlotUp
 from worker.slots import Entry, SlotProcess
@@ -37,7 +40,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     slots: list[SlotProcess] = []
 
     def start_one(entry: Entry, limits: Limits) -> SlotProcess:
-        start_fork_server()
         slots.append(SlotProcess(0, Layout(tmp_path), JobSpec(job_id="j"), limits, entry=entry))
         return slots[-1]
 
@@ -131,6 +133,48 @@ def test_a_slot_that_asks_for_far_too_much_does_not_get_it(start: Start) -> None
     with pytest.raises((EOFError, ConnectionError)):
         next_message(slot)
     assert slot.end() == "ran out of memory (the limit for a slot is 0.29 GiB)"
+
+
+def kill_fork_server() -> int:
+    pid: int = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+
+
+@pytest.mark.parametrize("moment", ["sendfds", "read_signed"])
+def test_what_slots_are_forked_from_is_killed_while_it_forks(
+    start: Start, monkeypatch: pytest.MonkeyPatch, moment: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module: Any = reduction if moment == "sendfds" else forkserver
+    do = getattr(module, moment)
+    killed: list[int] = []
+
+    def kill_twice(*arguments: Any) -> Any:
+        if len(killed) < 2:
+            killed.append(kill_fork_server())
+            if moment == "read_signed":  # it was told, and may have forked, but the number did not come
+                raise EOFError("unexpected EOF")
+        return do(*arguments)
+
+    monkeypatch.setattr(module, moment, kill_twice)
+    slot = start(partial(fake_slot.enter, fake_slot.hang_without_lock), LIMITS)
+    assert isinstance(next_message(slot), SlotUp)
+    assert len(set(killed)) == 2
+    assert capfd.readouterr().err.count("slot-0 was not started") == 2
+
+
+def test_the_reason_is_told_when_slots_cannot_be_forked(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forks, "TRIES_AFTER_S", (0.0, 0.0))
+
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", refuse)
+    with pytest.raises(UserError, match=r"tried 2 times \(.*Resource temporarily unavailable"):
+        start(fake_slot.enter_and_hang, LIMITS)
 
 
 def test_a_crash_is_told_by_its_signal(start: Start) -> None:

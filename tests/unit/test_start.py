@@ -38,7 +38,7 @@ def test_next_to_nothing_is_loaded_before_the_libraries_begin_to() -> None:
 
 
 def test_what_a_flush_needs_is_loaded_once_and_not_before_there_are_frames(tmp_path: Path) -> None:
-    with mock.patch("worker.agent.SlotProcess"), mock.patch("worker.agent.start_fork_server"):
+    with mock.patch("worker.agent.SlotProcess"):
         agent = Agent(
             host="a",
             incarnation="1",
