@@ -7,7 +7,7 @@ FROM --platform=linux/amd64 ${BASE_IMAGE}
 # Wheels only: nothing is compiled, and no compiler is there. What they hold beyond what a host needs goes in the layer
 # that brought it, 150 MB of it: Arrow's Flight, S3 client, headers and second copies, OpenCV's face models, botocore's
 # descriptions of 400 services, pygments' of 500 languages, numpy's tests.
-COPY docker/requirements.txt /tmp/requirements.txt
+COPY requirements.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
         --only-binary=:all: --require-hashes --requirement /tmp/requirements.txt \
     && cd "$(python -c 'import os, cv2; print(os.path.dirname(os.path.dirname(cv2.__file__)))')" \

@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PINS := $(PIP) --only-binary=:all: --require-hashes --requirement
 
 .PHONY: demo test clean
 
@@ -20,15 +21,15 @@ test: $(VENV)/.test-installed
 clean:
 	rm -rf $(VENV) .venv-fiftyone demo output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(VENV)/.runtime-installed: pyproject.toml | $(BIN)/pip
+$(VENV)/.runtime-installed: requirements.txt | $(BIN)/pip
 	@echo "installing the dependencies into $(VENV) ..."
-	@$(PIP) --editable .
+	@$(PINS) requirements.txt
 	@touch $@
 
-$(VENV)/.test-installed: pyproject.toml | $(BIN)/pip
+$(VENV)/.test-installed: requirements-test.txt | $(BIN)/pip
 	@echo "installing the dependencies and the test tools into $(VENV) ..."
 	@tests/fiftyone-env.sh .venv-fiftyone & \
-	    $(PIP) --editable '.[test]' || exit; \
+	    $(PINS) requirements-test.txt || exit; \
 	    $(PIP) 'torch==2.13.0+cpu' 2>/dev/null || \
 	    echo "no CPU build of PyTorch is to be had here, and the others weigh gigabytes: its example is not tested"; \
 	    wait

@@ -27,7 +27,7 @@ MAKE_BASE = "docker/make-base.sh"
 SOURCE = (
     "Dockerfile",
     ".dockerignore",
-    "docker/requirements.txt",
+    "requirements.txt",
     "common",
     "coordinator",
     "report",

@@ -1,6 +1,6 @@
 """What a job without an image of its own is given as an input: the source, the locked wheels, an entry point.
 
-The wheels are those of the image (docker/requirements.txt), for the Python of AWS's own image, fetched once
+The wheels are those of the image (requirements.txt), for the Python of AWS's own image, fetched once
 and kept in the user's cache; in S3 they are kept beside the output's other hidden files, for the next job.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from targets.sagemaker.aws import Aws
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-REQUIREMENTS: Final = ROOT / "docker" / "requirements.txt"
+REQUIREMENTS: Final = ROOT / "requirements.txt"
 SOURCE: Final = ("common", "coordinator", "targets", "worker")
 START: Final = "start_bundle.py"
 NAME: Final = "framefleet"
