@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.files import replace_durably
+from common.part_file import PartError, read_table, seal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,25 +102,44 @@ def sortable_schema() -> pa.Schema:
     return pa.schema(fields)
 
 
-def read_part(path: Path, columns: Sequence[str], *, checksums: bool = False) -> pa.Table:
+def read_part(path: Path, columns: Sequence[str]) -> pa.Table:
     """Some columns of a part. One of an older version has nulls in ``LATER_COLUMNS``.
 
-    ``checksums``: whether those of its pages are compared with what is read; older versions wrote none.
-
     Raises:
-        OSError, pa.ArrowInvalid, KeyError: it cannot be read, is no Parquet file, or lacks a column.
+        PartError: it is damaged, lacks a column, or has values there that are none of a manifest's.
+        OSError: it cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, page_checksum_verification=checksums) as file:
-        there = file.schema_arrow.names
-        table = file.read(columns=[name for name in columns if name in there])
-    for name in LATER_COLUMNS:
-        if name in columns and name not in there:
-            field = schema().field(name)
-            table = table.append_column(field, pa.nulls(len(table), field.type))
+    table = read_table(path, columns)
+    fields = {field.name: field for field in schema()}
+    for name in columns:
+        if name in table.column_names:
+            _check_column(path, fields[name], table.column(name))
+        elif name in LATER_COLUMNS:
+            table = table.append_column(fields[name], pa.nulls(len(table), fields[name].type))
+        else:
+            raise PartError(path, f"it has no column {name!r}")
     return table.select(list(columns))
+
+
+def _check_column(path: Path, field: pa.Field, column: pa.ChunkedArray) -> None:
+    """See that values are of the kind of a manifest's; others may have written them in other widths."""
+    import pyarrow.types as pt
+
+    kind = column.type.value_type if pt.is_dictionary(column.type) else column.type
+    for is_kind in (_is_text, pt.is_integer, pt.is_floating, pt.is_boolean):
+        wanted = field.type.value_type if pt.is_dictionary(field.type) else field.type
+        if is_kind(wanted) and not is_kind(kind) and not (field.nullable and pt.is_null(kind)):
+            raise PartError(path, f"its column {field.name!r} is {column.type}, and should be {field.type}")
+    if column.null_count and not field.nullable:
+        raise PartError(path, f"its column {field.name!r} lacks {column.null_count:,} values")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow.types as pt
+
+    return bool(pt.is_string(kind) or pt.is_large_string(kind))
 
 
 def files_in(table: pa.Table) -> list[str]:
@@ -137,18 +157,15 @@ def write_part(path: Path, table: pa.Table, *, temporary: Path) -> None:
     Raises:
         OSError: the disk refuses. The part is as it was.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=ROWS_PER_GROUP, compression="zstd", write_page_checksum=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pq.write_table(
-            table,
-            temporary,
-            row_group_size=ROWS_PER_GROUP,
-            compression="zstd",
-            write_page_checksum=True,
-        )
+        temporary.write_bytes(seal(sink.getvalue().to_pybytes()))
         replace_durably(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

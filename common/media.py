@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from common.sampling import MAX_INT32
+
 MAX_HINTS = 4096  # keyframe times kept per video: one in 2 s for over two hours, thinned evenly beyond
 
 FrameStatus = Literal["ok", "suspect", "duplicate", "blurred"]
@@ -19,7 +21,6 @@ MAX_COUNT = 10**12
 MAX_BYTES = 10**15
 MAX_TICK = 2**63 - 1  # FFmpeg's timestamps, and the manifest's
 MAX_FRAME_RATE = 1e6
-MAX_INT32 = 2**31 - 1  # FFmpeg's sizes and time bases
 MAX_DURATION_S = 1e9  # thirty years; a time base of 1/MAX_INT32 takes such a time within 63 bits
 
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]

@@ -24,6 +24,8 @@ SIDECARS = frozenset(
 # Bytes that are not UTF-8 (surrogates, once decoded), and what could be taken for an escape of ours.
 _UNSHOWABLE = re.compile(r"[\ud800-\udfff]|%(?=25|[89A-F][0-9A-F])")
 
+_SHOWN = re.compile(rb"%(25|[89A-F][0-9A-F])")  # as it is shown then
+
 # Those; control characters and what XML, so an S3 listing, cannot hold; what Windows or Hadoop forbids.
 _UNSAFE = re.compile(
     r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff/\\:*?"<>|]|%(?=[0-9A-F]{2}|~)'
@@ -50,17 +52,26 @@ def output_folders(paths: Sequence[bytes]) -> list[str]:
     relative, and free of unsafe characters and of components that could be taken for a frame's file.
     """
     parents: dict[str, str] = {}
-    folders = []
-    for text in _without_suffixes([_decoded(path) for path in paths]):
-        parent, slash, name = text.rpartition("/")
-        if parent not in parents:
-            parents[parent] = "/".join(safe_component(part) for part in parent.split("/"))
-        folder = f"{parents[parent]}/{safe_component(name)}" if slash else safe_component(name)
-        if len(folder) * 4 > MAX_FOLDER_BYTES and len(folder.encode()) > MAX_FOLDER_BYTES:
-            whole_parents = _cut(folder, MAX_FOLDER_BYTES - MAX_COMPONENT_BYTES).rpartition("/")[0]
-            folder = f"{whole_parents}/{_SHORTENED}{_digest(text)}"
-        folders.append(folder)
-    return folders
+    return [_folder(text, parents) for text in _without_suffixes([_decoded(path) for path in paths])]
+
+
+def possible_folders(name: str) -> tuple[str, str]:
+    """The folders that a video of this name may have: that of its path without its suffix, and with it."""
+    path = _SHOWN.sub(lambda match: bytes.fromhex(match[1].decode()), name.encode("utf-8", "replace"))
+    text = _decoded(path)
+    return _folder(_without_suffix(text), {}), _folder(text, {})
+
+
+def _folder(text: str, parents: dict[str, str]) -> str:
+    """The folder of a path; ``parents``: those that are known already."""
+    parent, slash, name = text.rpartition("/")
+    if parent not in parents:
+        parents[parent] = "/".join(safe_component(part) for part in parent.split("/"))
+    folder = f"{parents[parent]}/{safe_component(name)}" if slash else safe_component(name)
+    if len(folder) * 4 > MAX_FOLDER_BYTES and len(folder.encode()) > MAX_FOLDER_BYTES:
+        whole_parents = _cut(folder, MAX_FOLDER_BYTES - MAX_COMPONENT_BYTES).rpartition("/")[0]
+        folder = f"{whole_parents}/{_SHORTENED}{_digest(text)}"
+    return folder
 
 
 def plain_folder(name: str) -> str:

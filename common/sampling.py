@@ -23,7 +23,8 @@ from common.errors import UserError
 NATIVE = "native"
 MAX_FPS = 100_000  # beyond any camera; it keeps positions of a year of video within 42 bits
 MIN_FPS = Fraction(1, 366 * 86_400)  # a frame in a year
-MAX_FPS_TEXT = 64  # characters; Fraction("1e999999999") would fill the memory
+MAX_INT32 = 2**31 - 1  # FFmpeg's sizes and time bases
+MAX_NUMBER_TEXT = 64  # characters; Fraction("1e999999999") would fill the memory
 NO_TICK = 2**62  # later than any pts: what lies beyond a list of times has no end
 
 T = TypeVar("T")
@@ -178,6 +179,32 @@ class Sampling:
         return axis
 
 
+def parse_fraction(text: str) -> Fraction:
+    """A number, exactly: ``5``, ``0.5``, ``1e-3`` or ``30000/1001``.
+
+    Raises:
+        ValueError: it is none, or so long that it would take long to read.
+    """
+    if len(text) > MAX_NUMBER_TEXT or _exponent(text) > MAX_NUMBER_TEXT:
+        raise ValueError(f"{text[:MAX_NUMBER_TEXT]!r} is too long for a number")
+    try:
+        return Fraction(text)
+    except ZeroDivisionError:
+        raise ValueError(f"{text!r} is divided by zero") from None
+
+
+def parse_time_base(text: str) -> Fraction:
+    """Seconds per tick, as a manifest tells them: ``1/12800``.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    value = parse_fraction(text)
+    if value <= 0 or max(value.numerator, value.denominator) > MAX_INT32:
+        raise ValueError(f"{text!r} is no time base")
+    return value
+
+
 def parse_sampling(text: str) -> Sampling:
     """Read what ``--fps`` says: a number, a fraction such as ``30000/1001``, or ``native``.
 
@@ -188,11 +215,9 @@ def parse_sampling(text: str) -> Sampling:
         return Sampling(None)
     remedy = "give a number of frames per second (5, 0.5), a fraction (30000/1001), or native"
     try:
-        if len(text) > MAX_FPS_TEXT or _exponent(text) > MAX_FPS_TEXT:
-            raise ValueError
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise UserError(f"--fps {text[:MAX_FPS_TEXT]!r} is not a frame rate: {remedy}") from None
+        rate = parse_fraction(text)
+    except ValueError:
+        raise UserError(f"--fps {text[:MAX_NUMBER_TEXT]!r} is not a frame rate: {remedy}") from None
     if rate <= 0:
         raise UserError(f"--fps {text!r} is not above zero: {remedy}")
     if rate > MAX_FPS:

@@ -7,14 +7,16 @@ first dot ends the key. A Parquet shard has what Hugging Face's ``datasets`` tak
 
 from __future__ import annotations
 
+import os
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 import msgspec
 
+from common.below import Below, is_relative
 from common.spec import PackFormat
 
 BLOCK_BYTES = 512  # of a tar: what headers take, and data is filled up to
@@ -76,17 +78,18 @@ def open_writer(path: Path, form: PackFormat) -> ShardWriter:
     return ParquetWriter(path)
 
 
-def open_reader(path: Path) -> ShardReader:
-    """The shard or bundle at ``path``; its suffix tells its kind.
+def open_reader(below: Below, shard: str) -> ShardReader:
+    """A shard or bundle; its suffix tells its kind.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: it cannot be opened, or is no regular file.
     """
-    if path.suffix == ".tar" or is_bundle(path.name):
-        return TarReader(path)
+    file = below.open(shard)
+    if shard.endswith(".tar") or is_bundle(shard):
+        return TarReader(file, shard)
     from common.shards_parquet import ParquetReader
 
-    return ParquetReader(path)
+    return ParquetReader(file, shard)
 
 
 def extent(path: Path) -> int:
@@ -114,28 +117,35 @@ def extent(path: Path) -> int:
 class Readers:
     """The shards of an output, the last one used being open: rows lie in the order of shards."""
 
-    def __init__(self, root: Path, opener: Callable[[Path], ShardReader] = open_reader) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._opener = opener
+        self._below: Below | None = None
         self._shard = ""
         self._open: ShardReader | None = None
 
     def read(self, shard: str | None, file: str, place: int | None, count_bytes: int) -> bytes:
-        """The bytes of an image, as its row (``shard``, ``file``, ``place``, ``bytes``) says; a loose file is
-        read as it is.
+        """The bytes of an image, as its row (``shard``, ``file``, ``place``, ``bytes``) says. No link is
+        followed, and what is no regular file is not waited for.
 
         Raises:
             OSError: it is not there, or not of this size.
         """
+        if self._below is None:
+            self._below = Below(self._root)
         if shard is None:
-            with open(f"{self._root}/{file}", "rb", buffering=0) as loose:  # noqa: PTH123 - a Path is slow
-                return loose.read()
+            return _read_loose(self._below, file, count_bytes)
         if self._open is None or shard != self._shard:
-            self.close()
-            self._open, self._shard = self._opener(self._root / shard), shard
+            self._close_shard()
+            self._open, self._shard = open_reader(self._below, shard), shard
         return self._open.read(-1 if place is None else place, count_bytes)
 
     def close(self) -> None:
+        self._close_shard()
+        if self._below is not None:
+            self._below.close()
+            self._below = None
+
+    def _close_shard(self) -> None:
         if self._open is not None:
             self._open.close()
             self._open = None
@@ -149,6 +159,15 @@ class Readers:
         self.close()
 
 
+def _read_loose(below: Below, file: str, count_bytes: int) -> bytes:
+    with below.open(file) as loose:
+        size = os.fstat(loose.fileno()).st_size
+        data = loose.read(size) if size == count_bytes else b""  # no memory is taken for another file
+        if len(data) != count_bytes:
+            raise ShardError(f"{file}: {size:,} bytes, and the manifest says {count_bytes:,}")
+        return data
+
+
 def member_name(file: str) -> str:
     """The name in a shard of the image that is ``file`` among loose ones: a dot before the suffix would end
     its key. Different files have different names, as a literal ``%2E`` is escaped in the names of folders.
@@ -160,7 +179,7 @@ def member_name(file: str) -> str:
 def is_shard_path(shard: str) -> bool:
     """Whether a row's ``shard`` is what it may be, a file in ``shards/``."""
     folder, slash, name = shard.partition("/")
-    return folder == "shards" and slash == "/" and "/" not in name and not name.startswith(".") and name != ""
+    return f"{folder}{slash}" == "shards/" and "/" not in name and is_relative(name) and name[0] != "."
 
 
 def is_bundle(shard: str) -> bool:
@@ -208,10 +227,10 @@ def header(name: str, count_bytes: int) -> bytes:
 class TarReader:
     """Reads images of a tar or bundle at the places that the manifest tells, without going through it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: BinaryIO = path.open("rb")
-        self._size = path.stat().st_size
+    def __init__(self, file: BinaryIO, shard: str) -> None:
+        self._path = shard
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
 
     def read(self, place: int, count_bytes: int) -> bytes:
         if place < 0 or count_bytes < 0:

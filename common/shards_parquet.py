@@ -9,7 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -17,12 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.manifest import FIELDS
+from common.part_file import ALSO_DAMAGE
 from common.shards import TOLD, ShardError
 
 GROUP_BYTES = 8 * 2**20  # of images: what a writer holds, and others who read one row read
 BATCH_BYTES = 2**20  # of images: what our reader holds
 BATCH = 4  # images between looks at a page's size; at the default, 1,024, pages grow at thrice the CPU time
 FEATURES_KEY = "huggingface"
+
+DAMAGE = (pa.ArrowException, *ALSO_DAMAGE)
 
 _KINDS = {name: kind for name, kind, _ in FIELDS}
 
@@ -59,15 +64,17 @@ def whole_rows(path: Path) -> int:
     """
     try:
         metadata = pq.read_metadata(path)
-    except pa.ArrowException:
+        end = path.stat().st_size - metadata.serialized_size
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for column in map(group.column, range(group.num_columns)):
+                start = column.dictionary_page_offset or column.data_page_offset
+                if start + column.total_compressed_size > end:
+                    return -1
+        return int(metadata.num_rows)
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's, and none of Arrow's
+            raise
         return -1
-    size = path.stat().st_size
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            start = column.dictionary_page_offset or column.data_page_offset
-            if start + column.total_compressed_size > size - metadata.serialized_size:
-                return -1
-    return int(metadata.num_rows)
 
 
 class ParquetWriter:
@@ -125,12 +132,14 @@ class ParquetReader:
     """Gives images by the numbers of their rows. Of a row group no more is read than up to that row, and the
     few images around the row that was read last are kept: rows in their order are read once."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: BinaryIO, shard: str) -> None:
+        self._path = shard
         try:
-            self._file = pq.ParquetFile(path, memory_map=True)
-        except pa.ArrowException as error:
-            raise ShardError(f"{path} is no Parquet file: {error}") from error
+            with file:
+                mapped = mmap(file.fileno(), 0, access=ACCESS_READ)  # it goes with the last who looks into it
+            self._file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(mapped)))
+        except DAMAGE as error:
+            raise ShardError(f"{shard} is no Parquet file: {error}") from error
         metadata = self._file.metadata
         counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self._starts = list(accumulate(counts, initial=0))
@@ -143,7 +152,7 @@ class ParquetReader:
     def read(self, place: int, count_bytes: int) -> bytes:
         """The image of row ``place``."""
         images = self._images_at(place)
-        data: bytes = images[place - self._first].as_py()
+        data: bytes = images[place - self._first].as_py() or b""
         if len(data) != count_bytes:
             raise ShardError(f"row {place} of {self._path} has {len(data)} bytes, not {count_bytes}")
         return data
@@ -160,7 +169,7 @@ class ParquetReader:
         while place >= self._end:
             try:
                 batch = next(self._batches)
-            except (pa.ArrowException, OSError, StopIteration) as error:
+            except (*DAMAGE, StopIteration) as error:
                 self._group = -1
                 raise ShardError(f"{self._path} cannot be read: {error!r}") from error
             self._images = batch.column("image").field("bytes")

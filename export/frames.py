@@ -14,10 +14,12 @@ import pyarrow.compute as pc
 
 from common.errors import UserError
 from common.manifest import read_part
+from common.part_file import manifest_parts
 
 ROWS_AT_ONCE = 16_384
 FRAMES = "frames/"
 SUSPECT = "suspect"
+ODD = r"//|/\.\.?/|/\.{0,2}$|\x00"  # in a path below FRAMES: it leads elsewhere, or to no file
 
 
 class Frame(NamedTuple):
@@ -67,12 +69,10 @@ class Manifest:
     """
 
     def __init__(self, output: Path, *, suspect: bool = True) -> None:
-        parts = sorted((output / "manifest").rglob("*.parquet"))
-        if not parts:
-            raise UserError(f"{output} has no manifest/*.parquet: give the --output folder of a job")
+        parts = manifest_parts(output)
         try:
             table = pa.concat_tables([_read(part) for part in parts])
-        except (pa.ArrowException, OSError) as error:
+        except OSError as error:
             raise UserError(f"the manifest of {output} cannot be read: {error}") from error
         table = table.filter(pc.is_valid(table["file"]))  # what was dropped has no image
         if not suspect:
@@ -88,6 +88,7 @@ class Manifest:
                 f"{output} has its frames in shards ({shards[0].as_py()}), and labelling tools want files: "
                 "extract them without --pack"
             )
+        _check(output, table)
 
     def __len__(self) -> int:
         """How many frames there are."""
@@ -103,6 +104,29 @@ class Manifest:
         """Each video with its frames."""
         for name, frames in groupby(self, key=attrgetter("video")):
             yield Video(name, list(frames))
+
+
+def _check(output: Path, table: pa.Table) -> None:
+    """Refuse frames that no job has written, as labelling tools take paths and sizes as they are told.
+
+    Raises:
+        UserError: there are some; it names one.
+    """
+    well = pc.and_(
+        pc.and_(
+            pc.starts_with(table["file"], FRAMES), pc.invert(pc.match_substring_regex(table["file"], ODD))
+        ),
+        pc.and_(
+            pc.and_(pc.greater_equal(table["sample"], 0), pc.is_finite(table["time_s"])),
+            pc.and_(pc.greater(table["width"], 0), pc.greater(table["height"], 0)),
+        ),
+    )
+    odd = table["file"].filter(pc.invert(well))
+    if len(odd):
+        raise UserError(
+            f"the manifest of {output} tells of {odd[0].as_py()!r} what cannot be: "
+            f"`launch.py verify {output}` says more"
+        )
 
 
 def _read(part: Path) -> pa.Table:

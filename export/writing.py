@@ -17,7 +17,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that takes its name when all is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    part.unlink(missing_ok=True)  # it may be a link, or a pipe
+    with part.open("xb") as file:
         yield file
     part.replace(path)
 

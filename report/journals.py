@@ -6,37 +6,47 @@ stopped. A sharded job has a journal for each host, which begins when that host 
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
 
+from common.below import Below
 from common.errors import UserError
-from common.media import Timing
+from common.media import Duration, Timing
 from report.timeline import Kind
 
 # The last things that a job does; hosts that leave, and the end itself, come after its work.
 WORK_EVENTS = frozenset({"probed", "staged", "failed", "committed"})
 
 
+MAX_BYTES: Final = 2**34  # of a journal: a million videos take some 2**30
+MAX_LINE_BYTES: Final = 2**24  # of a line: a message has 2**22 at most
+MAX_SLOTS: Final = 2**16
+
+Slots = Annotated[int, msgspec.Meta(ge=0, le=MAX_SLOTS)]
+
+
 class Line(msgspec.Struct):
     """A journal's line, as far as the report looks at it."""
 
     event: str = ""
-    t_s: float = 0.0
+    t_s: Duration = 0.0
     unit: int = -1
     attempt: int = -1
     host: str = ""
     incarnation: str = ""
-    slots: int = 0
+    slots: Slots = 0
     videos: list[int] = []
     video: str = ""
     names: list[tuple[int, str]] = []
     probe: bool = False
-    seconds: float = 0.0
+    seconds: Duration = 0.0
     timing: Timing | None = None
     frames: int = 0
     suspect: int = 0
@@ -116,18 +126,29 @@ def read(path: Path) -> Journal:
 def _lines(path: Path) -> Iterator[Line]:
     decoder = msgspec.json.Decoder(Line)
     try:
-        with path.open("rb") as file:
-            for raw in file:
+        with Below(path.parent) as below, below.open(path.name) as file:
+            for raw in lines_of(file):
                 try:
                     line = decoder.decode(raw)
-                except (msgspec.DecodeError, UnicodeDecodeError):
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     try:
                         line = _without_odd_fields(msgspec.json.decode(raw))
-                    except (msgspec.DecodeError, UnicodeDecodeError):
+                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                         continue  # torn or damaged: the others are worth showing
                 yield line
     except OSError as error:
         raise UserError(f"cannot read the journal {path}: {error.strerror}") from error
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; one that is too long to be ours, as what a sparse file holds, comes in pieces.
+
+    Raises:
+        OSError: it cannot be read, or is larger than any of ours.
+    """
+    if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"has {size:,} bytes, and {MAX_BYTES:,} are the most")
+    return iter(lambda: file.readline(MAX_LINE_BYTES), b"")
 
 
 def _without_odd_fields(found: Any) -> Line:

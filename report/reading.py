@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from common.below import Below
 from common.errors import UserError
 from common.report import Failure, Summary
 from report import journals
@@ -15,6 +16,7 @@ from report.timeline import Timeline
 from targets.display import natural_key
 
 JOURNAL = "journal.jsonl"
+MAX_SUMMARY_BYTES = 2**26  # a host takes some 200
 
 
 def read_job(output: Path, name: str = "") -> Timeline:
@@ -65,8 +67,12 @@ def read_job(output: Path, name: str = "") -> Timeline:
 
 def read_summary(path: Path) -> Summary | None:
     """The summary, if there is one that is whole."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(path.read_bytes(), type=Summary)
+    with (
+        contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError),
+        Below(path.parent) as below,
+        below.open(path.name) as file,
+    ):
+        return msgspec.json.decode(file.read(MAX_SUMMARY_BYTES), type=Summary)
     return None
 
 
@@ -74,8 +80,8 @@ def read_failures(path: Path) -> list[Failure]:
     """The failures; lines that are none are left out."""
     failures: list[Failure] = []
     decoder = msgspec.json.Decoder(Failure)
-    with contextlib.suppress(OSError), path.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):
+    with contextlib.suppress(OSError), Below(path.parent) as below, below.open(path.name) as file:
+        for line in journals.lines_of(file):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 failures.append(decoder.decode(line))
     return failures

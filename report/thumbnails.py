@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from common.errors import UserError
 from common.manifest import read_part
+from common.part_file import PartError, manifest_parts
 from common.shards import Readers
 
 COUNT = 12
@@ -71,16 +73,17 @@ def thumbnails(output: Path, count: int = COUNT) -> list[Thumbnail]:
 
 def _choose(output: Path, count: int) -> list[_Frame]:
     """Frames: the middle one of each video's, or several where videos are few."""
-    import pyarrow as pa
-
-    parts = sorted((output / "manifest").glob("*.parquet"))
+    try:
+        parts = manifest_parts(output)
+    except UserError:
+        return []
     step = max(1, len(parts) // MAX_FILES)
     frames: dict[str, list[_Frame]] = {}
     rows = 0
     for part in parts[::step]:
         try:
             table = read_part(part, _Frame._fields)
-        except (OSError, pa.ArrowInvalid, KeyError):
+        except (OSError, PartError):
             continue
         rows += len(table)
         columns = (table.column(name).to_pylist() for name in _Frame._fields)

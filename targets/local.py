@@ -85,7 +85,7 @@ def run_local(
         view.note(lock.caveat)
     done: list[DoneVideo] = []
     if request.resume:
-        done = take_over(request, roots=abandoned(request.output), on_progress=on_merge)
+        done = take_over(request, roots=abandoned(request.output), on_progress=on_merge, note=view.note)
     roots = request.output / f"{ROOTS_PREFIX}{lock.job}"
     with Interrupts() as interrupts:
         with contextlib.ExitStack() as resources:
@@ -302,9 +302,7 @@ def _collect(
     except UserError as error:
         raise UserError(f"{error}. The hosts' outputs are kept in {roots}") from error
     trouble = list(cluster.trouble)
-    trouble += [
-        f"{path.name} is damaged; the frames that it lists are left out" for path in merged.unreadable
-    ]
+    trouble += [f"{text}: --resume makes the frames that it lists again" for text in merged.damaged]
     if merged.rowless:
         trouble.append(f"{merged.rowless} frames were committed and are not in the manifest")
     if merged.missing:

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from common.errors import UserError
 from common.manifest import read_part, write_part
+from common.part_file import PartError, read_table
 from common.report import Failure, Summary
 from common.shards import is_shard_path
 from common.spec import Mode, PackOptions
+from targets.damaged import set_aside
 from targets.merge_shards import PackedPart, merge_packed
 from targets.moving import move
 from targets.sharded import combine_summaries
@@ -44,14 +45,14 @@ class HostOutput:
 @dataclass(slots=True)
 class Merged:
     """What a merge did: ``dropped_rows`` were of attempts that nobody committed, ``rowless`` frames were
-    committed and have no row, ``missing`` are files that a row promised and no host has, ``unreadable``
-    are manifest parts that are damaged."""
+    committed and have no row, ``missing`` are files that a row promised and no host has, ``damaged``
+    sentences on manifest parts that were set aside."""
 
     frames: int = 0
     dropped_rows: int = 0
     rowless: int = 0
     missing: list[str] = field(default_factory=list)
-    unreadable: list[Path] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
 
 class _JournalLine(msgspec.Struct):
@@ -97,7 +98,8 @@ def merge(
             if mode == "sharded" or host.host == primary:
                 committed.update(committed_attempts(host.folder / "job" / "journal.jsonl"))
         merged = Merged(rowless=sum(committed.values()))
-        parts = list(_read_parts(hosts, committed, merged))
+        damaged: list[PartError] = []
+        parts = list(_read_parts(hosts, committed, merged, damaged))
         job = _plan_job(hosts, mode)
         if pack is None:
             frames = _plan_frames(parts)
@@ -107,6 +109,7 @@ def merge(
         else:
             packed = [PackedPart(part.path, part.output.folder, part.keep) for part in parts]
             merged.frames, merged.missing = merge_packed(packed, output, pack, on_progress=on_progress)
+        merged.damaged += (set_aside(error, output) for error in damaged)
         for target, source in job.items():
             (output / target).parent.mkdir(parents=True, exist_ok=True)
             move(source, str(output / target))
@@ -137,14 +140,17 @@ def committed_attempts(journal: Path) -> dict[Attempt, int]:
 
 
 def _read_parts(
-    hosts: Sequence[HostOutput], committed: dict[Attempt, int], merged: Merged
+    hosts: Sequence[HostOutput],
+    committed: dict[Attempt, int],
+    merged: Merged,
+    damaged: list[PartError],
 ) -> Iterator[_Part]:
     for output in hosts:
         for path in sorted((output.folder / "manifest").glob("*.parquet")):
             try:
                 table = read_part(path, ["file", "shard", *ATTEMPT_COLUMNS])
-            except (pa.ArrowInvalid, KeyError):
-                merged.unreadable.append(path)
+            except PartError as error:
+                damaged.append(error)
                 continue
             files: list[str | None] = table.column("file").to_pylist()
             attempts = zip(*(table.column(name).to_pylist() for name in ATTEMPT_COLUMNS), strict=True)
@@ -239,7 +245,7 @@ def _move_parts(parts: Sequence[_Part], moves: dict[str, str], output: Path, mis
     for target, source in moves.items():
         part = by_path[source]
         if not all(part.keep) or not missing.isdisjoint(part.files):
-            table = pq.ParquetFile(part.path).read()
+            table = read_table(part.path)
             files: list[str | None] = table.column("file").to_pylist()
             keep = [kept and file not in missing for file, kept in zip(files, part.keep, strict=True)]
             if not any(keep):

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from common.errors import UserError
 from common.manifest import read_part, write_part
 from common.packing import ShardNames, has_unpacked, remove, repack_part, shards_of
+from common.part_file import PartError, read_table
 from common.shards import is_bundle
 from common.spec import PackFormat, PackOptions
 from targets.moving import move
@@ -124,7 +124,7 @@ def _remove_nameless(output: Path) -> None:
     for path in (output / "manifest").glob("*.parquet"):
         try:
             named |= shards_of(read_part(path, ["shard"]))
-        except pa.ArrowInvalid:
+        except PartError:
             continue  # a damaged part names nothing
     if (output / "shards").is_dir():
         found = (f"shards/{path.name}" for path in list((output / "shards").iterdir()))
@@ -137,8 +137,7 @@ def _prefix(path: Path) -> str:
 
 def _put_right(part: PackedPart, options: PackOptions) -> int:
     """Make a part, in its host's folder, one of rows that count and lie in shards; their number."""
-    with pq.ParquetFile(part.path) as file:
-        table = file.read()
+    table = read_table(part.path)
     if not all(part.keep) or has_unpacked(table):
         repack_part(
             part.root,
@@ -153,8 +152,7 @@ def _put_right(part: PackedPart, options: PackOptions) -> int:
 
 def _rename(part: PackedPart, output: Path, form: PackFormat) -> None:
     """Give a part and its shards names that the output does not have: hosts of each run count from 0."""
-    with pq.ParquetFile(part.path) as file:
-        table = file.read()
+    table = read_table(part.path)
     names = {shard: shard for shard in sorted(shards_of(table))}
     here, there = part.root / "shards", output / "shards"
     for shard in names:

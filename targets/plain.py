@@ -142,6 +142,8 @@ def _merge_hosts(output: Path, spec: JobSpec) -> tuple[str, int]:
         text = f"the job did not end: {merged.frames} frames are there; --resume goes on with it"
     else:
         text = exit_message(summary)
+    for damaged in merged.damaged:
+        text += f"\n{damaged}: --resume makes the frames that it lists again"
     no_report = try_report(output)
     if no_report:
         text += f"\nThere is no report: {no_report}"

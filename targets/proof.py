@@ -8,6 +8,7 @@ ranges count from the first one on, as far as they follow each other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,19 +17,19 @@ from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from common.below import is_frame_path
 from common.done import DoneRange, DoneVideo
 from common.errors import UserError
 from common.layout import OPTIONS_KEY
 from common.manifest import read_part
 from common.media import DROPPED
-from common.sampling import Sampling
+from common.part_file import PartError, read_schema, read_table
+from common.sampling import Sampling, parse_time_base
 from common.selection import Selection
 from common.shards import is_shard_path, member_name
 from coordinator.listing import ListedVideo
 
-UNREADABLE = (pa.ArrowInvalid, KeyError)  # of a part that is damaged, or none of ours
 UnitKey = tuple[int, int, str]  # unit, attempt, host: unique in its part
 UNIT_COLUMNS = ("unit", "attempt", "host")
 
@@ -66,7 +67,7 @@ class Unit:
     video: str
     range: DoneRange
     video_bytes: int
-    time_base: str
+    time_base: Fraction
     folder: str | None  # None: of none of its frames there is an image
     first_sample: int
     rows: int = 0
@@ -80,10 +81,14 @@ def read_options(part: Path) -> dict[str, str] | None:
     """The options that decided on the frames of a manifest part; None if it does not tell.
 
     Raises:
-        one of ``UNREADABLE``
+        PartError: it is damaged.
+        OSError: it cannot be read.
     """
-    found = (pq.read_schema(part).metadata or {}).get(OPTIONS_KEY.encode())
-    return None if found is None else msgspec.json.decode(found, type=dict[str, str])
+    found = (read_schema(part).metadata or {}).get(OPTIONS_KEY.encode())
+    try:
+        return None if found is None else msgspec.json.decode(found, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PartError(part, f"it does not tell how its frames were made: {error}") from error
 
 
 def compare_options(
@@ -114,13 +119,19 @@ def read_units(part: Path, size_of: Callable[[str], int]) -> Iterator[Unit]:
     ``size_of``: bytes of a file that a row names, or the ``extent`` of a shard; -1 if it is not there.
 
     Raises:
-        one of ``UNREADABLE``, before the first unit
+        PartError: it is damaged; before the first unit.
+        OSError: it cannot be read; likewise.
     """
     table = read_part(part, COLUMNS)
     units: dict[UnitKey, Unit] = {}
     columns = [table.column(name).to_pylist() for name in COLUMNS]
+    samples: set[tuple[UnitKey, int]] = set()
     for told in zip(*columns, strict=True):
         row = _Row(*told)
+        if row.file is not None and row.shard is None and not is_frame_path(row.file):
+            raise PartError(part, f"{row.file!r} is not a path below frames/")
+        if row.shard is not None and not is_shard_path(row.shard):
+            raise PartError(part, f"{row.shard!r} is not a path in shards/")
         key = row.unit, row.attempt, row.host
         unit = units.get(key)
         if unit is None:
@@ -130,7 +141,7 @@ def read_units(part: Path, size_of: Callable[[str], int]) -> Iterator[Unit]:
                 video=row.video,
                 range=DoneRange(row.unit_start, row.unit_stop, row.unit_frames, row.unit_shown),
                 video_bytes=row.video_bytes,
-                time_base=row.time_base,
+                time_base=_time_base(part, row),
                 folder=None,
                 first_sample=row.sample,
             )
@@ -141,10 +152,30 @@ def read_units(part: Path, size_of: Callable[[str], int]) -> Iterator[Unit]:
         unit.suspect += row.status == "suspect"
         unit.dropped += row.status in DROPPED
         unit.bytes += row.bytes
-        unit.is_whole = unit.is_whole and _is_there(row, size_of)
+        unit.is_whole = unit.is_whole and _is_of(row, unit) and _is_there(row, size_of)
+        samples.add((key, row.sample))
+    different = Counter(key for key, _ in samples)
     for unit in units.values():
-        unit.is_whole = unit.is_whole and unit.rows == unit.range.frames
+        unit.is_whole = unit.is_whole and unit.rows == unit.range.frames == different[unit.key]
         yield unit
+
+
+def _time_base(part: Path, row: _Row) -> Fraction:
+    try:
+        return parse_time_base(row.time_base)
+    except ValueError as error:
+        raise PartError(part, f"sample {row.sample} of {row.video!r}: {error}") from None
+
+
+def _is_of(row: _Row, unit: Unit) -> bool:
+    """Whether a row says of its unit what the first one said."""
+    theirs = unit.range
+    return (
+        row.video == unit.video
+        and row.video_bytes == unit.video_bytes
+        and (row.unit_start, row.unit_stop, row.unit_frames, row.unit_shown)
+        == (theirs.start, theirs.stop, theirs.frames, theirs.shown)
+    )
 
 
 def _is_there(row: _Row, size_of: Callable[[str], int]) -> bool:
@@ -153,8 +184,10 @@ def _is_there(row: _Row, size_of: Callable[[str], int]) -> bool:
         return row.status in DROPPED
     if row.shard is None:
         return size_of(row.file) == row.bytes
-    end = (row.place or 0) + (1 if row.shard.endswith(".parquet") else row.bytes)
-    return is_shard_path(row.shard) and end <= size_of(row.shard)
+    if row.place is None or min(row.place, row.bytes) < 0:
+        return False
+    end = row.place + (1 if row.shard.endswith(".parquet") else row.bytes)
+    return end <= size_of(row.shard)
 
 
 def prove(
@@ -181,7 +214,7 @@ def prove(
 
 def rows_without(part: Path, gone: set[UnitKey]) -> tuple[pa.Table, pa.Table]:
     """A manifest part without the rows of some units, and those rows."""
-    table = pq.ParquetFile(part).read()
+    table = read_table(part)
     keys = zip(*(table.column(name).to_pylist() for name in UNIT_COLUMNS), strict=True)
     keep = [key not in gone for key in keys]
     return table.filter(pa.array(keep)), table.filter(pa.array([not kept for kept in keep]))
@@ -204,7 +237,7 @@ def prove_video(
     units = sorted(units, key=lambda unit: unit.range.start)
     good: list[Unit] = []
     counted, is_enough = 0, False
-    start, stop = sampling.range_of(Fraction(units[0].time_base))
+    start, stop = sampling.range_of(units[0].time_base)
     position: int | None = start
     for unit in units:
         fits = position is not None and unit.range.start >= position

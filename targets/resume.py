@@ -17,15 +17,16 @@ from common.errors import UserError
 from common.layout import Layout
 from common.manifest import files_in, write_part
 from common.packing import ShardNames, remove, repack_part, shards_of
+from common.part_file import PartError
 from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
 from common.shards import extent, is_shard_path
 from common.spec import JobSpec, PackOptions
 from coordinator.catalogue import list_videos, select
+from targets.damaged import set_aside
 from targets.frame_options import frame_options
 from targets.job import JobRequest
 from targets.merge import HostOutput, merge
 from targets.proof import (
-    UNREADABLE,
     Unit,
     by_part,
     compare_options,
@@ -39,6 +40,7 @@ SPEC_PATH = Layout(Path()).job_spec
 OUTPUT_PATH = Layout(Path()).output
 
 OnProgress = Callable[[int, int], None]
+Note = Callable[[str], None]
 
 
 def check_options(request: JobRequest, roots: Sequence[Path]) -> None:
@@ -59,19 +61,24 @@ def options_of(request: JobRequest) -> dict[str, str]:
 
 
 def take_over(
-    request: JobRequest, *, roots: Sequence[Path], on_progress: OnProgress = lambda done, total: None
+    request: JobRequest,
+    *,
+    roots: Sequence[Path],
+    on_progress: OnProgress = lambda done, total: None,
+    note: Note = lambda text: None,
 ) -> list[DoneVideo]:
     """Tell what is done, after removing rows and files that prove nothing from the output.
 
-    Outputs of hosts whose launcher was killed (``roots``) are merged into it first.
+    Outputs of hosts whose launcher was killed (``roots``) are merged into it first. Damaged parts of the
+    manifest are set aside, and ``note`` is given a sentence on each.
 
     Raises:
         UserError: the output or the input cannot be read, or the output cannot be changed.
     """
     for folder in roots:
-        _recover(folder, request.output, on_progress)
+        _recover(folder, request.output, on_progress, note)
     try:
-        units = list(_read_units(request.output, on_progress))
+        units = list(_read_units(request.output, on_progress, note))
         if not units:
             return []
         files = request.sampling.files
@@ -105,7 +112,7 @@ def _options_found(output: Path, roots: Sequence[Path]) -> Iterator[tuple[Path, 
     for path in _parts(output):
         try:
             yield path, read_options(path)
-        except UNREADABLE:
+        except PartError:
             continue  # nothing of it is taken over
     for root in roots:
         for path in sorted(root.glob(f"*/{SPEC_PATH}")):
@@ -120,17 +127,21 @@ def _read_spec(path: Path) -> JobSpec:
         raise UserError(f"--resume: {path}, left by an earlier launcher, cannot be read ({error})") from error
 
 
-def _recover(root: Path, output: Path, on_progress: OnProgress) -> None:
+def _recover(root: Path, output: Path, on_progress: OnProgress, note: Note) -> None:
     """Do what a launcher that was killed could not: merge the outputs of its hosts."""
     hosts = sorted(path.name for path in root.iterdir() if (path / SPEC_PATH).is_file())
     if hosts:
         spec = _read_spec(root / hosts[0] / SPEC_PATH)
         outputs = [HostOutput(host, root / host / OUTPUT_PATH) for host in hosts]
-        merge(outputs, output, mode=spec.mode, primary=hosts[0], pack=spec.pack, on_progress=on_progress)
+        merged = merge(
+            outputs, output, mode=spec.mode, primary=hosts[0], pack=spec.pack, on_progress=on_progress
+        )
+        for text in merged.damaged:
+            note(f"{text}: its frames are made again")
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _read_units(output: Path, on_progress: OnProgress) -> Iterator[Unit]:
+def _read_units(output: Path, on_progress: OnProgress, note: Note) -> Iterator[Unit]:
     paths = _parts(output)
     shards: dict[str, int] = {}
 
@@ -145,8 +156,8 @@ def _read_units(output: Path, on_progress: OnProgress) -> Iterator[Unit]:
         on_progress(count, len(paths))
         try:
             yield from read_units(path, size_of)
-        except UNREADABLE:
-            continue
+        except PartError as error:
+            note(f"{set_aside(error, output)}: its frames are made again")
 
 
 def _remove(output: Path, units: Sequence[Unit], pack: PackOptions | None) -> None:

@@ -163,7 +163,7 @@ class PlatformJob:
         hosts = [HostOutput(name, self.folder / name / "processing-output") for name in self.names]
         merged = merge(hosts, output, mode="coordinated", primary=min(self.names))
         assert merged.missing == []
-        assert merged.unreadable == []
+        assert merged.damaged == []
 
 
 def engine(*arguments: str) -> str:

@@ -15,21 +15,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
+import cv2
 from av.video.frame import VideoFrame
 
 from common.errors import UserError
 from common.imaging import ImageOptions
-from common.layout import OPTIONS_KEY
+from common.manifest import read_part
 from common.media import DROPPED
-from verify.parts import manifest_parts
+from common.part_file import PartError, manifest_parts
+from verify.options import FrameOptions, read_frame_options
 from verify.places import Videos
 from worker import images
 from worker.media import MediaError, OpenVideo
 
-NOT_OF_NUMBERS = "native"
+ROWS_AT_ONCE = 16_384
 
 
 class Drawn(NamedTuple):
@@ -65,8 +64,10 @@ def compare(output: Path, source: Videos, *, samples: int, seed: int = 0) -> Com
     Raises:
         UserError: the manifest or the videos cannot be read, or it does not tell how images were made.
     """
-    rate, image = _options(output)
     compared = Compared()
+    options = _options(output, compared)
+    if options is None:
+        return compared
     by_video: dict[str, list[Drawn]] = {}
     for row in _draw(output, samples, random.Random(seed), compared):
         by_video.setdefault(row.video, []).append(row)
@@ -75,30 +76,25 @@ def compare(output: Path, source: Videos, *, samples: int, seed: int = 0) -> Com
             if path is None:
                 compared.problems.append(f"{name}: is not in {source}")
                 continue
-            _compare_video(path, by_video[name], rate, image, compared)
+            _compare_video(path, by_video[name], options.rate, options.image, compared)
             compared.videos += 1
     return compared
 
 
-def _options(output: Path) -> tuple[Fraction | None, ImageOptions]:
-    """The rate, if frames were chosen by one, and how images were made, as the manifest tells."""
-    part = manifest_parts(output)[0]
-    try:
-        found = (pq.read_schema(part).metadata or {}).get(OPTIONS_KEY.encode())
-        given: dict[str, str] = msgspec.json.decode(found or b"{}", type=dict[str, str])
-        fields = {name: given.get(f"--{name.replace('_', '-')}") for name in ImageOptions.__struct_fields__}
-        image = msgspec.convert(
-            {name: True if value == "yes" else value for name, value in fields.items() if value is not None},
-            ImageOptions,
-            strict=False,
-        )
-        fps = given.get("--fps", NOT_OF_NUMBERS)
-        rate = None if fps == NOT_OF_NUMBERS else Fraction(fps)
-    except (pa.ArrowException, OSError, msgspec.DecodeError, ValueError) as error:
-        raise UserError(f"{part} does not tell how its images were made: {error}") from error
-    if not found:
-        raise UserError(f"{part} does not tell how its images were made: it is of an older version")
-    return rate, image
+def _options(output: Path, compared: Compared) -> FrameOptions | None:
+    """How frames were chosen and made, as the first part tells that is not damaged."""
+    for part in manifest_parts(output):
+        try:
+            options = read_frame_options(part)
+        except PartError as error:
+            compared.problems.append(str(error))
+            continue
+        except OSError as error:
+            raise UserError(f"{part} cannot be read: {error.strerror}") from error
+        if options is None:
+            raise UserError(f"{part} does not tell how its images were made: it is of an older version")
+        return options
+    return None
 
 
 def _draw(output: Path, count: int, chance: random.Random, compared: Compared) -> list[Drawn]:
@@ -122,12 +118,14 @@ def _draw(output: Path, count: int, chance: random.Random, compared: Compared) -
 def _rows(output: Path) -> Iterator[Drawn]:
     for part in manifest_parts(output):
         try:
-            with pq.ParquetFile(part) as file:
-                for batch in file.iter_batches(columns=list(Drawn._fields)):
-                    columns = (batch.column(name).to_pylist() for name in Drawn._fields)
-                    yield from (Drawn(*values) for values in zip(*columns, strict=True))
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{part} cannot be read: {error}") from error
+            table = read_part(part, Drawn._fields)
+        except PartError:
+            continue  # it has been told
+        except OSError as error:
+            raise UserError(f"{part} cannot be read: {error.strerror}") from error
+        for batch in table.to_batches(ROWS_AT_ONCE):
+            columns = (batch.column(name).to_pylist() for name in Drawn._fields)
+            yield from (Drawn(*values) for values in zip(*columns, strict=True))
 
 
 def _compare_video(
@@ -164,7 +162,7 @@ def _compare_video(
                     shown = row
                 elif not open_rows:
                     break
-    except (MediaError, OSError) as error:
+    except (MediaError, OSError, cv2.error, MemoryError) as error:
         compared.problems.append(f"{rows[0].video}: cannot be decoded: {error}")
         return
     compared.problems += (

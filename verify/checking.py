@@ -4,44 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import cv2
 import numpy as np
 import pyarrow as pa
 
+from common.below import is_frame_path
 from common.cores import usable_cores
 from common.errors import UserError
-from common.media import DROPPED
-from common.shards import TOLD, Readers, is_shard_path
-from verify.parts import manifest_parts, read_whole, schema_problems
+from common.part_file import PartError, manifest_parts
+from common.report import Summary
+from common.shards import TOLD, Readers, ShardError, is_shard_path
+from verify.account import read_account
+from verify.options import read_frame_options
+from verify.parts import read_whole, schema_problems
 from verify.places import Output
+from verify.rows import Row, RowChecks
 from verify.shards import Expected, check_shard
 
 OnProgress = Callable[[int, int], None]
 
-ROWS_AT_ONCE = 256  # whose images may be in memory together
-
-
-class Row(NamedTuple):
-    """The columns of the manifest that tell what must be on disk; ``told``: all that a shard tells of it."""
-
-    video: str
-    sample: int
-    file: str | None
-    shard: str | None
-    place: int | None
-    bytes: int
-    sha256: str | None
-    width: int
-    height: int
-    status: str
-    told: tuple[object, ...]
+ROWS_AT_ONCE = 256  # whose images may be in memory together,
+BYTES_AT_ONCE = 2**28  # unless they take more than this
+MAX_IMAGE_BYTES = 2**30  # more than one of 16,384 x 16,384 pixels takes
 
 
 @dataclass(slots=True)
@@ -63,23 +53,24 @@ def check_output(output: Output, on_progress: OnProgress = lambda done, total: N
     """
     checked = Checked()
     known: set[str] = set()
-    samples: set[tuple[str, int]] = set()
+    rows = RowChecks()
     try:
         with ThreadPoolExecutor(usable_cores()) as pool:
             parts = manifest_parts(output.root)
             for part in parts:
                 on_progress(checked.parts, len(parts))
                 try:
-                    shards = _check_part(output, part, known, samples, checked, pool)
-                except (pa.ArrowException, KeyError, ValueError, OSError) as error:
-                    checked.problems.append(f"manifest/{part.name}: cannot be read: {error}")
+                    shards = _check_part(output, part, known, rows, checked, pool)
+                except (PartError, OSError) as error:
+                    reason = error.reason if isinstance(error, PartError) else error.strerror
+                    checked.problems.append(f"{_name(output, part)}: cannot be read: {reason}")
                     shards = {}
                 checked.parts += 1
                 for shard in sorted(shards):
                     checked.problems += check_shard(output.root, shard, shards[shard])
                 output.drop(shards)
                 known |= shards.keys()
-        known |= _folders(known)  # one may be a link
+        checked.problems += rows.end(_read_account(output, checked))
         checked.problems += (
             f"{file}: no row of the manifest names it" for file in output.files() if file not in known
         )
@@ -88,69 +79,73 @@ def check_output(output: Output, on_progress: OnProgress = lambda done, total: N
     return checked
 
 
-def _folders(files: Iterable[str]) -> set[str]:
-    """The folders that hold files, and those that hold these."""
-    found: set[str] = set()
-    for folder in {file.rpartition("/")[0] for file in files}:
-        above = folder
-        while above and above not in found:
-            found.add(above)
-            above = above.rpartition("/")[0]
-    return found
+def _name(output: Output, part: Path) -> str:
+    return part.relative_to(output.root).as_posix()
+
+
+def _read_account(output: Output, checked: Checked) -> Summary | None:
+    try:
+        return read_account(output.root, output.summaries())
+    except UserError as error:
+        checked.problems.append(str(error))
+        return None
 
 
 def _check_part(
     output: Output,
     part: Path,
     known: set[str],
-    samples: set[tuple[str, int]],
+    checks: RowChecks,
     checked: Checked,
     pool: ThreadPoolExecutor,
 ) -> dict[str, dict[str, Expected]]:
     """Check the images of a part of the manifest; what its shards are to hold."""
     shards: dict[str, dict[str, Expected]] = {}
     table = read_whole(part)
-    checked.problems += schema_problems(part)
+    checked.problems += schema_problems(part, _name(output, part))
+    options = None
+    try:
+        options = read_frame_options(part)
+    except PartError as error:
+        checked.problems.append(f"{_name(output, part)}: {error.reason}")
     with Readers(output.root) as readers:
         for rows in _batches(table):
-            _note_repeated(rows, known, shards, samples, checked.problems)
+            for row in rows:
+                checked.problems += checks.take(row, options)
+            _note_repeated(rows, known, shards, checked.problems)
             files = {row.file for row in rows if row.file is not None and row.shard is None}
-            loose = {file for file in files if is_below_frames(file)}
+            loose = set(filter(is_frame_path, files))
             output.fetch(loose)
             output.fetch(shards)
-            read = [_read(output.root, readers, row) for row in rows]
+            read = [_read(readers, row) for row in rows]
             output.drop(loose)
             checked.problems += filter(None, pool.map(_problem, rows, read))
             checked.frames += sum(row.file is not None for row in rows)
             checked.dropped += sum(row.file is None for row in rows)
             checked.bytes += sum(row.bytes for row in rows)
+    checked.problems += checks.end_part()
     return shards
-
-
-def is_below_frames(file: str) -> bool:
-    """Whether a path of the manifest leads to a place below ``frames/``."""
-    pieces = file.split("/")
-    return len(pieces) > 1 and pieces[0] == "frames" and not {"", ".", ".."}.intersection(pieces)
 
 
 def _batches(table: pa.Table) -> Iterator[list[Row]]:
     for batch in table.to_batches(ROWS_AT_ONCE):
         told = zip(*(batch.column(name).to_pylist() for name in TOLD), strict=True)
         columns = (batch.column(name).to_pylist() for name in Row._fields if name != "told")
-        yield [Row(*values) for values in zip(*columns, told, strict=True)]
+        rows: list[Row] = []
+        total = 0
+        for row in map(Row._make, zip(*columns, told, strict=True)):
+            if rows and total + row.bytes > BYTES_AT_ONCE:
+                yield rows
+                rows, total = [], 0
+            rows.append(row)
+            total += max(0, row.bytes)
+        yield rows
 
 
 def _note_repeated(
-    rows: list[Row],
-    files: set[str],
-    shards: dict[str, dict[str, Expected]],
-    samples: set[tuple[str, int]],
-    problems: list[str],
+    rows: list[Row], files: set[str], shards: dict[str, dict[str, Expected]], problems: list[str]
 ) -> None:
     for row in rows:
-        if (row.video, row.sample) in samples:
-            problems.append(f"{row.file or 'manifest'}: sample {row.sample} of {row.video} has two rows")
-        samples.add((row.video, row.sample))
         if row.file is None:
             continue
         if row.file in files:
@@ -160,20 +155,22 @@ def _note_repeated(
             shards.setdefault(row.shard, {})[row.file] = Expected(row.place, row.told)
 
 
-def _read(output: Path, readers: Readers, row: Row) -> bytes | str | None:
-    """The bytes of a row's image, or what is wrong with it; None where it was dropped, or lacks its shard."""
+def _read(readers: Readers, row: Row) -> bytes | str | None:
+    """The bytes of a row's image, or what is wrong with it; None where it has none, or lacks its shard."""
     if row.file is None:
-        if row.status in DROPPED:
-            return None
-        return f"manifest: sample {row.sample} of {row.video} is {row.status}, and has no file"
-    if row.shard is None and not is_below_frames(row.file):
+        return None
+    if row.shard is None and not is_frame_path(row.file):
         return f"{row.file}: the manifest names a path that is not below frames/"
     if row.shard is not None and not is_shard_path(row.shard):
         return f"{row.shard}: the manifest names a path that is not in shards/"
+    if not 0 <= row.bytes <= MAX_IMAGE_BYTES:
+        return f"{row.file}: the manifest says that it has {row.bytes:,} bytes"
     try:
         return readers.read(row.shard, row.file, row.place, row.bytes)
     except FileNotFoundError:
         return f"{row.file}: missing" if row.shard is None else None
+    except ShardError as error:
+        return str(error) if row.shard is None else f"{row.file}: cannot be read: {error}"
     except OSError as error:
         return f"{row.file}: cannot be read: {error.strerror or error}"
 
@@ -182,8 +179,6 @@ def _problem(row: Row, data: bytes | str | None) -> str | None:
     """What is wrong with a row's image, or None."""
     if data is None or isinstance(data, str):
         return data
-    if len(data) != row.bytes:
-        return f"{row.file}: {len(data):,} bytes, and the manifest says {row.bytes:,}"
     if hashlib.sha256(data).hexdigest() != row.sha256:
         return f"{row.file}: its SHA-256 is not the manifest's"
     size = _size(data)

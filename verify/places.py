@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from common.below import Below, is_relative
 from common.errors import UserError
 from common.names import video_name
 from coordinator.catalogue import list_videos
@@ -20,6 +21,7 @@ from targets.sagemaker.s3 import S3Folder, is_in_s3, list_objects, parse_folder
 
 CONNECTIONS: Final = 16
 TOPS: Final = ("frames", "shards")
+SUMMARY: Final = "summary.json"
 
 
 class Output(Protocol):
@@ -34,7 +36,10 @@ class Output(Protocol):
         """They are not needed any more."""
 
     def files(self) -> Iterator[str]:
-        """All files below ``frames/`` and ``shards/``, and links to folders, which are not entered."""
+        """All files below ``frames/`` and ``shards/``, and links, which are not followed."""
+
+    def summaries(self) -> list[str]:
+        """The summaries of its jobs, which can be read now: ``job/summary.json``, or in folders there."""
 
 
 class Videos(Protocol):
@@ -59,11 +64,12 @@ class Folder:
 
     def files(self) -> Iterator[str]:
         for top in TOPS:
-            for folder, names, found in os.walk(self.root / top):
-                names.sort()
-                below = Path(folder).relative_to(self.root).as_posix()
-                links = [name for name in names if Path(folder, name).is_symlink()]
-                yield from (f"{below}/{name}" for name in sorted([*found, *links]))
+            with Below(self.root) as below:
+                yield from (file for file, _ in below.files(top))
+
+    def summaries(self) -> list[str]:
+        with Below(self.root) as below:
+            return [file for file, _ in below.files("job") if _is_summary(file)]
 
 
 class Bucket:
@@ -84,7 +90,11 @@ class Bucket:
         self.fetch(parts)
 
     def fetch(self, files: Iterable[str]) -> None:
-        wanted = [file for file in files if file in self._names and not (self.root / file).exists()]
+        wanted = [
+            file
+            for file in files
+            if file in self._names and is_relative(file) and not (self.root / file).exists()
+        ]
         for folder in {(self.root / file).parent for file in wanted}:
             folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -100,6 +110,15 @@ class Bucket:
 
     def files(self) -> Iterator[str]:
         yield from (name for name in self._names if name.startswith(tuple(f"{top}/" for top in TOPS)))
+
+    def summaries(self) -> list[str]:
+        found = sorted(filter(_is_summary, self._names))
+        self.fetch(found)
+        return found
+
+
+def _is_summary(file: str) -> bool:
+    return file.startswith("job/") and file.endswith(f"/{SUMMARY}") and is_relative(file)
 
 
 class FolderOfVideos:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.below import Below
 from common.shards import END, TOLD, is_bundle
+from common.shards_parquet import DAMAGE
+
+MAX_READ: Final = 2**20  # bytes: a header, or what is told of an image
 
 
 class Expected(NamedTuple):
@@ -24,29 +29,26 @@ class Expected(NamedTuple):
 
 def check_shard(output: Path, shard: str, expected: dict[str, Expected]) -> Iterator[str]:
     """Sentences on what is wrong with a shard, whose images are to be ``expected``, by their names."""
-    path = output / shard
-    if is_bundle(shard):  # nothing but the images, which are compared with their rows
-        if not path.is_file():
-            yield f"{shard}: missing, with {len(expected):,} images"
-        else:
-            yield f"{shard}: {len(expected):,} images wait in it for a shard: their job was cut short"
-        return
     left = dict(expected)
     try:
-        for name, place, told in _of_tar(path) if path.suffix == ".tar" else _of_parquet(path):
-            row = left.pop(name, None)
-            if row is None:
-                yield f"{shard}: no row of the manifest names {name} in it, or it is there twice"
-            elif place != row.place:
-                yield f"{shard}: {name} is at {place}, and the manifest says {row.place}"
-            elif told is None:
-                yield f"{shard}: nothing tells of {name}"
-            elif wrong := ", ".join(_differing(told, row.told)):
-                yield f"{shard}: what it tells of {name} is not what the manifest says: {wrong}"
+        with Below(output) as below, below.open(shard) as file:
+            if is_bundle(shard):  # nothing but the images, which are compared with their rows
+                yield f"{shard}: {len(expected):,} images wait in it for a shard: their job was cut short"
+                return
+            for name, place, told in _of_tar(file) if shard.endswith(".tar") else _of_parquet(file):
+                row = left.pop(name, None)
+                if row is None:
+                    yield f"{shard}: no row of the manifest names {name} in it, or it is there twice"
+                elif place != row.place:
+                    yield f"{shard}: {name} is at {place}, and the manifest says {row.place}"
+                elif told is None:
+                    yield f"{shard}: nothing tells of {name}"
+                elif wrong := ", ".join(_differing(told, row.told)):
+                    yield f"{shard}: what it tells of {name} is not what the manifest says: {wrong}"
     except FileNotFoundError:
         yield f"{shard}: missing, with {len(expected):,} images"
         return
-    except (OSError, tarfile.TarError, msgspec.DecodeError, pa.ArrowException) as error:
+    except (*DAMAGE, tarfile.TarError, msgspec.DecodeError) as error:
         yield f"{shard}: cannot be read to its end: {error}"
         return
     yield from (f"{shard}: {name} is not in it" for name in left)
@@ -56,9 +58,28 @@ def _differing(told: dict[str, Any], wanted: tuple[object, ...]) -> Iterator[str
     return (field for field, value in zip(TOLD, wanted, strict=True) if told.get(field) != value)
 
 
-def _of_tar(path: Path) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
+class _Bounded(io.RawIOBase):
+    """A file of which no more is read at once than a header or what is told of an image takes: a tar says
+    itself how long they are."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_READ:
+            raise tarfile.ReadError(f"a header or text in it has {size:,} bytes")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _of_tar(file: BinaryIO) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
     """Name, place, and what is told of each image of a tar."""
-    with tarfile.open(path, "r:") as tar:
+    with tarfile.open(fileobj=_Bounded(file), mode="r:") as tar:
         image: tarfile.TarInfo | None = None
         for member in tar:
             key, _, suffix = member.name.partition(".")
@@ -67,21 +88,23 @@ def _of_tar(path: Path) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
                     yield image.name, image.offset_data, None
                 image = member
                 continue
-            stream = tar.extractfile(member)
-            if image is None or stream is None or image.name.partition(".")[0] != key:
+            if image is None or not member.isreg() or image.name.partition(".")[0] != key:
                 raise tarfile.ReadError(f"{member.name} tells of no image")
-            yield image.name, image.offset_data, msgspec.json.decode(stream.read(), type=dict[str, Any])
+            at = file.tell()
+            file.seek(member.offset_data)
+            told = msgspec.json.decode(_Bounded(file).read(member.size), type=dict[str, Any])
+            file.seek(at)
+            yield image.name, image.offset_data, told
             image = None
         if image is not None:
             yield image.name, image.offset_data, None
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - len(END)))
-        if file.read() != END:
-            raise tarfile.ReadError("it has no end")
+    file.seek(max(0, os.fstat(file.fileno()).st_size - len(END)))
+    if file.read(len(END)) != END:
+        raise tarfile.ReadError("it has no end")
 
 
-def _of_parquet(path: Path) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
-    with pq.ParquetFile(path) as file:
+def _of_parquet(shard: BinaryIO) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
+    with pq.ParquetFile(shard) as file:
         place = 0
         for batch in file.iter_batches(columns=["image.path", *TOLD]):
             for row in batch.to_pylist():

@@ -34,6 +34,7 @@ from common.packing import (
     shards_of,
     withdraw,
 )
+from common.part_file import read_table
 from common.shards import BUNDLE, is_bundle
 from common.spec import PackOptions
 from worker.publication import STAGED_BUNDLE, WHOLE_VIDEO, Extent, Key, Publication, table_of
@@ -307,12 +308,9 @@ class Publisher:
         return part.sort_by([("video", "ascending"), ("sample", "ascending")])
 
     def _read_part(self, number: int) -> pa.Table:
-        import pyarrow.parquet as pq
-
         if number == self._number and self._open is not None:
             return self._open
-        with pq.ParquetFile(self._part_path(number)) as file:
-            return file.read().cast(sortable_schema())
+        return read_table(self._part_path(number)).cast(sortable_schema())
 
     def _write_part(self, number: int, part: pa.Table) -> None:
         path = self._part_path(number)

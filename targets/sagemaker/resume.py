@@ -17,10 +17,10 @@ from common.done import DoneVideo
 from common.manifest import files_in, read_part, write_part
 from common.naming import FrameNames
 from common.packing import shards_of
+from common.part_file import PartError
 from common.shards import is_shard_path
 from coordinator.listing import ListedVideo
 from targets.proof import (
-    UNREADABLE,
     Unit,
     UnitKey,
     by_part,
@@ -108,7 +108,7 @@ def look(
                 )
                 shards.read(path)
                 units += read_units(path, size_of)
-            except UNREADABLE:
+            except PartError:
                 damaged.append(name)
             else:
                 parts[path] = name

@@ -48,7 +48,7 @@ class Shards:
         """Look at the shards that a part names.
 
         Raises:
-            one of ``UNREADABLE``, and what the client raises where it may not read a Parquet shard
+            PartError, and what the client raises where it may not read a Parquet shard
         """
         names = ("shard", "place", "bytes", *UNIT_COLUMNS)
         table = read_part(part, names)

@@ -15,10 +15,10 @@ from common.media import (
     MAX_DURATION_S,
     MAX_FRAME_RATE,
     MAX_HINTS,
-    MAX_INT32,
     MAX_TICK,
     VideoInfo,
 )
+from common.sampling import MAX_INT32
 from common.spec import CutRule, SamplingOptions, SchedulingOptions
 from coordinator.accounts import FrameRate, status, summary
 from coordinator.events import Record, Tick

@@ -194,7 +194,7 @@ def test_what_cannot_be_exported_is_refused(output: Path, tmp_path: Path) -> Non
     assert "--format jpg or png" in refused(webp, "--format", "source-ref", "--s3-uri", URI)
     (tmp_path / "bad" / "manifest").mkdir(parents=True)
     (tmp_path / "bad" / "manifest" / "x.parquet").write_bytes(b"nothing")
-    assert "cannot be read" in refused(tmp_path / "bad", "--format", "cvat")
+    assert "is damaged: " in refused(tmp_path / "bad", "--format", "cvat")
     packed = [row("v", sample) for sample in range(2)]
     for each in packed:
         each["shard"], each["place"] = "shards/algo-1-000000.tar", 512

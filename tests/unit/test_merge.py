@@ -186,7 +186,10 @@ def test_committed_frames_without_rows_are_counted(hosts: Hosts) -> None:
     hosts.commit("a", (0, 1, "a", 1), (1, 1, "a", 5))
     merged = hosts.merge()
     assert merged.rowless == 5
-    assert [path.name for path in merged.unreadable] == ["a-1.parquet"]
+    (told,) = merged.damaged
+    assert told.startswith("a-1.parquet is damaged (")
+    assert told.endswith("set aside as job/damaged/a-1.parquet")
+    assert (hosts.output / "job/damaged/a-1.parquet").read_bytes() == b"PAR1 cut sho"
 
 
 def test_torn_journal_line_commits_nothing(hosts: Hosts) -> None:

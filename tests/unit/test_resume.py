@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def unit(start: int, stop: int | None, frames: int, *, sample: int | None = None
         video="a.mp4",
         range=DoneRange(start, stop, frames, shown),
         video_bytes=1000,
-        time_base="1/1000",
+        time_base=Fraction(1, 1000),
         first_sample=start if sample is None else sample,
         folder="frames/a",
     )
@@ -146,7 +147,7 @@ def rows_of(run: World, entry: dict[str, object], video: ListedVideo) -> Unit:
             int(str(said.get("shown", 0))),
         ),
         video_bytes=video.size_bytes,
-        time_base=str(TIME_BASE),
+        time_base=TIME_BASE,
         first_sample=pairs_of(run, entry)[0][0],
         folder=f"frames/{video.folder}",
     )
