@@ -52,6 +52,11 @@ def link_tree(shared: Path, host: str) -> Path:
     return layout.root
 
 
+def output_of(shared: Path, host: str) -> Path:
+    """Where the output of a host is."""
+    return shared / OUTPUT / HOSTS / safe_component(host)
+
+
 def _share_lock(output: Path) -> None:
     """Keep mergers out of the output while this process lives, where the file system has locks.
 

@@ -65,6 +65,12 @@ class SchedulingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     host_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
     bye_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
 
+    @property
+    def silence_s(self) -> float:
+        """How long a host that was welcome waits for a coordinator that says nothing: it may be starting
+        again, and read its journal."""
+        return max(20.0, 2 * self.lease_s)
+
 
 class LimitOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a slot process may use before its agent ends it, and its unit with it.

@@ -26,6 +26,7 @@ from common.files import write_exit_message
 from common.layout import Layout
 from common.naming import FrameNames
 from common.selection import Selection
+from common.shared import SHARED_VARIABLE
 from common.spec import JobSpec, read_spec
 from common.transport import CoordinatorLink
 from coordinator.catalogue import (
@@ -103,6 +104,7 @@ def main() -> int:
                 expected=[cluster.current] if alone else cluster.hosts,
                 now=started_at - elapsed_s,
                 done=_read_done(layout.job_spec.with_name(DONE_FILE)),
+                is_account_shared=SHARED_VARIABLE in os.environ,
             )
             del kept, listing  # the core forgets what is done of them
             if first is not None:

@@ -65,8 +65,11 @@ class Core:
         expected: Sequence[str],
         now: float,
         done: Mapping[str, DoneVideo] | None = None,
+        is_account_shared: bool = False,
     ) -> None:
+        """``is_account_shared``: hosts can read the account, and so how the job ended, without asking."""
         self.spec = spec
+        self._is_account_shared = is_account_shared
         self.options = spec.scheduling
         self.pool = Pool(videos, selection, spec.scheduling, done)
         self.hosts: dict[str, Host] = {}
@@ -95,7 +98,7 @@ class Core:
             reject=self._reject,
             emit=self._out.append,
         )
-        self._ending = Ending(spec.scheduling, started_at=now, emit=self._out.append)
+        self._ending = Ending(spec.scheduling, emit=self._out.append)
 
     @property
     def notes(self) -> list[str]:
@@ -145,7 +148,8 @@ class Core:
                     self._tail.relieve(idle, now)
         if self._ending.begun:
             somebody = bool(self.members.peers) or any(host.is_awaited for host in self.hosts.values())
-            self._ending.check(somebody, now, all_joined=self.members.roster.names <= self.hosts.keys())
+            absent = not self._is_account_shared and self.members.roster.listens(now, self.options)
+            self._ending.check(somebody, now, absent=absent)
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------

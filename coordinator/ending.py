@@ -19,11 +19,8 @@ class Ending:
     stop sends ``End`` first, as hosts still publish what is committed, and is concluded when they have left.
     """
 
-    def __init__(
-        self, options: SchedulingOptions, *, started_at: float, emit: Callable[[Action], None]
-    ) -> None:
+    def __init__(self, options: SchedulingOptions, *, emit: Callable[[Action], None]) -> None:
         self._options = options
-        self._started_at = started_at
         self._emit = emit
         self._reason: str | None = None
         self._deadline: float | None = None
@@ -55,13 +52,13 @@ class Ending:
         self._conclude(outcome, reason)
         self._begin(reason, peers, now + self._options.bye_wait_s)
 
-    def check(self, somebody: bool, now: float, *, all_joined: bool) -> None:
+    def check(self, somebody: bool, now: float, *, absent: bool) -> None:
         """Quit when nobody (``somebody``: whether there is) is left to wait for, or the time for waiting is
-        over."""
+        over; ``absent``: whether a host that is not there may come and ask."""
         if self._deadline is None or self._over or (somebody and now < self._deadline):
             return
-        # a host that is still starting must hear the end too, or its exit code will fail the whole job
-        if not self.stopping and not all_joined and now < self._started_at + self._options.host_wait_s:
+        # it must hear of the end too, or its exit code will fail the whole job
+        if absent and not self.stopping:
             return
         if self.outcome is None:
             self._conclude("interrupted", self._reason or "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 
+from common.spec import SchedulingOptions
 from coordinator.state import Host
 
 
@@ -40,6 +41,14 @@ class Roster:
     def overdue(self, now: float, wait_s: float) -> list[str]:
         """Missing hosts whose time is over."""
         return [name for name, since in self._missing.items() if now - since > wait_s]
+
+    def listens(self, now: float, options: SchedulingOptions) -> bool:
+        """Whether a host that is not there may still come and ask how the job ended: one that never came,
+        while it is expected; one that was lost, until it has taken the coordinator for dead."""
+        return any(
+            now - since <= (options.silence_s if name in self._hosts else options.host_wait_s)
+            for name, since in self._missing.items()
+        )
 
     def has_sound(self, but: Set[str] = frozenset()) -> bool:
         """Whether a host that may be given work is up, those in ``but`` aside."""

@@ -211,22 +211,30 @@ class LocalCluster:
             host.close()
 
     def _dismiss_primary(self) -> None:
-        """Do not let the primary wait for hosts that have died before they could join."""
+        """Do not let the primary wait for hosts that have died, or that it has given up: their exit codes do
+        not decide on the job here, as they do on a platform."""
+        lost = self._lost()
         others = (host for host in self.hosts if host is not self.primary)
-        if self.primary.told_to_stop or not self.primary.running or any(host.running for host in others):
+        if self.primary.told_to_stop or not self.primary.running:
             return
-        if any(host.returncode for host in self.hosts) and _has_summary(self.primary):
+        if any(host.running and host.name not in lost for host in others):
+            return
+        if (lost or any(host.returncode for host in self.hosts)) and _has_summary(self.primary):
             self.primary.told_to_stop = True
             self.primary.terminate()
 
     def _kill_lost(self) -> None:
         """End the hosts that the coordinator gave up: they are stopped or hang, and will not leave."""
-        reported = self.primary.status.hosts if self.primary.status is not None else []
-        lost = {host.host for host in reported if host.state == "lost"}
+        lost = self._lost()
         for host in self.hosts:
             if host.running and host.name in lost:
                 host.told_to_stop = True
                 host.kill()
+
+    def _lost(self) -> set[str]:
+        """The hosts that the coordinator does not hear."""
+        reported = self.primary.status.hosts if self.primary.status is not None else []
+        return {host.host for host in reported if host.state == "lost"}
 
     def _stop(self, note: str, *, patience: int) -> None:
         """End the hosts in good order; more than ``patience`` signals from the user, and at once."""

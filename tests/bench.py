@@ -51,6 +51,7 @@ class Bench:
         hosts: tuple[str, ...] = ("a", "b"),
         options: SchedulingOptions | None = None,
         problems: tuple[Failure, ...] = (),
+        is_account_shared: bool = False,
     ) -> None:
         sampling = sampling or SamplingOptions(fps=fps)
         names = [f"{index}.mp4" for index in range(videos)]
@@ -65,6 +66,7 @@ class Bench:
             problems=problems,
             expected=hosts,
             now=self.now,
+            is_account_shared=is_account_shared,
         )
         self.sent: list[Send] = []
         self.others: list[Action] = []

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import functools
-import json
 import os
 import sys
 import tempfile
@@ -96,7 +95,7 @@ def enter(
     from worker.slot import run_slot
 
     folder = Path(os.environ[VARIABLE])
-    host = json.loads(layout.resource_config.read_bytes())["current_host"]
+    host = layout.host
     completed = 0
 
     def extract(*arguments: Any, checkpoint: Any, **named: Any) -> Any:

@@ -30,8 +30,8 @@ from worker.slots import SlotProcess
 HELLO_S = 2.0
 RESEND_S = 10.0
 LOOP_S = 0.25
-SILENCE_LEASES = 2  # a coordinator silent for so many leases is gone,
-SILENCE_MIN_S = 20.0  # but it may die, be started again, and read its journal
+MAX_STEP_S = 5.0  # of silence, for a step of the loop: a host that was stopped has not listened meanwhile
+END_LOOK_S = 5.0
 MAX_FAILED_STARTS = 3
 GOODBYE_S = 2.0
 
@@ -49,13 +49,17 @@ class Agent:
         slots: int,
         link: HostLink,
         should_stop: Callable[[], str | None],
+        find_end: Callable[[], m.End | None] = lambda: None,
     ) -> None:
+        """``find_end``: how the job ended, if that can be found without asking the coordinator."""
         self._host = host
         self._incarnation = incarnation
         self._layout = layout
         self._spec = spec
         self._link = link
         self._should_stop = should_stop
+        self._find_end = find_end
+        self._end_looked_at = float("-inf")
         publisher = Publisher(
             layout, host, spec.frame_options, pack=spec.pack, names=spec.image.name_template
         )
@@ -72,9 +76,10 @@ class Agent:
         self._progress: dict[m.Lease, m.UnitProgress] = {}
         self._cancelled: set[m.Lease] = set()
         self._welcome: m.Welcome | None = None
-        self._heard_at = time.monotonic()
+        self._was_welcome = False
+        self._silent_s = 0.0
+        self._step_at = self._idle_since = time.monotonic()
         self._hello_at = self._beat_at = float("-inf")
-        self._idle_since = self._heard_at
         self._end: m.End | None = None
 
     # ---- the loop -----------------------------------------------------------------------------------
@@ -103,7 +108,7 @@ class Agent:
             self._hear_slot(slot)
         self._watch_slots(now)
         for data in self._link.receive():
-            self._heard_at = now
+            self._silent_s, self._step_at = 0.0, time.monotonic()
             try:
                 message = m.decode_from_coordinator(data)
             except m.MessageError as error:
@@ -113,6 +118,8 @@ class Agent:
             if self._end is not None:
                 return
         now = time.monotonic()
+        self._silent_s += min(now - self._step_at, MAX_STEP_S)
+        self._step_at = now
         self._feed_slots(now)
         self._keep_in_touch(now)
         self._shelf.publish(now, idle_since=self._idle_since)
@@ -122,25 +129,41 @@ class Agent:
         return self._shelf.look_again_s or LOOP_S
 
     def _keep_in_touch(self, now: float) -> None:
+        self._bear_silence(now)
         if self._welcome is None:
-            if now - self._heard_at > self._spec.scheduling.host_wait_s:
-                raise UserError(
-                    f"the coordinator did not answer within {self._spec.scheduling.host_wait_s:.0f} s: "
-                    "see the log of the primary host"
-                )
             if now - self._hello_at > HELLO_S:
                 self._hello_at = now
                 self._link.forget()
                 self._say_hello()
             return
-        silence_s = now - self._heard_at
-        if silence_s > max(SILENCE_MIN_S, SILENCE_LEASES * self._welcome.lease_s):
-            raise UserError(f"the coordinator has been silent for {silence_s:.0f} s and is taken for dead")
         if now - self._beat_at > self._welcome.heartbeat_s:
             self._beat_at = now
             self._beat()
             self._say_ready()  # the last one may have been lost with its connection
             self._shelf.say_staged(now, after_s=RESEND_S)
+
+    def _bear_silence(self, now: float) -> None:
+        """Look whether the job has ended, if the coordinator is not heard, and at last take it for dead."""
+        options = self._spec.scheduling
+        if self._silent_s > 2 * options.heartbeat_s and now - self._end_looked_at > END_LOOK_S:
+            self._end_looked_at, self._end = now, self._find_end()
+            if self._end is not None:
+                print(
+                    "framefleet: the coordinator is gone; by its account the job is over "
+                    f"({self._end.failed or 'completed'})",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                return
+        if not self._was_welcome and self._silent_s > options.host_wait_s:
+            raise UserError(
+                f"the coordinator did not answer within {options.host_wait_s:.0f} s: "
+                "see the log of the primary host"
+            )
+        if self._was_welcome and self._silent_s > options.silence_s:
+            raise UserError(
+                f"the coordinator has been silent for {self._silent_s:.0f} s and is taken for dead"
+            )
 
     def _say_hello(self) -> None:
         running = [*self._unfinished(), *self._shelf.leases()]
@@ -178,7 +201,7 @@ class Agent:
     def _hear(self, message: m.FromCoordinator) -> None:
         match message:
             case m.Welcome():
-                self._welcome = message
+                self._welcome, self._was_welcome = message, True
                 self._say_ready()
                 self._shelf.say_all()
             case m.ReHello():

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -24,11 +25,13 @@ from common.errors import UserError
 from common.files import write_exit_message
 from common.imaging import check_image_options
 from common.layout import ROOT_VARIABLE, Layout
+from common.messages import End
 from common.resolving import resolve
-from common.shared import SHARED_VARIABLE, link_tree
+from common.shared import SHARED_VARIABLE, link_tree, output_of
 from common.spec import JobSpec, read_spec
 from common.transport import HostLink
 from worker.agent import Agent
+from worker.outcome import read_end
 from worker.supervisor import Supervisor
 
 EXIT_FAILED = 1
@@ -42,6 +45,7 @@ class Host:
     def __init__(self) -> None:
         self.stop_reason: str | None = None
         self.coordinator: Supervisor | None = None
+        self.find_end: Callable[[], End | None] = lambda: None
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.stop_reason = f"stopped by {signal.Signals(number).name}"
@@ -59,7 +63,8 @@ class Host:
         layout = Layout.from_environment()
         platform, cluster = detect_cluster(layout, os.environ)
         if SHARED_VARIABLE in os.environ:
-            layout = Layout(link_tree(Path(os.environ[SHARED_VARIABLE]), cluster.current))
+            shared = Path(os.environ[SHARED_VARIABLE])
+            layout = Layout(link_tree(shared, cluster.current))
             os.environ[ROOT_VARIABLE] = str(layout.root)  # for the coordinator
         spec = read_spec(layout.job_spec)
         print(
@@ -68,7 +73,12 @@ class Host:
             flush=True,
         )
         layout = layout.of_run(spec.run, cluster.current if spec.is_dealt_out else "")
+        if SHARED_VARIABLE in os.environ and spec.mode != "sharded" and not cluster.is_primary:
+            account = output_of(shared, cluster.primary) / "job" / spec.run
+            self.find_end = lambda: read_end(account, spec.job_id)
         layout = layout.of_host(cluster.current)
+        if self._is_over():
+            return 0
         check_image_options(spec.image)
         layout.output.mkdir(parents=True, exist_ok=True)
         sockets = tempfile.mkdtemp(prefix="framefleet-")
@@ -78,16 +88,28 @@ class Host:
                 command = [sys.executable, "-m", "coordinator", "--bind", bind]
                 self.coordinator = Supervisor(command, layout.job / "journal.jsonl")
             if endpoint.startswith("tcp:"):
-                endpoint = resolve(
-                    endpoint,
-                    budget_s=spec.scheduling.host_wait_s,
-                    should_stop=lambda: self.should_stop() is not None,
-                )
+                try:
+                    endpoint = resolve(
+                        endpoint,
+                        budget_s=spec.scheduling.host_wait_s,
+                        should_stop=lambda: self.should_stop() is not None or self.find_end() is not None,
+                    )
+                except UserError:  # a primary that has ended may have no name any more
+                    if self._is_over():
+                        return 0
+                    raise
             return self._take_part(layout, spec, cluster, endpoint)
         finally:
             if self.coordinator is not None:
                 self.coordinator.kill()
             shutil.rmtree(sockets, ignore_errors=True)
+
+    def _is_over(self) -> bool:
+        """Whether the job has ended without this host, which then has nothing to do."""
+        end = self.find_end()
+        if end is not None:
+            print(f"framefleet: the job is over ({end.failed or 'completed'})", file=sys.stderr, flush=True)
+        return end is not None
 
     def _take_part(self, layout: Layout, spec: JobSpec, cluster: Cluster, endpoint: str) -> int:
         with HostLink(endpoint, keys=spec.link_keys()) as link:
@@ -99,11 +121,13 @@ class Host:
                 slots=spec.slots_per_host or usable_cores(),
                 link=link,
                 should_stop=self.should_stop,
+                find_end=self.find_end,
             )
             end = agent.run()
         if self.coordinator is None:
             return 0 if end is not None else EXIT_INTERRUPTED
-        patience_s = spec.scheduling.host_wait_s + COORDINATOR_EXIT_S
+        scheduling = spec.scheduling
+        patience_s = max(scheduling.host_wait_s, scheduling.silence_s) + COORDINATOR_EXIT_S
         code, died = self.coordinator.end(patience_s, is_stopping=lambda: self.stop_reason is not None)
         if died is not None:
             raise UserError(died)

@@ -25,7 +25,6 @@ HELLO_S = 2.0
 RESEND_S = 10.0
 FLUSH_S = 3.0
 IDLE_FLUSH_S = 0.05
-SILENCE_LEASES = 2
 BROKEN_S = 0.05  # a unit fails so soon on a host that cannot write
 
 
@@ -170,7 +169,7 @@ class VirtualHost:
             return
         now, options = self._timeline.now, self._options
         silent_s = now - self._heard_at
-        patience_s = SILENCE_LEASES * options.lease_s if self.welcome else options.host_wait_s
+        patience_s = options.silence_s if self.welcome else options.host_wait_s
         if silent_s > patience_s:
             self.die()
             return

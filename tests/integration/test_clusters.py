@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ import yaml
 
 from common.spec import PackOptions
 from targets.local import _reserved_port
+from tests.gated import COMMAND, VARIABLE, Gate
 from tests.jobs import REPOSITORY, check_output, run_job, tree
 
 PATIENCE_S = 200
@@ -26,6 +31,89 @@ def plain(*arguments: str) -> str:
         cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=PATIENCE_S,
     )  # fmt: skip
     return done.stdout
+
+
+class Pods:
+    """Hosts of an Indexed Job, two at most, on a shared folder with a few videos."""
+
+    def __init__(self, shared: Path, clips: Path, port: int, **scheduling: float) -> None:
+        self.shared = shared
+        self.running: list[subprocess.Popen[str]] = []
+        (shared / "videos").mkdir(parents=True)
+        for name in ("h264-closed.mp4", "hevc-open-mp4.mp4", "vp9.webm"):
+            shutil.copy(clips / name, shared / "videos")
+        plain("job", "--output", str(shared / "output"), "--hosts", "2", "--fps", "native")
+        path = shared / "output" / "hosts" / "job" / "job.json"
+        spec = json.loads(path.read_text())
+        spec["scheduling"] = {**spec["scheduling"], "unit_span_s": 0.5, "cut": "anywhere", **scheduling}
+        path.write_text(json.dumps({**spec, "port": port, "slots_per_host": 1}))
+
+    def start(self, rank: int, *command: str, **environment: str) -> subprocess.Popen[str]:
+        told = {name: value for name, value in os.environ.items() if name != "FRAMEFLEET_ROOT"}
+        host = subprocess.Popen(
+            [*(command or (sys.executable, "-m", "worker"))],
+            cwd=REPOSITORY,
+            env={
+                **told,
+                "JOB_COMPLETION_INDEX": str(rank),
+                "FRAMEFLEET_SIZE": "2",
+                "FRAMEFLEET_PRIMARY": "127.0.0.1",
+                "FRAMEFLEET_SHARED": str(self.shared),
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.running.append(host)
+        return host
+
+    def close(self) -> None:
+        for host in self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(host.pid, signal.SIGKILL)
+            host.wait()
+
+
+@pytest.fixture
+def pods(clips: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pods]:
+    with _reserved_port() as port:
+        made = Pods(tmp_path / "shared", clips, port, **getattr(request, "param", {}))
+        yield made
+        made.close()
+
+
+def test_a_job_whose_work_is_done_waits_for_no_host_that_never_came_which_ends_well_if_it_comes(
+    pods: Pods,
+) -> None:
+    first = pods.start(0)  # in far less than the 15 minutes for which a host is expected
+    told, _ = first.communicate(timeout=PATIENCE_S)
+    assert first.returncode == 0, told
+    late = pods.start(1)
+    told, _ = late.communicate(timeout=PATIENCE_S)
+    assert (late.returncode, "the job is over (completed)" in told) == (0, True), told
+    assert "completed" in plain("merge", "--output", str(pods.shared / "output"))
+    check_output(pods.shared / "output")
+
+
+@pytest.mark.parametrize("pods", [{"lease_s": 2.0, "heartbeat_s": 0.5}], indirect=True)
+def test_a_host_that_was_cut_off_until_the_job_was_over_ends_well(pods: Pods, tmp_path: Path) -> None:
+    gate = Gate(tmp_path, 0)
+    hosts = [pods.start(rank, *COMMAND, **{VARIABLE: str(gate.folder)}) for rank in (0, 1)]
+    deadline = time.monotonic() + PATIENCE_S
+    while not (gate.holds("host-0") and gate.holds("host-1")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(hosts[1].pid, signal.SIGSTOP)
+    gate.open()
+    told, _ = hosts[0].communicate(timeout=PATIENCE_S)
+    assert hosts[0].returncode == 0, told
+    os.killpg(hosts[1].pid, signal.SIGCONT)
+    told, _ = hosts[1].communicate(timeout=PATIENCE_S)
+    assert (hosts[1].returncode, "by its account the job is over (completed)" in told) == (0, True), told
+    assert "completed" in plain("merge", "--output", str(pods.shared / "output"))
+    check_output(pods.shared / "output")
 
 
 @pytest.mark.parametrize("pack", [None, PackOptions(format="tar", shard_bytes=2**20)])

@@ -149,3 +149,78 @@ def test_slots_that_die_together_before_they_are_up_are_one_failure(bench: Bench
             agent._on_slot_death(agent._slots[0])
         with pytest.raises(UserError, match="cannot start"):
             agent._on_slot_death(agent._slots[0])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
+    """The agent's clock, set by the test."""
+    clock = mock.Mock(return_value=1000.0)
+    monkeypatch.setattr("worker.agent.time.monotonic", clock)
+    return clock
+
+
+def step(bench: Bench, clock: mock.Mock, after_s: float, *messages: m.FromCoordinator) -> None:
+    """A step of the loop, in which the time passes before what has arrived is read."""
+
+    def receive() -> list[bytes]:
+        clock.return_value += after_s
+        return [m.encode(message) for message in messages]
+
+    with mock.patch.object(bench.agent._link, "receive", receive):
+        bench.agent._step(clock.return_value)
+
+
+def quiet(bench: Bench, clock: mock.Mock, seconds: float) -> None:
+    """Nothing is heard for so long."""
+    for _ in range(int(seconds)):
+        step(bench, clock, 1.0)
+
+
+@pytest.fixture
+def member(bench: Bench, clock: mock.Mock) -> Bench:
+    """An agent that was welcome."""
+    bench.agent._slots[0].messages.return_value = []  # type: ignore[attr-defined]
+    bench.agent._slots[0].beyond_limit.return_value = None  # type: ignore[attr-defined]
+    bench.agent._step_at = clock.return_value
+    step(bench, clock, 0.0, WELCOME)
+    return bench
+
+
+def test_a_silent_coordinator_is_taken_for_dead(member: Bench, clock: mock.Mock) -> None:
+    quiet(member, clock, 60)
+    with pytest.raises(UserError, match="silent for 61 s"):
+        quiet(member, clock, 2)
+
+
+def test_a_host_that_was_stopped_itself_does_not_take_the_coordinator_for_dead(
+    member: Bench, clock: mock.Mock
+) -> None:
+    step(member, clock, 1e6)
+    step(member, clock, 1e6, m.ReHello())
+    assert isinstance(member.said[-1], m.Hello)
+    step(member, clock, 0.1, m.End(failed=None))
+    assert member.agent._end == m.End(failed=None)
+
+
+@pytest.mark.parametrize("was_welcome", [True, False])
+def test_a_host_that_hears_nothing_looks_how_the_job_ended(
+    member: Bench, clock: mock.Mock, was_welcome: bool
+) -> None:
+    if not was_welcome:
+        member.agent._welcome, member.agent._was_welcome = None, False
+    find_end = mock.Mock(return_value=None)
+    with mock.patch.object(member.agent, "_find_end", find_end):
+        quiet(member, clock, 30)
+        assert 3 <= find_end.call_count <= 6
+        assert member.agent._end is None
+        find_end.return_value = m.End(failed=None)
+        quiet(member, clock, 6)
+    assert member.agent._end == m.End(failed=None)
+
+
+def test_a_coordinator_that_died_before_it_welcomed_the_host_again_is_not_waited_for_longer(
+    member: Bench, clock: mock.Mock
+) -> None:
+    step(member, clock, 0.1, m.ReHello())
+    with pytest.raises(UserError, match="silent"):
+        quiet(member, clock, 70)

@@ -52,6 +52,42 @@ def test_a_host_that_never_comes_is_not_waited_for_for_ever() -> None:
     assert bench.others[-1] == Quit()
 
 
+def test_a_host_that_can_read_the_account_is_not_waited_for() -> None:
+    bench = Bench(videos=0, hosts=("a", "b"), is_account_shared=True)
+    bench.hello("a")
+    bench.say("a", m.Bye(reason=""))
+    assert bench.others[-1] == Quit()
+
+
+def test_a_lost_host_may_come_back_and_ask_how_the_job_ended() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=SchedulingOptions(lease_s=30))
+    bench.hello("a")
+    bench.hello("b")
+    bench.say("a", m.Progress(units=[]), after_s=31)
+    bench.tell(Tick())
+    assert bench.host_state("b") == "lost"
+    bench.probe_all("a")
+    bench.work("a")
+    assert bench.core.outcome == "completed"
+    bench.say("a", m.Bye(reason=""))
+    bench.tell(Tick(), after_s=20)
+    assert Quit() not in bench.others
+    assert (b"b", m.End(failed=None)) in bench.hello("b")
+    assert Quit() in bench.others, "what was sent still goes out"
+
+
+def test_a_lost_host_is_waited_for_no_longer_than_it_waits_itself() -> None:
+    bench = Bench(videos=0, hosts=("a", "b"), options=SchedulingOptions(lease_s=30))
+    bench.hello("a")
+    bench.hello("b")
+    bench.core.members.lose(bench.core.hosts["b"], "is gone", bench.now)
+    bench.say("a", m.Bye(reason=""))
+    bench.tell(Tick(), after_s=59)
+    assert Quit() not in bench.others
+    bench.tell(Tick(), after_s=2)
+    assert bench.others[-1] == Quit()
+
+
 def test_without_any_host_the_job_fails_in_the_end() -> None:
     bench = Bench(options=SchedulingOptions(host_wait_s=60))
     bench.tell(Tick(), after_s=61)
