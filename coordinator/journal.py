@@ -52,6 +52,11 @@ class Journal:
         if now - self._synced_at > SYNC_S:
             self.sync(now)
 
+    def beat(self) -> None:
+        """Show whoever can only see the file that it is still written to; to be called every few seconds."""
+        with contextlib.suppress(OSError):
+            os.utime(self._file.fileno())
+
     def sync(self, now: float) -> None:
         """Bring everything written so far to the disk."""
         os.fsync(self._file.fileno())

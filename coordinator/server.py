@@ -34,6 +34,7 @@ from coordinator.events import (
 from coordinator.journal import Journal
 from coordinator.telling import Telling
 
+BEAT_S = 5.0
 EXIT_LOST = 1
 EXIT_INTERRUPTED = 130
 
@@ -70,7 +71,7 @@ class Server:
 
     def run(self) -> int:
         """Serve until the job is over; return the process's exit code."""
-        tick_at = time.monotonic()
+        tick_at = beat_at = time.monotonic()
         while not self._quit:
             self._link.wait(TICK_S)
             woke_at = time.monotonic()
@@ -83,6 +84,9 @@ class Server:
                 if reason is not None:
                     self._handle(Stop(reason=reason))
                 self._handle(Tick())
+                if self._journal is not None and now >= beat_at:
+                    beat_at = now + BEAT_S
+                    self._journal.beat()
             self._todo.extend(self._core.schedule(now))
             self._execute()
             self._telling.woke(time.monotonic() - woke_at)

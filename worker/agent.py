@@ -22,6 +22,7 @@ from common.spec import JobSpec
 from common.transport import HostLink
 from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
+from worker.outcome import Account
 from worker.pipe import Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher, warm_up
 from worker.shelf import Shelf
@@ -49,16 +50,16 @@ class Agent:
         slots: int,
         link: HostLink,
         should_stop: Callable[[], str | None],
-        find_end: Callable[[], m.End | None] = lambda: None,
+        account: Account | None = None,
     ) -> None:
-        """``find_end``: how the job ended, if that can be found without asking the coordinator."""
+        """``account``: where the end can be read, for a host that the coordinator cannot tell."""
         self._host = host
         self._incarnation = incarnation
         self._layout = layout
         self._spec = spec
         self._link = link
         self._should_stop = should_stop
-        self._find_end = find_end
+        self._account = account
         self._end_looked_at = float("-inf")
         publisher = Publisher(
             layout, host, spec.frame_options, pack=spec.pack, names=spec.image.name_template
@@ -145,8 +146,11 @@ class Agent:
     def _bear_silence(self, now: float) -> None:
         """Look whether the job has ended, if the coordinator is not heard, and at last take it for dead."""
         options = self._spec.scheduling
-        if self._silent_s > 2 * options.heartbeat_s and now - self._end_looked_at > END_LOOK_S:
-            self._end_looked_at, self._end = now, self._find_end()
+        look = self._silent_s > 2 * options.heartbeat_s and now - self._end_looked_at > END_LOOK_S
+        if self._account is not None and look:
+            self._end_looked_at, self._end = now, self._account.end()
+            if self._account.has_moved() and self._was_welcome:
+                self._silent_s = 0.0  # it is alive, and this host may find it again
             if self._end is not None:
                 print(
                     "framefleet: the coordinator is gone; by its account the job is over "

@@ -12,7 +12,6 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -31,7 +30,7 @@ from common.shared import SHARED_VARIABLE, link_tree, output_of
 from common.spec import JobSpec, read_spec
 from common.transport import HostLink
 from worker.agent import Agent
-from worker.outcome import read_end
+from worker.outcome import Account
 from worker.supervisor import Supervisor
 
 EXIT_FAILED = 1
@@ -45,7 +44,7 @@ class Host:
     def __init__(self) -> None:
         self.stop_reason: str | None = None
         self.coordinator: Supervisor | None = None
-        self.find_end: Callable[[], End | None] = lambda: None
+        self.account: Account | None = None  # where it can be read
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.stop_reason = f"stopped by {signal.Signals(number).name}"
@@ -74,8 +73,8 @@ class Host:
         )
         layout = layout.of_run(spec.run, cluster.current if spec.is_dealt_out else "")
         if SHARED_VARIABLE in os.environ and spec.mode != "sharded" and not cluster.is_primary:
-            account = output_of(shared, cluster.primary) / "job" / spec.run
-            self.find_end = lambda: read_end(account, spec.job_id)
+            folder = output_of(shared, cluster.primary) / "job" / spec.run
+            self.account = Account(folder, spec.job_id)
         layout = layout.of_host(cluster.current)
         if self._is_over():
             return 0
@@ -92,7 +91,7 @@ class Host:
                     endpoint = resolve(
                         endpoint,
                         budget_s=spec.scheduling.host_wait_s,
-                        should_stop=lambda: self.should_stop() is not None or self.find_end() is not None,
+                        should_stop=lambda: self.should_stop() is not None or self._end() is not None,
                     )
                 except UserError:  # a primary that has ended may have no name any more
                     if self._is_over():
@@ -104,9 +103,12 @@ class Host:
                 self.coordinator.kill()
             shutil.rmtree(sockets, ignore_errors=True)
 
+    def _end(self) -> End | None:
+        return self.account.end() if self.account is not None else None
+
     def _is_over(self) -> bool:
         """Whether the job has ended without this host, which then has nothing to do."""
-        end = self.find_end()
+        end = self._end()
         if end is not None:
             print(f"framefleet: the job is over ({end.failed or 'completed'})", file=sys.stderr, flush=True)
         return end is not None
@@ -121,7 +123,7 @@ class Host:
                 slots=spec.slots_per_host or usable_cores(),
                 link=link,
                 should_stop=self.should_stop,
-                find_end=self.find_end,
+                account=self.account,
             )
             end = agent.run()
         if self.coordinator is None:

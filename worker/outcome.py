@@ -14,17 +14,36 @@ import msgspec
 from common.messages import End
 from common.report import Summary
 
-SUMMARY = "summary.json"
+SUMMARY, JOURNAL = "summary.json", "journal.jsonl"
 
 
-def read_end(folder: Path, job_id: str) -> End | None:
-    """What the coordinator would say, by its account in ``folder``; None: the job has not ended."""
-    try:
-        if SUMMARY not in os.listdir(folder):  # noqa: PTH208 - NFS remembers that a name was not there
+class Account:
+    """The primary's folder ``job``, as another host sees it."""
+
+    def __init__(self, folder: Path, job_id: str) -> None:
+        self._folder = folder
+        self._job_id = job_id
+        self._journal: tuple[int, int] | None = None
+
+    def end(self) -> End | None:
+        """What the coordinator would say; None: the job has not ended."""
+        try:
+            if SUMMARY not in os.listdir(self._folder):  # noqa: PTH208 - NFS remembers what was not there
+                return None
+            found = msgspec.json.decode((self._folder / SUMMARY).read_bytes(), type=Summary)
+        except (OSError, msgspec.DecodeError):
             return None
-        found = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Summary)
-    except (OSError, msgspec.DecodeError):
-        return None
-    if found.job_id != job_id:
-        return None
-    return End(failed=None if found.outcome == "completed" else found.reason or found.outcome)
+        if found.job_id != self._job_id:
+            return None
+        return End(failed=None if found.outcome == "completed" else found.reason or found.outcome)
+
+    def has_moved(self) -> bool:
+        """Whether the journal was touched since the last look: the coordinator is at work, though it is not
+        heard."""
+        try:
+            with (self._folder / JOURNAL).open("rb") as file:  # NFS looks anew when a file is opened
+                found = os.fstat(file.fileno())
+        except OSError:
+            return False
+        before, self._journal = self._journal, (found.st_size, found.st_mtime_ns)
+        return before is not None and before != self._journal

@@ -208,12 +208,12 @@ def test_a_host_that_hears_nothing_looks_how_the_job_ended(
 ) -> None:
     if not was_welcome:
         member.agent._welcome, member.agent._was_welcome = None, False
-    find_end = mock.Mock(return_value=None)
-    with mock.patch.object(member.agent, "_find_end", find_end):
+    account = mock.Mock(**{"end.return_value": None, "has_moved.return_value": False})
+    with mock.patch.object(member.agent, "_account", account):
         quiet(member, clock, 30)
-        assert 3 <= find_end.call_count <= 6
+        assert 3 <= account.end.call_count <= 6
         assert member.agent._end is None
-        find_end.return_value = m.End(failed=None)
+        account.end.return_value = m.End(failed=None)
         quiet(member, clock, 6)
     assert member.agent._end == m.End(failed=None)
 
@@ -224,3 +224,14 @@ def test_a_coordinator_that_died_before_it_welcomed_the_host_again_is_not_waited
     step(member, clock, 0.1, m.ReHello())
     with pytest.raises(UserError, match="silent"):
         quiet(member, clock, 70)
+
+
+def test_a_host_that_was_cut_off_waits_as_long_as_the_journal_shows_that_the_job_goes_on(
+    member: Bench, clock: mock.Mock
+) -> None:
+    account = mock.Mock(**{"end.return_value": None, "has_moved.return_value": True})
+    with mock.patch.object(member.agent, "_account", account):
+        quiet(member, clock, 600)
+        account.has_moved.return_value = False
+        with pytest.raises(UserError, match="silent"):
+            quiet(member, clock, 70)

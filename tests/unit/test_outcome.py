@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from common.messages import End
+from coordinator.journal import Journal
 from tests.unit.test_summary import summary
-from worker.outcome import read_end
+from worker.outcome import Account
 
 
 @pytest.mark.parametrize(
@@ -25,12 +27,25 @@ def test_the_end_is_told_as_the_coordinator_would(
 ) -> None:
     done = summary(outcome=outcome, reason=reason)
     (tmp_path / "summary.json").write_bytes(msgspec.json.encode(done))
-    assert read_end(tmp_path, done.job_id) == end
-    assert read_end(tmp_path, "another job") is None
+    assert Account(tmp_path, done.job_id).end() == end
+    assert Account(tmp_path, "another job").end() is None
 
 
 def test_without_a_whole_account_nothing_has_ended(tmp_path: Path) -> None:
-    assert read_end(tmp_path / "none", "j") is None
-    assert read_end(tmp_path, "j") is None
+    assert Account(tmp_path / "none", "j").end() is None
+    assert Account(tmp_path, "j").end() is None
     (tmp_path / "summary.json").write_bytes(b"{")
-    assert read_end(tmp_path, "j") is None
+    assert Account(tmp_path, "j").end() is None
+
+
+def test_a_journal_that_is_touched_shows_that_the_coordinator_lives(tmp_path: Path) -> None:
+    account, path = Account(tmp_path, "j"), tmp_path / "journal.jsonl"
+    assert not account.has_moved()
+    with Journal(path) as journal:
+        assert [account.has_moved(), account.has_moved()] == [False, False]
+        journal.append({"event": "start"})
+        assert [account.has_moved(), account.has_moved()] == [True, False]
+        os.utime(path, ns=(1, 1))
+        assert account.has_moved()
+        journal.beat()
+        assert [account.has_moved(), account.has_moved()] == [True, False]
