@@ -299,8 +299,8 @@ class Core:
         self._leases.settle(unit, host, "answered")
         for index, info in message.found:
             self.pool.probed(index, info)
-        if unit.refused_by not in (None, host.name):
-            self._draining.contradicted(unit.refused_by, len(message.found))
+        for name in sorted(unit.avoid - {host.name}):
+            self._draining.contradicted(name, len(message.found))
         self.failing.refused(host, unit, message.refused)
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
