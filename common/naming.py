@@ -10,10 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from string import Formatter
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from common.errors import UserError
 from common.names import MAX_COMPONENT_BYTES, safe_component
+
+if TYPE_CHECKING:
+    from common.imaging import ImageOptions
 
 PRESETS: Final = {
     "ffmpeg": "{video}/{n:08d}.{ext}",  # its %d counts what it writes from 1
@@ -44,6 +47,18 @@ class _Piece(NamedTuple):
     text: str
     field: str
     width: str
+
+
+# what a host names so below the output is no one else's
+FRAME = re.compile(r"frames/.+/\d{8,}\.(?:jpg|png|webp|avif)")
+SHARD = re.compile(r"shards/[^/]+-\d{6,}\.(?:tar|parquet|images)")
+
+
+def frame_pattern(image: ImageOptions) -> re.Pattern[str]:
+    """What paths of a job's frames look like below the output, whatever the video."""
+    if image.name_template is None:
+        return FRAME
+    return FrameNames(image.name_template).paths(image.suffix)
 
 
 class FrameNames:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.below import Below, UnsafePathError
 from common.files import sync_path
-from common.manifest import read_part, write_part
+from common.manifest import files_in, read_part, write_part
 from common.shards import BUNDLE, TOLD, Readers, ShardWriter, is_bundle, member_name, open_writer
 from common.spec import PackOptions
 
@@ -174,9 +175,29 @@ def has_unpacked(table: pa.Table) -> bool:
 
 
 def remove(root: Path, paths: Iterable[str]) -> None:
-    """Remove files that no row names any more."""
-    for path in paths:
-        (root / path).unlink(missing_ok=True)
+    """Remove files that no row names any more; one that is reached by a link alone stays.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    with Below(root) as below:
+        for path in paths:
+            with contextlib.suppress(UnsafePathError):
+                below.remove(path)
+
+
+def remove_unnamed(root: Path, paths: Iterable[str], parts: Iterable[Path]) -> None:
+    """Remove those of ``paths`` that no row of the manifest ``parts`` names, as its file or as its shard.
+
+    Raises:
+        OSError: a part cannot be read, or the disk refuses.
+        PartError: a part is damaged; nothing has been removed.
+    """
+    left = set(paths)
+    for part in parts if left else ():
+        table = read_part(part, ["file", "shard"])
+        left.difference_update(files_in(table), shards_of(table))
+    remove(root, sorted(left))
 
 
 def remove_nameless_bundles(root: Path, manifest: Path, names: ShardNames) -> None:
@@ -199,11 +220,12 @@ def repack_part(
     *,
     name: Callable[[], str],
     temporary: Path,
-) -> pa.Table:
-    """Make ``table`` the rows of a part, and put their images into new shards; the new rows.
+) -> set[str]:
+    """Make ``table`` the rows of a part, and put their images into new shards; what it has named before.
 
-    ``table``: some rows of the part, or all. The shards that it has named are removed; loose files stay, as
-    rows of other parts may name them too.
+    ``table``: some rows of the part, or all. What no row names then is the caller's to remove.
+
+    Returns: the shards and bundles that the part has named.
 
     Raises:
         OSError: an image is not there or not of its size, or the disk refuses. The part is as it was.
@@ -216,5 +238,4 @@ def repack_part(
     except OSError:
         withdraw(root, packed)
         raise
-    remove(root, shards_of(before))
-    return packed.table
+    return shards_of(before)

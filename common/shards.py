@@ -92,22 +92,22 @@ def open_reader(below: Below, shard: str) -> ShardReader:
     return ParquetReader(file, shard)
 
 
-def extent(path: Path) -> int:
-    """Where the places of images end in the shard or bundle at ``path``: its bytes, or of a Parquet file its
-    rows. -1: it is not there, or a shard that has been cut, of which nothing counts.
+def extent(below: Below, shard: str) -> int:
+    """Where the places of images end in a shard or bundle: its bytes, or of a Parquet file its rows. -1: it
+    is not there, is no regular file, or has been cut, and nothing of it counts.
 
     Raises:
         OSError: it cannot be read.
     """
-    if not path.is_file():
+    if below.size(shard) < 0:
         return -1
-    if path.suffix == ".parquet":
-        from common.shards_parquet import whole_rows
+    with below.open(shard) as file:
+        if shard.endswith(".parquet"):
+            from common.shards_parquet import whole_rows
 
-        return whole_rows(path)
-    size = path.stat().st_size
-    if not is_bundle(path.name):
-        with path.open("rb") as file:
+            return whole_rows(file)
+        size = os.fstat(file.fileno()).st_size
+        if not is_bundle(shard):
             file.seek(max(0, size - len(END)))
             if size % BLOCK_BYTES or file.read() != END:
                 return -1

@@ -6,6 +6,7 @@ The features are in the schema's metadata, where ``datasets`` looks for them.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -56,15 +57,15 @@ def _dtype(kind: pa.DataType) -> str:
     return {"double": "float64"}.get(str(kind), str(kind))
 
 
-def whole_rows(path: Path) -> int:
+def whole_rows(file: BinaryIO) -> int:
     """The rows of a Parquet file, by its footer; -1 if that is not there, or tells of bytes that are not.
 
     Raises:
         OSError: it cannot be read.
     """
     try:
-        metadata = pq.read_metadata(path)
-        end = path.stat().st_size - metadata.serialized_size
+        metadata = pq.read_metadata(file)
+        end = os.fstat(file.fileno()).st_size - metadata.serialized_size
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
             for column in map(group.column, range(group.num_columns)):
                 start = column.dictionary_page_offset or column.data_page_offset

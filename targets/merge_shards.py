@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from common.errors import UserError
 from common.manifest import read_part, write_part
-from common.packing import ShardNames, has_unpacked, remove, repack_part, shards_of
+from common.packing import ShardNames, has_unpacked, remove, remove_unnamed, repack_part, shards_of
 from common.part_file import PartError, read_table
 from common.shards import is_bundle
 from common.spec import PackFormat, PackOptions
@@ -139,7 +139,7 @@ def _put_right(part: PackedPart, options: PackOptions) -> int:
     """Make a part, in its host's folder, one of rows that count and lie in shards; their number."""
     table = read_table(part.path)
     if not all(part.keep) or has_unpacked(table):
-        repack_part(
+        before = repack_part(
             part.root,
             part.path,
             table.filter(pa.array(part.keep)),
@@ -147,6 +147,7 @@ def _put_right(part: PackedPart, options: PackOptions) -> int:
             name=ShardNames(part.root / "shards", _prefix(part.path), options.format),
             temporary=part.root / ".staging",
         )
+        remove_unnamed(part.root, before, part.path.parent.glob("*.parquet"))
     return sum(part.keep)
 
 

@@ -195,7 +195,7 @@ def prove(
 ) -> tuple[list[DoneVideo], list[Unit]]:
     """What is done of ``videos``, and the units whose rows do not count.
 
-    Units of videos that are not part of the job any more are neither.
+    Units of videos that are not part of the job any more are neither, but for those that repeat others.
     """
     by_video: dict[str, list[Unit]] = {}
     for unit in units:
@@ -204,12 +204,28 @@ def prove(
     done: list[DoneVideo] = []
     useless: list[Unit] = []
     for name, theirs in sorted(by_video.items()):
-        if name in listed:
-            proved, rest = prove_video(theirs, listed[name], selection)
-            useless += rest
-            if proved is not None:
-                done.append(proved)
+        if name not in listed:
+            useless += _repeated(theirs)
+            continue
+        proved, rest = prove_video(theirs, listed[name], selection)
+        useless += rest
+        if proved is not None:
+            done.append(proved)
     return done, useless
+
+
+def _repeated(units: Sequence[Unit]) -> list[Unit]:
+    """Units that cover what another one covers: whole ones come first, and those that begin first."""
+    kept: list[Unit] = []
+    repeated: list[Unit] = []
+    for unit in sorted(units, key=lambda unit: (not unit.is_whole, unit.range.start)):
+        other = next((other for other in kept if _overlap(unit.range, other.range)), None)
+        (kept if other is None else repeated).append(unit)
+    return repeated
+
+
+def _overlap(one: DoneRange, other: DoneRange) -> bool:
+    return (one.stop is None or other.start < one.stop) and (other.stop is None or one.start < other.stop)
 
 
 def rows_without(part: Path, gone: set[UnitKey]) -> tuple[pa.Table, pa.Table]:
@@ -234,7 +250,7 @@ def prove_video(
     """What is done of a video, and the units that do not count."""
     sampling = selection.of(video.name)
     assert sampling is not None
-    units = sorted(units, key=lambda unit: unit.range.start)
+    units = sorted(units, key=lambda unit: unit.range.start)  # of repeated rows, the first whole ones count
     good: list[Unit] = []
     counted, is_enough = 0, False
     start, stop = sampling.range_of(units[0].time_base)
@@ -249,8 +265,6 @@ def prove_video(
             position = unit.range.stop
             counted += unit.range.shown if sampling.every > 1 else unit.range.frames
             is_enough = selection.limit is not None and -(-counted // sampling.every) >= selection.limit
-        elif selection.in_order:
-            position = None
     kept = {id(unit) for unit in good}
     rest = [unit for unit in units if id(unit) not in kept]
     if not good:

@@ -5,22 +5,23 @@ What counts as a proof: ``targets/proof.py``.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from common.below import Below
 from common.done import DoneVideo
 from common.errors import UserError
 from common.layout import Layout
 from common.manifest import files_in, write_part
-from common.packing import ShardNames, remove, repack_part, shards_of
+from common.naming import SHARD, frame_pattern
+from common.packing import ShardNames, remove_unnamed, repack_part, shards_of
 from common.part_file import PartError
 from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
 from common.shards import extent, is_shard_path
-from common.spec import JobSpec, PackOptions
+from common.spec import JobSpec
 from coordinator.catalogue import list_videos, select
 from targets.damaged import set_aside
 from targets.frame_options import frame_options
@@ -88,17 +89,10 @@ def take_over(
             ranges=files.get(RANGES_FILE, b""),
         )
         done, useless = prove(units, select(list_videos(request.input), selection).videos, selection)
-        _remove(request.output, useless, request.pack)
+        _remove(request, useless)
     except OSError as error:
         raise UserError(f"--resume: cannot go on in {request.output}: {error.strerror or error}") from error
     return done
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - a Path for each frame is slow
-    except FileNotFoundError:
-        return -1
 
 
 # ---- the output -------------------------------------------------------------------------------------
@@ -144,37 +138,40 @@ def _recover(root: Path, output: Path, on_progress: OnProgress, note: Note) -> N
 def _read_units(output: Path, on_progress: OnProgress, note: Note) -> Iterator[Unit]:
     paths = _parts(output)
     shards: dict[str, int] = {}
+    with Below(output) as below:
 
-    def size_of(file: str) -> int:
-        if not is_shard_path(file):
-            return _size(f"{output}/{file}")
-        if file not in shards:
-            shards[file] = extent(output / file)
-        return shards[file]
+        def size_of(file: str) -> int:
+            if not is_shard_path(file):
+                return below.size(file)
+            if file not in shards:
+                shards[file] = extent(below, file)
+            return shards[file]
 
-    for count, path in enumerate(paths):
-        on_progress(count, len(paths))
-        try:
-            yield from read_units(path, size_of)
-        except PartError as error:
-            note(f"{set_aside(error, output)}: its frames are made again")
+        for count, path in enumerate(paths):
+            on_progress(count, len(paths))
+            try:
+                yield from read_units(path, size_of)
+            except PartError as error:
+                note(f"{set_aside(error, output)}: its frames are made again")
 
 
-def _remove(output: Path, units: Sequence[Unit], pack: PackOptions | None) -> None:
-    """Take rows that prove nothing out of the manifest, then their images."""
+def _remove(request: JobRequest, units: Sequence[Unit]) -> None:
+    """Take rows that prove nothing out of the manifest, then the images that no other row names."""
+    output, pack = request.output, request.pack
+    frame, lost = frame_pattern(request.image), set[str]()
     for path, gone in by_part(units).items():
         rest, taken = rows_without(path, gone)
-        shards = shards_of(taken) if pack is not None else set()
+        shards = shards_of(taken)
+        lost.update(shard for shard in shards if SHARD.fullmatch(shard))
+        if pack is None:
+            lost.update(file for file in files_in(taken) if frame.fullmatch(file))
         if not rest.num_rows:
             path.unlink()
-            remove(output, shards)
-        elif shards:
-            assert pack is not None
+        elif shards and pack is not None:
             prefix = path.stem.rpartition("-")[0]
             folder = output / "shards"
             name = ShardNames(folder, prefix, pack.format)
-            repack_part(output, path, rest, pack, name=name, temporary=folder)
+            lost.update(repack_part(output, path, rest, pack, name=name, temporary=folder))
         else:
             write_part(path, rest, temporary=path.with_name(f".{path.name}.tmp"))
-        if pack is None:
-            remove(output, files_in(taken))
+    remove_unnamed(output, lost, _parts(output))

@@ -30,6 +30,7 @@ from common.packing import (
     next_number,
     remove,
     remove_nameless_bundles,
+    remove_unnamed,
     repack_part,
     shards_of,
     withdraw,
@@ -360,16 +361,16 @@ class Publisher:
         assert self._pack is not None
         if not rest.num_rows:
             self._write_part(number, rest)
-            remove(self._layout.output, shards)
-            return
-        repack_part(
-            self._layout.output,
-            self._part_path(number),
-            self._as_written(rest),
-            self._pack,
-            name=self._names,
-            temporary=self._layout.staging,
-        )
+        else:
+            shards = repack_part(
+                self._layout.output,
+                self._part_path(number),
+                self._as_written(rest),
+                self._pack,
+                name=self._names,
+                temporary=self._layout.staging,
+            )
+        remove_unnamed(self._layout.output, shards, self._layout.manifest.glob("*.parquet"))
 
     def _files_in_manifest(self, video: str) -> Iterator[str]:
         """The files of a video that have rows, written by any incarnation of this host."""

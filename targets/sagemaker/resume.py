@@ -7,7 +7,6 @@ attempts at one range. Of shards: ``resume_shards``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from common.done import DoneVideo
 from common.manifest import files_in, read_part, write_part
-from common.naming import FrameNames
+from common.naming import SHARD, frame_pattern
 from common.packing import shards_of
 from common.part_file import PartError
 from common.shards import is_shard_path
@@ -33,11 +32,9 @@ from targets.proof import (
 from targets.sagemaker.aws import Aws, translated
 from targets.sagemaker.draft import SageMakerRequest, options_of, selection_of
 from targets.sagemaker.idle import specifications_of_no_use
-from targets.sagemaker.resume_shards import SHARD, Shards, prove_packed
+from targets.sagemaker.resume_shards import Shards, prove_packed
 from targets.sagemaker.s3 import list_objects, read_object, remove_objects
 from targets.sagemaker.submit import encryption, remove_spec, remove_staging
-
-FRAME = re.compile(r"frames/.+/\d{8,}\.(?:jpg|png|webp|avif)")  # what a host names so is no one else's
 
 OnProgress = Callable[[int, int], None]
 
@@ -118,8 +115,7 @@ def look(
         else:
             done, useless = prove_packed(units, shards, videos, selection)
         replaced, removed = _without(parts, by_part(useless), sizes)
-    image = request.image
-    ours = FRAME if image.name_template is None else FrameNames(image.name_template).paths(image.suffix)
+    ours = frame_pattern(request.image)
     orphans = [file for file in sizes if ours.fullmatch(file)]
     lost = [shard for shard in sizes if SHARD.fullmatch(shard)]
     notes = [f"{sum(video.frames for video in done):,} frames of {len(done):,} videos are taken over"]

@@ -8,7 +8,6 @@ units whose images a host had not packed yet, as loaders do not read bundles.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from coordinator.listing import ListedVideo
 from targets.proof import UNIT_COLUMNS, Unit, UnitKey, prove
 from targets.sagemaker.s3 import S3Folder
 
-SHARD = re.compile(r"shards/[^/]+-\d{6,}\.(?:tar|parquet|images)")  # what a host names so is no one else's
 MAGIC = b"PAR1"
 END_OF_FOOTER_BYTES = 8  # its length and the magic, by the Parquet format
 TAIL_BYTES = 64 * 2**10  # holds the footer of a shard of 16 row groups
