@@ -304,6 +304,7 @@ def _collect(
             request.output,
             mode=request.mode,
             primary=cluster.primary.name,
+            sampling=request.sampling.options,
             pack=request.pack,
             on_progress=on_merge,
         )

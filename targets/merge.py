@@ -2,14 +2,14 @@
 
 A frame counts if a manifest row names it, and a row counts if the coordinator (in a sharded job: the
 host's own) committed its attempt: a host that died or was cut off may have left frames, rows, or whole
-parts that another host has made again since.
+parts that another host has made again since. What one host has written does not keep the others' from being
+merged: a part that is damaged, or says what is not so, is set aside, and nothing is reached through a link.
 """
 
 from __future__ import annotations
 
 import contextlib
-import filecmp
-import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,20 +17,21 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from common.below import Below, UnsafePathError
 from common.errors import UserError
 from common.manifest import read_part, write_part
 from common.part_file import PartError, read_table
 from common.report import Failure, Summary
-from common.shards import is_shard_path
-from common.spec import Mode, PackOptions
-from targets.damaged import set_aside
+from common.selection import base_sampling
+from common.spec import Mode, PackOptions, SamplingOptions
+from targets.claims import ClaimedPart, Claims
+from targets.commits import COLUMNS, Attempt, Commit, HostRows, is_host, read_commits
+from targets.damaged import FOLDER, set_aside
 from targets.merge_shards import PackedPart, merge_packed
-from targets.moving import move
 from targets.sharded import combine_summaries
 
-Attempt = tuple[int, int, str]  # unit, attempt, host
 MAX_FAILURES_READ = 10_000
-ATTEMPT_COLUMNS = ("unit", "attempt", "host")
+JOURNAL = "job/journal.jsonl"  # below a host's folder
 OnProgress = Callable[[int, int], None]
 
 
@@ -45,8 +46,8 @@ class HostOutput:
 @dataclass(slots=True)
 class Merged:
     """What a merge did: ``dropped_rows`` were of attempts that nobody committed, ``rowless`` frames were
-    committed and have no row, ``missing`` are files that a row promised and no host has, ``damaged``
-    sentences on manifest parts that were set aside."""
+    committed and have no row that counts, ``missing`` are files that a row promised and no host has,
+    ``damaged`` sentences on manifest parts and rows that were set aside."""
 
     frames: int = 0
     dropped_rows: int = 0
@@ -55,24 +56,13 @@ class Merged:
     damaged: list[str] = field(default_factory=list)
 
 
-class _JournalLine(msgspec.Struct):
-    """The fields of a journal line that a merge looks at; all others are the coordinator's own."""
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """A host, and what is below its folder."""
 
-    event: str = ""
-    unit: int = -1
-    attempt: int = -1
-    host: str = ""
-    frames: int = 0
-
-
-@dataclass(slots=True)
-class _Part:
-    """A manifest part: where it lies, the files of the rows that count, and which rows those are."""
-
-    path: Path
-    output: HostOutput
-    files: list[str]
-    keep: list[bool]
+    name: str
+    folder: Path
+    below: Below
 
 
 def merge(
@@ -81,6 +71,7 @@ def merge(
     *,
     mode: Mode,
     primary: str,
+    sampling: SamplingOptions,
     pack: PackOptions | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Merged:
@@ -89,185 +80,173 @@ def merge(
     With ``pack`` all images of the output lie in shards, also those that a host could not pack any more.
 
     Raises:
-        UserError: two different files have one name, a manifest names a path outside ``frames/`` and
-            ``shards/``, or the disk refuses. Nothing has been moved in the first two cases.
+        UserError: the disk refuses, or the output has links below it.
     """
-    try:
-        committed: dict[Attempt, int] = {}
-        for host in hosts:
-            if mode == "sharded" or host.host == primary:
-                committed.update(committed_attempts(host.folder / "job" / "journal.jsonl"))
-        merged = Merged(rowless=sum(committed.values()))
-        damaged: list[PartError] = []
-        parts = list(_read_parts(hosts, committed, merged, damaged))
-        job = _plan_job(hosts, mode)
-        if pack is None:
-            frames = _plan_frames(parts)
-            manifest = _plan_manifest(parts, output)
-            _move_frames(frames, output, merged, on_progress)
-            _move_parts(parts, manifest, output, set(merged.missing))
-        else:
-            packed = [PackedPart(part.path, part.output.folder, part.keep) for part in parts]
-            merged.frames, merged.missing = merge_packed(packed, output, pack, on_progress=on_progress)
-        merged.damaged += (set_aside(error, output) for error in damaged)
-        for target, source in job.items():
-            (output / target).parent.mkdir(parents=True, exist_ok=True)
-            move(source, str(output / target))
-        if mode == "sharded":
-            _combine_job_files(hosts, output)
-    except OSError as error:
-        reason = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
-        raise UserError(f"cannot merge the hosts' outputs into {output}: {reason}") from error
+    with contextlib.ExitStack() as resources:
+        try:
+            there = resources.enter_context(Below(output))
+            found = list(_open_hosts(hosts, resources))
+            frames, commits = _commits(found, mode, primary)
+            merged = Merged(rowless=frames)
+            by_order = base_sampling(sampling).numbered_by_order
+            damaged: list[PartError] = []
+            parts: list[ClaimedPart] = []
+            for host, theirs in zip(found, commits, strict=True):
+                parts += _read_parts(host, HostRows(host.name, theirs, by_order), merged, damaged)
+            if pack is None:
+                _merge_loose(parts, output, there, merged, on_progress)
+            else:
+                packed = [PackedPart(part.path, part.host, part.keep) for part in parts]
+                done = merge_packed(packed, output, there, pack, on_progress=on_progress)
+                merged.frames, merged.missing = done.frames, done.missing
+                merged.rowless += done.disputed
+                merged.damaged += done.sentences
+            merged.damaged += (set_aside(error, output) for error in damaged)
+            _move_job(found, there, mode=mode, primary=primary)
+            if mode == "sharded":
+                _combine_job_files(hosts, found, output)
+        except OSError as error:
+            reason = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+            raise UserError(f"cannot merge the hosts' outputs into {output}: {reason}") from error
     return merged
 
 
-def committed_attempts(journal: Path) -> dict[Attempt, int]:
-    """The attempts that the coordinator's journal calls committed, and how many frames each has.
+def _open_hosts(hosts: Sequence[HostOutput], resources: contextlib.ExitStack) -> Iterator[_Host]:
+    """The hosts that have a folder; what they had not finished is not looked at any more."""
+    for host in hosts:
+        if host.folder.is_dir() and not host.folder.is_symlink():
+            staging = host.folder / ".staging"
+            if staging.is_symlink():
+                staging.unlink()
+            shutil.rmtree(staging, ignore_errors=True)
+            yield _Host(host.host, host.folder, resources.enter_context(Below(host.folder)))
 
-    A torn last line is no line.
-    """
-    found: dict[Attempt, int] = {}
-    decoder = msgspec.json.Decoder(_JournalLine)
-    with contextlib.suppress(FileNotFoundError), journal.open("rb") as lines:
-        for line in lines:
-            if b'"committed"' not in line:
-                continue
-            with contextlib.suppress(msgspec.DecodeError):
-                entry = decoder.decode(line)
-                if entry.event == "committed":
-                    found[entry.unit, entry.attempt, entry.host] = entry.frames
-    return found
+
+def _commits(hosts: Sequence[_Host], mode: Mode, primary: str) -> tuple[int, list[dict[Attempt, Commit]]]:
+    """How many frames were committed, be it by a host whose folder is gone, and by which attempts of each
+    host: by the primary's journal, or in a sharded job by its own."""
+    own: list[dict[Attempt, Commit]] = []
+    frames = 0
+    read: dict[Attempt, Commit] = {}
+    for host in hosts:
+        if mode != "sharded" and host.name == primary:
+            read = read_commits(host.below, JOURNAL)
+            frames = sum(commit.frames for commit in read.values())
+    for host in hosts:
+        if mode == "sharded":
+            read = read_commits(host.below, JOURNAL)
+        own.append({key: commit for key, commit in read.items() if is_host(commit.host, host.name)})
+        if mode == "sharded":
+            frames += sum(commit.frames for commit in own[-1].values())
+    return frames, own
 
 
 def _read_parts(
-    hosts: Sequence[HostOutput],
-    committed: dict[Attempt, int],
-    merged: Merged,
-    damaged: list[PartError],
-) -> Iterator[_Part]:
-    for output in hosts:
-        for path in sorted((output.folder / "manifest").glob("*.parquet")):
-            try:
-                table = read_part(path, ["file", "shard", *ATTEMPT_COLUMNS])
-            except PartError as error:
-                damaged.append(error)
-                continue
-            files: list[str | None] = table.column("file").to_pylist()
-            attempts = zip(*(table.column(name).to_pylist() for name in ATTEMPT_COLUMNS), strict=True)
-            keep = [attempt in committed for attempt in attempts]
-            merged.rowless -= keep.count(True)
-            merged.dropped_rows += keep.count(False)
-            for file, shard in zip(files, table.column("shard").to_pylist(), strict=True):
-                if shard is None and file is not None and not _is_frame_path(file):
-                    raise UserError(f"{path} names {file!r}, which is not a path below frames/")
-                if shard is not None and not is_shard_path(shard):
-                    raise UserError(f"{path} names {shard!r}, which is not a path in shards/")
-            kept_files = [file for file, kept in zip(files, keep, strict=True) if kept and file is not None]
-            yield _Part(path, output, kept_files, keep)
-
-
-def _is_frame_path(file: str) -> bool:
-    pieces = file.split("/")
-    return len(pieces) > 1 and pieces[0] == "frames" and not any(piece in ("", ".", "..") for piece in pieces)
-
-
-def _plan_frames(parts: Sequence[_Part]) -> dict[str, str]:
-    """Target (relative) to source of every frame that counts."""
-    moves: dict[str, str] = {}
-    for part in parts:
-        folder = str(part.output.folder)
-        for file in part.files:
-            _claim(moves, file, f"{folder}/{file}")
-    return moves
-
-
-def _claim(moves: dict[str, str], target: str, source: str) -> None:
-    other = moves.setdefault(target, source)
-    if other == source or not os.path.exists(source):  # noqa: PTH110 - a Path for each frame is slow
-        return
-    if not os.path.exists(other):  # noqa: PTH110
-        moves[target] = source
-    elif not filecmp.cmp(other, source, shallow=False):
-        raise UserError(
-            f"two hosts made different files of the name {target!r}: {other} and {source}; "
-            "nothing was merged, compare the two"
-        )
-
-
-def _plan_job(hosts: Sequence[HostOutput], mode: Mode) -> dict[str, str]:
-    moves: dict[str, str] = {}
-    for output in hosts:
-        below = output.folder / "job"
-        for path in sorted(path for path in below.rglob("*") if path.is_file()):
-            name = path.relative_to(below).as_posix()
-            if mode == "sharded" and name == "failures.jsonl":
-                continue
-            prefix = f"job/{output.host}" if mode == "sharded" else "job"
-            _claim(moves, f"{prefix}/{name}", str(path))
-    return moves
-
-
-def _move_frames(moves: dict[str, str], output: Path, merged: Merged, on_progress: OnProgress) -> None:
-    made: set[str] = set()
-    for count, (file, source) in enumerate(moves.items(), start=1):
-        target = f"{output}/{file}"
-        folder = target.rpartition("/")[0]
-        if folder not in made:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            made.add(folder)
+    host: _Host, rows: HostRows, merged: Merged, damaged: list[PartError]
+) -> Iterator[ClaimedPart]:
+    for name in [name for name, _ in host.below.files("manifest")]:
+        if name.count("/") > 1 or not name.endswith(".parquet"):
+            continue
+        path = host.folder / name
         try:
-            move(source, target)
+            table = read_part(path, COLUMNS)
+            keep = rows.which_count(path, table)
+        except PartError as error:
+            damaged.append(error)
+            continue
+        merged.rowless -= keep.count(True)
+        merged.dropped_rows += keep.count(False)
+        files, videos, samples = (table.column(name).to_pylist() for name in ("file", "video", "sample"))
+        yield ClaimedPart(path, host.below, files, keep, videos, samples)
+
+
+def _merge_loose(
+    parts: Sequence[ClaimedPart], output: Path, there: Below, merged: Merged, on_progress: OnProgress
+) -> None:
+    claims = Claims()
+    for part in parts:
+        claims.add(part)
+    merged.rowless += claims.disputed
+    merged.damaged += claims.sentences
+    names = _names_of_parts(parts, output)
+    _move_frames(claims, there, merged, on_progress)
+    _move_parts(parts, names, there, set(merged.missing))
+
+
+def _move_frames(claims: Claims, there: Below, merged: Merged, on_progress: OnProgress) -> None:
+    made = ""
+    for count, (file, (part, _)) in enumerate(claims.owners.items(), start=1):
+        folder = file.rpartition("/")[0]
+        if folder != made:
+            there.make_folder(folder)
+            made = folder
+        try:
+            part.host.move(file, there, file)
         except FileNotFoundError:
-            if not os.path.exists(target):  # noqa: PTH110 - else a merge that was cut short has moved it
+            if there.size(file) < 0:  # else a merge that was cut short has moved it
                 merged.missing.append(file)
+        except UnsafePathError:  # a link, or behind one
+            merged.missing.append(file)
         if count % 256 == 0:
-            on_progress(count, len(moves))
-    merged.frames = len(moves) - len(merged.missing)
+            on_progress(count, len(claims.owners))
+    merged.frames = len(claims.owners) - len(merged.missing)
 
 
-def _plan_manifest(parts: Sequence[_Part], output: Path) -> dict[str, str]:
+def _names_of_parts(parts: Sequence[ClaimedPart], output: Path) -> list[str]:
     """Names that an earlier run of the job has used are its own: hosts count from 0 in each."""
     used = {path.name for path in (output / "manifest").glob("*.parquet")}
-    moves: dict[str, str] = {}
+    names: list[str] = []
     for part in parts:
         name, number = part.path.name, 0
         while name in used:
             number += 1
-            name = f"{part.path.stem.rpartition('-')[0]}-{number}.parquet"
-        if used:
-            used.add(name)
-        _claim(moves, f"manifest/{name}", str(part.path))
-    return moves
+            name = f"{part.path.stem.rpartition('-')[0] or part.path.stem}-{number}.parquet"
+        used.add(name)
+        names.append(name)
+    return names
 
 
-def _move_parts(parts: Sequence[_Part], moves: dict[str, str], output: Path, missing: set[str]) -> None:
-    by_path = {str(part.path): part for part in parts}
-    for target, source in moves.items():
-        part = by_path[source]
-        if not all(part.keep) or not missing.isdisjoint(part.files):
-            table = read_table(part.path)
-            files: list[str | None] = table.column("file").to_pylist()
-            keep = [kept and file not in missing for file, kept in zip(files, part.keep, strict=True)]
+def _move_parts(parts: Sequence[ClaimedPart], names: Sequence[str], there: Below, missing: set[str]) -> None:
+    for part, name in zip(parts, names, strict=True):
+        keep = [kept and file not in missing for file, kept in zip(part.files, part.keep, strict=True)]
+        if not all(keep):
             if not any(keep):
                 continue
             # in its place, so that a merge that is cut short and done again does not find the old one
-            write_part(part.path, table.filter(pa.array(keep)), temporary=Path(f"{part.path}.rewritten"))
-        (output / target).parent.mkdir(parents=True, exist_ok=True)
-        move(source, str(output / target))
+            temporary = part.path.parent.parent / ".staging" / f"{part.path.name}.rewritten"
+            write_part(part.path, read_table(part.path).filter(pa.array(keep)), temporary=temporary)
+        there.make_folder("manifest")
+        part.host.move(f"manifest/{part.path.name}", there, f"manifest/{name}")
 
 
-def _combine_job_files(hosts: Sequence[HostOutput], output: Path) -> None:
+def _move_job(hosts: Sequence[_Host], there: Below, *, mode: Mode, primary: str) -> None:
+    """Move what coordinators have told: that of the primary, or of every host below its name."""
+    for host in hosts:
+        if mode != "sharded" and host.name != primary:
+            continue
+        for name in [name for name, is_file in host.below.files("job") if is_file]:
+            target = name if mode != "sharded" else f"job/{host.name}/{name.removeprefix('job/')}"
+            if (name == "job/failures.jsonl" and mode == "sharded") or target.startswith(f"{FOLDER}/"):
+                continue
+            there.make_folder(target.rpartition("/")[0])
+            host.below.move(name, there, target)
+
+
+def _combine_job_files(hosts: Sequence[HostOutput], found: Sequence[_Host], output: Path) -> None:
     folder = output / "job"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "failures.jsonl").open("wb") as combined:
-        for host in hosts:
-            with contextlib.suppress(FileNotFoundError):
-                combined.write((host.folder / "job" / "failures.jsonl").read_bytes())
+        for host in found:
+            with (
+                contextlib.suppress(FileNotFoundError, UnsafePathError),
+                host.below.open("job/failures.jsonl") as failures,
+            ):
+                shutil.copyfileobj(failures, combined)
     summaries = {host.host: read_summary(folder / host.host / "summary.json") for host in hosts}
-    found = [summary for summary in summaries.values() if summary is not None]
-    if found:
+    present = [summary for summary in summaries.values() if summary is not None]
+    if present:
         missing = [host for host, summary in summaries.items() if summary is None]
-        encoded = msgspec.json.encode(combine_summaries(found, missing=missing))
+        encoded = msgspec.json.encode(combine_summaries(present, missing=missing))
         (folder / "summary.json").write_bytes(msgspec.json.format(encoded, indent=2))
 
 

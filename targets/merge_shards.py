@@ -8,24 +8,23 @@ cut short can begin again: what it has linked and not named yet is removed, and 
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from common.errors import UserError
+from common.below import Below
 from common.manifest import read_part, write_part
+from common.naming import SHARD
 from common.packing import ShardNames, has_unpacked, remove, remove_unnamed, repack_part, shards_of
 from common.part_file import PartError, read_table
 from common.shards import is_bundle
 from common.spec import PackFormat, PackOptions
-from targets.moving import move
 
 OnProgress = Callable[[int, int], None]
+_Key = tuple[str, int]  # video and sample
 
 
 class _Row(NamedTuple):
@@ -42,67 +41,95 @@ class _Row(NamedTuple):
 
 @dataclass(slots=True)
 class PackedPart:
-    """A part in the folder ``root`` of its host; ``keep`` tells which of its rows count."""
+    """A part in its host's folder; ``keep`` tells which of its rows count."""
 
     path: Path
-    root: Path
+    host: Below
     keep: list[bool]
+
+    @property
+    def root(self) -> Path:
+        """The host's folder."""
+        return self.path.parent.parent
+
+
+@dataclass(slots=True)
+class PackedMerge:
+    """How many ``frames`` were merged, the names of those that no host has, how many were not taken as hosts
+    have different images of one sample, and sentences on these."""
+
+    frames: int = 0
+    missing: list[str] = field(default_factory=list)
+    disputed: int = 0
+    sentences: list[str] = field(default_factory=list)
 
 
 def merge_packed(
-    parts: Sequence[PackedPart], output: Path, options: PackOptions, *, on_progress: OnProgress
-) -> tuple[int, list[str]]:
-    """Move what counts to ``output``: how many frames, and the names of those that no host has.
+    parts: Sequence[PackedPart], output: Path, there: Below, options: PackOptions, *, on_progress: OnProgress
+) -> PackedMerge:
+    """Move what counts to ``output``, which is open as ``there``.
 
     Raises:
-        UserError: hosts made different images of one sample; nothing has been moved.
         OSError: the disk refuses.
     """
-    missing = _choose(parts)
-    _remove_nameless(output)
-    frames = 0
+    merged = PackedMerge()
+    _choose(parts, merged)
+    there.make_folder("shards")
+    there.make_folder("manifest")
+    _remove_nameless(output, there)
     for count, part in enumerate(parts, start=1):
         if any(part.keep):
-            frames += _put_right(part, options)
-            _rename(part, output, options.format)
-            _move(part, output)
+            merged.frames += _put_right(part, options)
+            _rename(part, there, output, options.format)
+            _move(part, there)
         on_progress(count, len(parts))
-    return frames, missing
+    return merged
 
 
-def _choose(parts: Sequence[PackedPart]) -> list[str]:
-    """Clear ``keep`` of rows whose image is not there, or is another row's too; the images that are lost."""
-    owners: dict[tuple[str, int], tuple[str | None, Path]] = {}
-    seen: set[tuple[str, int]] = set()
-    absent: dict[tuple[str, int], str] = {}
+def _choose(parts: Sequence[PackedPart], merged: PackedMerge) -> None:
+    """Clear ``keep`` of rows whose image is not there, or is another row's too."""
+    owners: dict[_Key, tuple[str | None, PackedPart, int]] = {}
+    absent: dict[_Key, str] = {}
+    nobodys: set[_Key] = set()
     for part in parts:
         sizes: dict[str, int] = {}
         for number, row in enumerate(_rows(part.path)):
             if not part.keep[number]:
                 continue
             key = row.video, row.sample
-            if row.file is None:
-                there = True  # it was dropped
-            elif row.shard is None:
-                there = _size(f"{part.root}/{row.file}") == row.bytes
-            else:
-                if row.shard not in sizes:
-                    sizes[row.shard] = _size(f"{part.root}/{row.shard}")
-                least = (row.place or 0) + row.bytes if is_bundle(row.shard) else 0
-                there = sizes[row.shard] >= least
-            if not there:
+            if not _is_there(part.host, row, sizes):
                 part.keep[number] = False
                 absent[key] = row.file or ""
                 continue
-            digest, path = owners.setdefault(key, (row.sha256, part.path))
+            if key in nobodys:
+                part.keep[number] = False
+                merged.disputed += 1
+                continue
+            if key not in owners:
+                owners[key] = row.sha256, part, number
+                continue
+            part.keep[number] = False
+            digest, other, place = owners[key]
             if digest != row.sha256:
-                raise UserError(
-                    f"two hosts made different images of sample {row.sample} of {row.video!r}: see {path} "
-                    f"and {part.path}; nothing was merged, compare the two"
+                other.keep[place] = False
+                nobodys.add(key)
+                merged.disputed += 2
+                merged.sentences.append(
+                    f"{row.file}: {other.path.name} and {part.path.name} have different images of it, and "
+                    "neither is taken"
                 )
-            part.keep[number] = key not in seen
-            seen.add(key)
-    return [file for key, file in absent.items() if key not in owners]
+    merged.missing = [file for key, file in absent.items() if key not in owners]
+
+
+def _is_there(host: Below, row: _Row, sizes: dict[str, int]) -> bool:
+    if row.file is None:
+        return True  # it was dropped
+    if row.shard is None:
+        return host.size(row.file) == row.bytes
+    if row.shard not in sizes:
+        sizes[row.shard] = host.size(row.shard)
+    least = (row.place or 0) + row.bytes if is_bundle(row.shard) else 0
+    return sizes[row.shard] >= least
 
 
 def _rows(path: Path) -> Iterator[_Row]:
@@ -111,14 +138,7 @@ def _rows(path: Path) -> Iterator[_Row]:
     yield from (_Row(*values) for values in zip(*columns, strict=True))
 
 
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - a Path for each frame is slow
-    except FileNotFoundError:
-        return -1
-
-
-def _remove_nameless(output: Path) -> None:
+def _remove_nameless(output: Path, there: Below) -> None:
     """Remove shards of the output that no row names: a merge or a host was cut short behind them."""
     named: set[str] = set()
     for path in (output / "manifest").glob("*.parquet"):
@@ -126,9 +146,9 @@ def _remove_nameless(output: Path) -> None:
             named |= shards_of(read_part(path, ["shard"]))
         except PartError:
             continue  # a damaged part names nothing
-    if (output / "shards").is_dir():
-        found = (f"shards/{path.name}" for path in list((output / "shards").iterdir()))
-        remove(output, (shard for shard in found if shard not in named))
+    for name, _ in list(there.files("shards")):
+        if name not in named and SHARD.fullmatch(name.removesuffix(".part").removesuffix(".tmp")):
+            there.remove(name)
 
 
 def _prefix(path: Path) -> str:
@@ -151,47 +171,36 @@ def _put_right(part: PackedPart, options: PackOptions) -> int:
     return sum(part.keep)
 
 
-def _rename(part: PackedPart, output: Path, form: PackFormat) -> None:
+def _rename(part: PackedPart, there: Below, output: Path, form: PackFormat) -> None:
     """Give a part and its shards names that the output does not have: hosts of each run count from 0."""
     table = read_table(part.path)
     names = {shard: shard for shard in sorted(shards_of(table))}
-    here, there = part.root / "shards", output / "shards"
     for shard in names:
-        if not (output / shard).exists():
+        if there.size(shard) < 0:
             continue
-        mine, theirs = (ShardNames(folder, _prefix(part.path), form) for folder in (here, there))
+        mine, theirs = (
+            ShardNames(folder / "shards", _prefix(part.path), form) for folder in (part.root, output)
+        )
         names[shard] = max(mine(), theirs())
-        _link(str(part.root / shard), str(part.root / names[shard]))
+        part.host.link(shard, part.host, names[shard])
     renamed = {old: new for old, new in names.items() if old != new}
     if renamed:
         index = table.schema.get_field_index("shard")
-        field = table.schema.field(index)
+        column = table.schema.field(index)
         shards = pa.array([names.get(shard) for shard in table.column("shard").to_pylist()], pa.string())
-        table = table.set_column(index, field, shards.cast(field.type))
+        table = table.set_column(index, column, shards.cast(column.type))
         write_part(part.path, table, temporary=part.root / ".staging" / f"{part.path.name}.tmp")
         remove(part.root, renamed)
 
 
-def _move(part: PackedPart, output: Path) -> None:
+def _move(part: PackedPart, there: Below) -> None:
     """Link a part's shards into the output, then move the part there."""
-    (output / "shards").mkdir(parents=True, exist_ok=True)
-    (output / "manifest").mkdir(parents=True, exist_ok=True)
     shards = sorted(shards_of(read_part(part.path, ["shard"])))
     for shard in shards:
-        _link(f"{part.root}/{shard}", f"{output}/{shard}")
-    number, target = 0, output / "manifest" / part.path.name
-    while target.exists():
+        part.host.link(shard, there, shard)
+    number, target = 0, f"manifest/{part.path.name}"
+    while there.size(target) >= 0:
         number += 1
-        target = target.with_name(f"{_prefix(part.path)}-{number}.parquet")
-    move(str(part.path), str(target))
+        target = f"manifest/{_prefix(part.path)}-{number}.parquet"
+    part.host.move(f"manifest/{part.path.name}", there, target)
     remove(part.root, shards)
-
-
-def _link(source: str, target: str) -> None:
-    """A second name for a file; a copy where the system gives it none (another disk, another's file)."""
-    try:
-        os.link(source, target)
-    except OSError:
-        whole = f"{target}.part"
-        shutil.copyfile(source, whole)
-        os.replace(whole, target)  # noqa: PTH105

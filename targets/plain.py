@@ -126,7 +126,9 @@ def _merge_hosts(output: Path, spec: JobSpec) -> tuple[str, int]:
     outputs = [HostOutput(folder.name, folder) for folder in _folders(hosts)]
     if not outputs:
         raise UserError(f"no host has begun: there is nothing in {hosts} but the job")
-    merged = merge(outputs, output, mode=spec.mode, primary=outputs[0].host, pack=spec.pack)
+    merged = merge(
+        outputs, output, mode=spec.mode, primary=outputs[0].host, sampling=spec.sampling, pack=spec.pack
+    )
     summary = read_summary(output / "job" / "summary.json")
     shutil.rmtree(hosts, ignore_errors=True)
     result = JobResult(

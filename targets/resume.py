@@ -128,7 +128,13 @@ def _recover(root: Path, output: Path, on_progress: OnProgress, note: Note) -> N
         spec = _read_spec(root / hosts[0] / SPEC_PATH)
         outputs = [HostOutput(host, root / host / OUTPUT_PATH) for host in hosts]
         merged = merge(
-            outputs, output, mode=spec.mode, primary=hosts[0], pack=spec.pack, on_progress=on_progress
+            outputs,
+            output,
+            mode=spec.mode,
+            primary=hosts[0],
+            sampling=spec.sampling,
+            pack=spec.pack,
+            on_progress=on_progress,
         )
         for text in merged.damaged:
             note(f"{text}: its frames are made again")

@@ -97,6 +97,8 @@ def write_frames(layout: Layout, host: str, *, unit: int) -> None:
         path.write_text(f"{host} {file}")
     table = pa.table(
         {
+            "video": [file.split("/")[1] for file in files],
+            "sample": list(range(len(files))),
             "file": files,
             "unit": [unit] * len(files),
             "attempt": [1] * len(files),

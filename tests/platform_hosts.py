@@ -46,6 +46,9 @@ class Ended:
     log: str
 
 
+SAMPLING = SamplingOptions(fps="native")
+
+
 class PlatformJob:
     """The hosts of one job, each with a folder of its own below ``folder``."""
 
@@ -79,7 +82,7 @@ class PlatformJob:
             self._gate_options += [f"--volume={source}:{target}" for source, target in mounts]
         spec = JobSpec(
             job_id=self._id,
-            sampling=SamplingOptions(fps="native"),
+            sampling=SAMPLING,
             slots_per_host=1,
             scheduling=SCHEDULING,
             keys=make_keys(),
@@ -161,7 +164,7 @@ class PlatformJob:
     def upload(self, output: Path) -> None:
         """Make one output of those of the hosts, as S3 does."""
         hosts = [HostOutput(name, self.folder / name / "processing-output") for name in self.names]
-        merged = merge(hosts, output, mode="coordinated", primary=min(self.names))
+        merged = merge(hosts, output, mode="coordinated", primary=min(self.names), sampling=SAMPLING)
         assert merged.missing == []
         assert merged.damaged == []
 

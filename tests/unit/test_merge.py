@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.errors import UserError
+from common.spec import SamplingOptions
 from targets.merge import HostOutput, Merged, merge
 
 Row = tuple[str, int, int]  # file, unit, attempt
@@ -24,8 +25,11 @@ class Hosts:
         self.output.mkdir()
         self.hosts: list[HostOutput] = []
 
-    def add(self, host: str, rows: list[Row], *, contents: dict[str, str] | None = None) -> Path:
-        """A host with one manifest part; every file of a row exists unless ``contents`` says otherwise."""
+    def add(
+        self, host: str, rows: list[Row], *, contents: dict[str, str] | None = None, by: str = ""
+    ) -> Path:
+        """A host with one manifest part; every file of a row exists unless ``contents`` says otherwise.
+        ``by``: in whose name its rows are, if not its own."""
         root = self.folder / host
         (root / "manifest").mkdir(parents=True)
         for file, content in ({row[0]: row[0] for row in rows} if contents is None else contents).items():
@@ -33,6 +37,8 @@ class Hosts:
             (root / file).write_text(content)
         schema = pa.schema(
             [
+                ("video", pa.string()),
+                ("sample", pa.int64()),
                 ("file", pa.string()),
                 ("shard", pa.string()),
                 ("unit", pa.int64()),
@@ -41,18 +47,24 @@ class Hosts:
             ],
             metadata={"made-by": "test"},
         )
-        files, units, attempts = ([row[index] for row in rows] for index in range(3))
-        table = pa.table([files, [None] * len(rows), units, attempts, [host] * len(rows)], schema=schema)
+        files = [file for file, _, _ in rows]
+        units, attempts = [unit for _, unit, _ in rows], [attempt for _, _, attempt in rows]
+        videos = [f"{file.split('/')[1]}.mp4" if "/" in file else "v.mp4" for file in files]
+        samples = [int(number) if (number := Path(file).stem).isdecimal() else 99 for file in files]
+        nothing = [None] * len(rows)
+        columns = [videos, samples, files, nothing, units, attempts, [by or host] * len(rows)]
+        table = pa.table(columns, schema=schema)
         pq.write_table(table, root / "manifest" / f"{host}-0.parquet")
         self.hosts.append(HostOutput(host, root))
         return root
 
-    def commit(self, host: str, *attempts: tuple[int, int, str, int], tail: str = "") -> None:
-        """Give ``host`` a journal: unit, attempt, host and frames of what was committed."""
+    def commit(self, host: str, *attempts: tuple[int, int, str, int], tail: str = "", **more: object) -> None:
+        """Give ``host`` a journal: unit, attempt, host and frames of what was committed, and ``more``."""
         job = self.folder / host / "job"
         job.mkdir()
         entries = [
             {"t_s": 0.5, "event": "committed", "unit": unit, "attempt": attempt, "host": by, "frames": frames}
+            | more
             for unit, attempt, by, frames in attempts
         ]
         lines = [
@@ -62,9 +74,15 @@ class Hosts:
         ]
         (job / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
 
-    def merge(self, *, mode: str = "coordinated") -> Merged:
+    def merge(self, *, mode: str = "coordinated", fps: str = "5") -> Merged:
         assert mode in ("coordinated", "sharded")
-        return merge(self.hosts, self.output, mode=mode, primary="a")  # type: ignore[arg-type]
+        return merge(
+            self.hosts,
+            self.output,
+            mode=mode,  # type: ignore[arg-type]
+            primary="a",
+            sampling=SamplingOptions(fps=fps),
+        )
 
     def frames(self) -> dict[str, str]:
         return {
@@ -143,15 +161,17 @@ def test_frame_without_a_row_is_left_out(hosts: Hosts) -> None:
     assert set(hosts.frames()) == {"frames/v/0.jpg"}
 
 
-def test_two_different_files_of_one_name_are_an_error_that_moves_nothing(hosts: Hosts) -> None:
-    hosts.add("a", [("frames/v/0.jpg", 0, 1)], contents={"frames/v/0.jpg": "one"})
+def test_of_two_different_files_of_one_name_neither_counts_and_the_rest_is_merged(hosts: Hosts) -> None:
+    rows: list[Row] = [("frames/v/0.jpg", 0, 1), ("frames/v/2.jpg", 0, 1)]
+    hosts.add("a", rows, contents={"frames/v/0.jpg": "one", "frames/v/2.jpg": "2"})
     hosts.add("b", [("frames/v/0.jpg", 1, 1)], contents={"frames/v/0.jpg": "two"})
-    hosts.commit("a", (0, 1, "a", 1), (1, 1, "b", 1))
-    with pytest.raises(UserError) as error:
-        hosts.merge()
-    assert str(hosts.folder / "a/frames/v/0.jpg") in str(error.value)
-    assert str(hosts.folder / "b/frames/v/0.jpg") in str(error.value)
-    assert not (hosts.output / "frames").exists()
+    hosts.add("c", [("frames/v/0.jpg", 2, 1)], contents={"frames/v/0.jpg": "three"})
+    hosts.commit("a", (0, 1, "a", 2), (1, 1, "b", 1), (2, 1, "c", 1))
+    merged = hosts.merge()
+    assert (merged.frames, merged.rowless) == (1, 3)
+    assert "frames/v/0.jpg" in merged.damaged[0]
+    assert hosts.frames() == {"frames/v/2.jpg": "2"}
+    assert hosts.rows() == {("frames/v/2.jpg", "a")}
 
 
 def test_two_equal_files_of_one_name_are_one(hosts: Hosts) -> None:
@@ -160,16 +180,17 @@ def test_two_equal_files_of_one_name_are_one(hosts: Hosts) -> None:
     hosts.commit("a", (0, 1, "a", 1), (1, 1, "b", 1))
     merged = hosts.merge()
     assert hosts.frames() == {"frames/v/0.jpg": "same"}
-    assert merged.frames == 1
+    assert (merged.frames, merged.rowless) == (1, 0)
+    assert hosts.rows() == {("frames/v/0.jpg", "a")}
 
 
-def test_conflict_between_other_files(hosts: Hosts) -> None:
-    for name, text in (("a", "one"), ("b", "two")):
+def test_the_primary_alone_tells_of_the_job(hosts: Hosts) -> None:
+    for name, text in (("b", "of another"), ("a", "of the primary")):
         root = hosts.add(name, [])
         (root / "job").mkdir()
-        (root / "job" / "report.html").write_text(text)
-    with pytest.raises(UserError, match=r"job/report\.html"):
-        hosts.merge()
+        (root / "job" / "summary.json").write_text(text)
+    hosts.merge()
+    assert (hosts.output / "job" / "summary.json").read_text() == "of the primary"
 
 
 def test_row_without_its_file_is_told_and_dropped(hosts: Hosts) -> None:
@@ -207,24 +228,145 @@ def test_no_journal_commits_nothing(hosts: Hosts) -> None:
 
 
 @pytest.mark.parametrize("file", ["frames/../../x.jpg", "/etc/x.jpg", "job/x.jpg", "frames", "frames//x.jpg"])
-def test_row_that_leaves_frames_is_refused(hosts: Hosts, file: str) -> None:
-    hosts.add("a", [(file, 0, 1)], contents={})
+def test_a_part_with_a_path_that_leaves_frames_is_set_aside_and_the_rest_merged(
+    hosts: Hosts, file: str
+) -> None:
+    hosts.add("a", [("frames/v/0.jpg", 0, 1)])
+    hosts.add("b", [(file, 1, 1)], contents={})
+    hosts.commit("a", (0, 1, "a", 1), (1, 1, "b", 1))
+    merged = hosts.merge()
+    assert (merged.frames, merged.rowless) == (1, 1)
+    assert repr(file) in merged.damaged[0]
+    assert "b-0.parquet" in merged.damaged[0]
+    assert hosts.rows() == {("frames/v/0.jpg", "a")}
+    assert (hosts.output / "job" / "damaged" / "b-0.parquet").is_file()
+
+
+def test_a_host_does_not_speak_for_another(hosts: Hosts) -> None:
+    """It has made rows for an attempt of the other, with files of its own."""
+    hosts.add("b", [("frames/v/0.jpg", 0, 1)], contents={"frames/v/0.jpg": "forged"}, by="c")
+    hosts.add("c", [("frames/v/0.jpg", 0, 1)], contents={"frames/v/0.jpg": "honest"})
+    hosts.add("a", [("frames/w/0.jpg", 1, 1)])
+    hosts.commit("a", (0, 1, "c", 1), (1, 1, "a", 1))
+    merged = hosts.merge()
+    assert hosts.frames() == {"frames/v/0.jpg": "honest", "frames/w/0.jpg": "frames/w/0.jpg"}
+    assert hosts.rows() == {("frames/v/0.jpg", "c"), ("frames/w/0.jpg", "a")}
+    assert (merged.rowless, len(merged.damaged)) == (0, 1)
+    assert "in the name of host 'c'" in merged.damaged[0]
+
+
+def test_a_sharded_host_commits_for_itself_alone(hosts: Hosts) -> None:
+    for name in ("a", "b"):
+        hosts.add(name, [(f"frames/{name}/0.jpg", 0, 1)])
     hosts.commit("a", (0, 1, "a", 1))
-    with pytest.raises(UserError, match="not a path below frames/"):
-        hosts.merge()
+    hosts.commit("b", (0, 1, "a", 9), (0, 1, "b", 1))
+    merged = hosts.merge(mode="sharded")
+    assert (merged.rowless, merged.frames, merged.damaged) == (0, 2, [])
+
+
+@pytest.mark.parametrize(
+    ("fps", "row", "told"),
+    [
+        ("5", "frames/w/3.jpg", {"video": "v.mp4", "start": 0, "stop": None}),
+        ("5", "frames/v/3.jpg", {"video": "v.mp4", "start": 4, "stop": None}),
+        ("5", "frames/v/3.jpg", {"video": "v.mp4", "start": 0, "stop": 3}),
+        ("native", "frames/v/3.jpg", {"video": "v.mp4", "start": 0, "stop": None, "first_sample": 2}),
+        ("native", "frames/v/3.jpg", {"video": "v.mp4", "start": 0, "stop": None, "first_sample": 4}),
+    ],
+)
+def test_rows_that_are_none_of_their_unit_are_set_aside(
+    hosts: Hosts, fps: str, row: str, told: dict[str, object]
+) -> None:
+    hosts.add("a", [(row, 0, 1)])
+    hosts.commit("a", (0, 1, "a", 1), **told)  # type: ignore[arg-type]
+    merged = hosts.merge(fps=fps)
+    assert (merged.frames, merged.rowless) == (0, 1)
+    assert "is none of unit 0" in merged.damaged[0]
+
+
+@pytest.mark.parametrize("fps", ["5", "native"])
+def test_rows_of_their_unit_count(hosts: Hosts, fps: str) -> None:
+    hosts.add("a", [("frames/v/3.jpg", 0, 1), ("frames/v/4.jpg", 0, 1)])
+    hosts.commit(
+        "a", (0, 1, "a", 2), video="v.mp4", start=3, stop=5, first_sample=3 if fps == "native" else 0
+    )
+    assert hosts.merge(fps=fps).frames == 2
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("frames/v/0.jpg", 0, 1), ("frames/v/1.jpg", 0, 1)],  # more than it has committed
+        [("frames/v/0.jpg", 1, 1), ("frames/v/0.jpg", 1, 1)],  # one sample twice
+    ],
+)
+def test_rows_beyond_what_was_committed_do_not_hide_what_others_lack(hosts: Hosts, rows: list[Row]) -> None:
+    hosts.add("a", [])
+    hosts.add("b", rows)
+    hosts.commit("a", (0, 1, "b", 1), (1, 1, "b", 2), (2, 1, "c", 1))
+    merged = hosts.merge()
+    assert (merged.frames, merged.rowless, len(merged.damaged)) == (0, 4, 1)
+
+
+def test_who_names_the_file_of_another_videos_frame_loses_it(hosts: Hosts) -> None:
+    hosts.add("b", [("frames/v/0.jpg", 0, 1)], contents={"frames/v/0.jpg": "forged"})
+    part = hosts.folder / "b" / "manifest" / "b-0.parquet"
+    table = pq.read_table(part)
+    pq.write_table(table.set_column(0, "video", pa.array(["w.mp4"])), part)
+    hosts.add("c", [("frames/v/0.jpg", 1, 1)], contents={"frames/v/0.jpg": "honest"})
+    hosts.add("a", [])
+    hosts.commit("a", (0, 1, "b", 1), (1, 1, "c", 1))
+    merged = hosts.merge()
+    assert hosts.frames() == {"frames/v/0.jpg": "honest"}
+    assert hosts.rows() == {("frames/v/0.jpg", "c")}
+    assert (merged.rowless, len(merged.damaged)) == (1, 1)
+
+
+@pytest.mark.parametrize("place", ["frames/evil", "frames/evil/id.jpg", "manifest", "job", ""])
+def test_nothing_is_taken_through_a_hosts_links(hosts: Hosts, place: str) -> None:
+    """The files of a user are where they were, and what others have made is merged."""
+    hosts.add("a", [("frames/v/0.jpg", 0, 1)])
+    root = hosts.add("b", [("frames/evil/id.jpg", 1, 1)])
+    (root / "job").mkdir()
+    home = hosts.folder / "home"
+    (root / place).rename(home)
+    (root / place).symlink_to(home)
+    before = sorted(home.rglob("*")) if home.is_dir() else [home.read_bytes()]
+    hosts.commit("a", (0, 1, "a", 1), (1, 1, "b", 1))
+    merged = hosts.merge()
+    if place == "job":
+        assert merged.frames == 2
+        return
+    assert (sorted(home.rglob("*")) if home.is_dir() else [home.read_bytes()]) == before
+    assert hosts.frames() == {"frames/v/0.jpg": "frames/v/0.jpg"}
+    assert hosts.rows() == {("frames/v/0.jpg", "a")}
+    assert merged.missing or merged.rowless
+
+
+@pytest.mark.parametrize("place", ["frames/v/0.jpg", "manifest/b-1.parquet", "job/journal.jsonl"])
+def test_pipes_of_a_host_are_not_waited_for(hosts: Hosts, place: str) -> None:
+    hosts.add("a", [("frames/w/0.jpg", 1, 1)])
+    root = hosts.add("b", [("frames/v/0.jpg", 0, 1)])
+    (root / place).parent.mkdir(exist_ok=True)
+    (root / place).unlink(missing_ok=True)
+    os.mkfifo(root / place)
+    hosts.commit("a", (0, 1, "b", 1), (1, 1, "a", 1))
+    merged = hosts.merge()
+    assert ("frames/w/0.jpg", "a") in hosts.rows()
+    assert merged.missing == (["frames/v/0.jpg"] if place.startswith("frames") else [])
 
 
 def test_frames_cross_a_disk_by_copy(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     hosts.add("a", [("frames/v/0.jpg", 0, 1)])
     hosts.commit("a", (0, 1, "a", 1))
-    replace = os.replace
+    rename = os.rename
 
-    def refuse_other_disk(source: str, target: str) -> None:
-        if str(hosts.folder / "a") in source:
+    def refuse_other_disk(source: str, target: str, **descriptors: int) -> None:
+        if not source.endswith(".part"):
             raise OSError(errno.EXDEV, "Invalid cross-device link")
-        replace(source, target)
+        rename(source, target, **descriptors)
 
-    monkeypatch.setattr(os, "replace", refuse_other_disk)
+    monkeypatch.setattr(os, "rename", refuse_other_disk)
     hosts.merge()
     assert hosts.frames() == {"frames/v/0.jpg": "frames/v/0.jpg"}
     assert not (hosts.folder / "a/frames/v/0.jpg").exists()
@@ -234,10 +376,10 @@ def test_refusing_disk_is_a_clear_error(hosts: Hosts, monkeypatch: pytest.Monkey
     hosts.add("a", [("frames/v/0.jpg", 0, 1)])
     hosts.commit("a", (0, 1, "a", 1))
 
-    def full(source: str, target: str) -> None:
+    def full(source: str, target: str, **descriptors: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", target)
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "rename", full)
     with pytest.raises(UserError, match=r"cannot merge .*No space left on device .*0\.jpg"):
         hosts.merge()
 
@@ -267,6 +409,7 @@ def test_progress_reaches_the_caller(hosts: Hosts) -> None:
         hosts.output,
         mode="coordinated",
         primary="a",
+        sampling=SamplingOptions(fps="5"),
         on_progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(256, 600), (512, 600)]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
 from common.layout import Layout
-from common.spec import PackFormat, PackOptions
+from common.spec import PackFormat, PackOptions, SamplingOptions
 from targets.merge import HostOutput, Merged, merge
 from tests.packed import check_packed
 from tests.publishing import manifest, stage
@@ -36,7 +35,9 @@ class Hosts:
     def publish(
         self, host: str, *units: int, attempt: int = 1, salt: str = "", committed: bool = True
     ) -> None:
-        publisher = self.hosts.setdefault(host, Publisher(self.layout(host), host, pack=self.pack))
+        if host not in self.hosts:  # a new publisher empties the staging of its host
+            self.hosts[host] = Publisher(self.layout(host), host, pack=self.pack)
+        publisher = self.hosts[host]
         for unit in units:
             rows = stage(
                 self.layout(host), unit, attempt, range(unit * 10, unit * 10 + 10), salt, bundled=True
@@ -59,7 +60,14 @@ class Hosts:
         ]
         (job / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         outputs = [HostOutput(host, self.layout(host).output) for host in self.hosts]
-        return merge(outputs, self.output, mode="coordinated", primary="a", pack=self.pack)
+        return merge(
+            outputs,
+            self.output,
+            mode="coordinated",
+            primary="a",
+            sampling=SamplingOptions(fps="5"),
+            pack=self.pack,
+        )
 
     def units(self) -> set[tuple[int, str]]:
         """Units and hosts in the output, which is checked."""
@@ -118,13 +126,16 @@ def test_one_image_of_a_sample_that_two_hosts_made_alike(hosts: Hosts) -> None:
     assert hosts.units() == {(10, "a"), (11, "b")}
 
 
-def test_different_images_of_a_sample_are_an_error_that_moves_nothing(hosts: Hosts) -> None:
-    hosts.publish("a", 10)
+def test_of_different_images_of_a_sample_neither_counts_and_the_rest_is_merged(hosts: Hosts) -> None:
+    hosts.publish("a", 10, 11)
     hosts.publish("b", 10, attempt=2, salt="x")
+    hosts.publish("b", 12)
     hosts.close("a", "b")
-    with pytest.raises(UserError, match="different images of sample 100"):
-        hosts.merge()
-    assert list(hosts.output.iterdir()) == []
+    merged = hosts.merge()
+    assert (merged.frames, merged.rowless) == (20, 20)
+    assert len(merged.damaged) == 10
+    assert "a-0.parquet and b-0.parquet have different images" in merged.damaged[0]
+    assert hosts.units() == {(11, "a"), (12, "b")}
 
 
 def test_what_is_gone_is_told_and_the_rest_kept(hosts: Hosts) -> None:
@@ -178,7 +189,7 @@ def test_a_merge_that_is_cut_short_begins_again(
         return counting
 
     with monkeypatch.context() as patched:
-        for name in ("replace", "link", "unlink"):
+        for name in ("replace", "rename", "link", "unlink"):
             patched.setattr(os, name, counted(getattr(os, name)))
         try:
             hosts.merge()
@@ -191,7 +202,7 @@ def test_a_merge_that_is_cut_short_begins_again(
 
 
 def test_another_disk_gets_copies(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(source: str, target: str) -> None:
+    def refuse(source: str, target: str, **descriptors: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -199,3 +210,26 @@ def test_another_disk_gets_copies(hosts: Hosts, monkeypatch: pytest.MonkeyPatch)
     hosts.close("a")
     hosts.merge()
     assert hosts.units() == {(10, "a"), (11, "a")}
+
+
+def test_nothing_is_written_or_taken_through_links_of_a_host(hosts: Hosts, tmp_path: Path) -> None:
+    victim = tmp_path / "home" / "victim"
+    victim.parent.mkdir()
+    victim.write_bytes(b"precious")
+    hosts.publish("a", 10, 11, 12)
+    hosts.publish("b", 20)
+    hosts.publish("c", 30)
+    hosts.publish("c", 31, committed=False)  # its part is to be written again
+    hosts.close("a", "b", "c")
+    for host in ("b", "c"):
+        staging = hosts.layout(host).staging
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.symlink_to(victim.parent)
+    for number, shard in enumerate(sorted((hosts.layout("b").output / "shards").iterdir())):
+        shard.rename(tmp_path / f"taken-{number}")
+        shard.symlink_to(tmp_path / f"taken-{number}")
+    merged = hosts.merge()
+    assert hosts.units() == {(10, "a"), (11, "a"), (12, "a"), (30, "c")}
+    assert len(merged.missing) == 10
+    assert [path.name for path in victim.parent.iterdir()] == ["victim"]
+    assert victim.read_bytes() == b"precious"
