@@ -84,6 +84,7 @@ class RowChecks:
     bytes: int = 0
     _videos: dict[str, _Video] = field(default_factory=dict)
     _units: dict[UnitKey, tuple[object, ...]] = field(default_factory=dict)
+    _contradicted: set[UnitKey | str] = field(default_factory=set)
     _rows_of_units: Counter[UnitKey] = field(default_factory=Counter)
 
     def take(self, row: Row, options: FrameOptions | None) -> Iterator[str]:
@@ -100,9 +101,12 @@ class RowChecks:
         unit = row.unit, row.attempt, row.host
         self._rows_of_units[unit] += 1
         says = row.video, row.unit_start, row.unit_stop, row.unit_frames, row.unit_shown
-        if self._units.setdefault(unit, says) != says:
+        if self._units.setdefault(unit, says) != says and unit not in self._contradicted:
+            self._contradicted.add(unit)  # once: the first row may be the odd one
             yield f"{row.where}: it tells of its unit {row.unit} what other rows of that do not"
-        if (row.time_base, row.video_bytes) != (video.time_base, video.video_bytes):
+        common = row.time_base, row.video_bytes
+        if common != (video.time_base, video.video_bytes) and row.video not in self._contradicted:
+            self._contradicted.add(row.video)
             yield f"{row.where}: it tells of {row.video} what other rows of that do not"
         found = list(_row_problems(row))
         yield from found or _name_and_target(row, video, options)
