@@ -1,11 +1,12 @@
 # make demo: the main job on demo videos.  make test: linters, types, tests.  Both make .venv first.
+# make interpreters: the main job with each Python that is here, and with the oldest and newest packages.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PINS := $(PIP) --only-binary=:all: --require-hashes --requirement
 
-.PHONY: demo test clean
+.PHONY: demo test interpreters clean
 
 demo: $(VENV)/.runtime-installed
 	$(BIN)/python launch.py --instances 8 --fps 5
@@ -17,6 +18,9 @@ test: $(VENV)/.test-installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/conformance tests/unit
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/integration tests/chaos
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests/containers
+
+interpreters: | $(BIN)/pip
+	$(BIN)/python tests/interpreters.py
 
 clean:
 	rm -rf $(VENV) .venv-fiftyone demo output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
