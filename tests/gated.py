@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,8 @@ def _is_locked(path: Path) -> bool:
         return False
 
 
-def _pass(folder: Path, host: str, completed: int) -> None:
-    """In a slot: go on if the gate lets it, or when it does."""
+def _pass(folder: Path, host: str, completed: int, meanwhile: Callable[[], object]) -> None:
+    """In a slot: go on if the gate lets it, or when it does; ``meanwhile`` hears what the agent says."""
 
     def is_held() -> bool:
         return int((folder / "units").read_text()) <= completed and _is_locked(folder / "gate")
@@ -80,6 +81,7 @@ def _pass(folder: Path, host: str, completed: int) -> None:
         fcntl.flock(mark, fcntl.LOCK_EX)
         while is_held():
             limits.beat()
+            meanwhile()
             time.sleep(_LOOK_S)
 
 
@@ -106,12 +108,12 @@ def enter(
             nonlocal has_passed
             if frames and not has_passed:
                 has_passed = True
-                _pass(folder, host, completed)
+                _pass(folder, host, completed, lambda: checkpoint(done_to, frames))
             return checkpoint(done_to, frames)
 
         result = real_extract(*arguments, checkpoint=gated_checkpoint, **named)
         if not has_passed:
-            _pass(folder, host, completed)
+            _pass(folder, host, completed, lambda: None)
         completed += 1
         return result
 

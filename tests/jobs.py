@@ -74,8 +74,8 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     refusing: dict[str, tuple[int, int]] = {}  # hosts that may not read behind a byte: errno, and the byte
     gate: str | None = None  # the folder of the gate that holds slots, if one does
     scheduling: SchedulingOptions = SchedulingOptions(
-        unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0
-    )
+        unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=60.0, host_wait_s=60.0
+    )  # a host that a busy machine gives no turn for seconds is not lost
 
 
 class Job:

@@ -33,7 +33,8 @@ OPTIONS: Final[dict[str, Any]] = {
     ),
 }
 SHARD_BYTES: Final = 300_000  # of packed jobs: some shards of each host
-LENGTHS_S: Final = (16, 6, 2)  # of the videos: enough for some seconds, with what is done twice
+LENGTHS_S: Final = (12, 4, 2)  # of the videos: 36 units
+HELD_AFTER: Final = 3  # units of each slot process, of which faults make some more: they never do all of it
 MAX_FAULTS: Final = 6
 LATEST_S: Final = 0.8  # between two faults
 # what tells a frame, whoever took it
@@ -77,17 +78,16 @@ class Monkey:
         ]
 
     def run(self) -> None:
-        """Play; returns when the job's process has ended, or all faults are done and undone."""
+        """Play; returns when all faults are done and undone. What slots do is held until all are done."""
         job, chance = self._job, self._chance
         job.until(lambda: any(entry["event"] == "leased" for entry in job.journal()))
         for _ in range(chance.randint(1, MAX_FAULTS)):
             self._pause(chance.uniform(0, LATEST_S))
-            if job.process.poll() is not None:
-                break
             (action,) = chance.choices(
                 [action for _, action in self._actions], [weight for weight, _ in self._actions]
             )
             action()
+        job.gate.open()
         while self._stopped:
             self._pause(0.05)
 
@@ -192,7 +192,7 @@ class Undisturbed:
         Raises:
             AssertionError: it did not end well, or left something else.
         """
-        job = Job(self.source, output, **self.options)
+        job = Job(self.source, output, held_after=HELD_AFTER, **self.options)
         monkey = Monkey(job, seed)
         try:
             monkey.run()

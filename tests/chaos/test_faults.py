@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from common.spec import SchedulingOptions
 from coordinator.journal import read_journal
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, run_job, summary, tree
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.skipif(
 
 HOSTS = ("algo-1", "algo-2", "algo-3")
 OF_LIST = "in the list that the primary host made"
+
+SOON_LOST = SchedulingOptions(unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=3.0, host_wait_s=60.0)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 def start(source: Path, tmp_path: Path) -> Job:
     """A job whose hosts are held when each slot has done a unit or two."""
-    return Job(source, tmp_path / "out", held_after=2, instances=3, fps="native")
+    return Job(source, tmp_path / "out", held_after=2, instances=3, fps="native", scheduling=SOON_LOST)
 
 
 def ends_well(job: Job, expected: dict[str, str]) -> None:

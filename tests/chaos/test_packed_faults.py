@@ -11,7 +11,7 @@ import pytest
 
 from common.spec import PackFormat, PackOptions
 from tests.jobs import Job, check_output, rows, run_job, summary, tree
-from tests.monkey import OPTIONS, SHARD_BYTES, Undisturbed, frames_of
+from tests.monkey import HOSTS, OPTIONS, SHARD_BYTES, Undisturbed, frames_of
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"
@@ -53,8 +53,9 @@ def test_faults_change_nothing(undisturbed: Undisturbed, tmp_path: Path, seed: i
     ("undisturbed", "how"), [("tar", "killed"), ("parquet", "interrupted")], indirect=["undisturbed"]
 )
 def test_a_job_that_was_stopped_goes_on(undisturbed: Undisturbed, tmp_path: Path, how: str) -> None:
-    job = Job(undisturbed.source, tmp_path / "out", **undisturbed.options)
-    job.until(lambda: sum(entry["event"] == "committed" for entry in job.journal()) >= 12)
+    job = Job(undisturbed.source, tmp_path / "out", held_after=4, **undisturbed.options)
+    job.until_held(*HOSTS)
+    job.until_told("committed", times=4)
     if how == "interrupted":
         job.process.send_signal(signal.SIGINT)
         assert job.wait() == 130, job.text

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.spec import SchedulingOptions
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
@@ -22,8 +21,6 @@ pytestmark = pytest.mark.skipif(
 
 # what an undisturbed run and a disturbed one must agree on
 COLUMNS = ("video", "sample", "pts", "time_base", "target_s", "file", "sha256", "status")
-# nobody is lost here, not even for seconds in which a busy machine gives a host no turn
-PATIENT = SchedulingOptions(unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=60.0, host_wait_s=60.0)
 MODES = {"native": {"fps": "native"}, "every 7th": {"every": 7}}
 
 
@@ -64,7 +61,7 @@ def test_the_coordinator_is_killed_again_and_again(source: Path, tmp_path: Path,
 def test_what_runs_is_not_interrupted_and_what_is_committed_is_not_done_again(
     source: Path, tmp_path: Path
 ) -> None:
-    job = Job(source, tmp_path / "out", held_after=2, instances=2, fps="native", scheduling=PATIENT)
+    job = Job(source, tmp_path / "out", held_after=2, instances=2, fps="native")
     job.until_held("algo-1", "algo-2")
     (pid,) = job.coordinators()
     os.kill(pid, signal.SIGKILL)
