@@ -1,12 +1,13 @@
-# make demo: the main job on demo videos.  make test: linters, types, tests.  Both make .venv first.
+# make demo: the main job on demo videos.  make test: linters, types, tests.  make check: those that are quick.
 # make interpreters: the main job with each Python that is here, and with the oldest and newest packages.
+# All of them make .venv first.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PINS := $(PIP) --only-binary=:all: --require-hashes --requirement
 
-.PHONY: demo test interpreters clean
+.PHONY: demo test check interpreters clean
 
 demo: $(VENV)/.runtime-installed
 	$(BIN)/python launch.py --instances 8 --fps 5
@@ -15,9 +16,12 @@ test: $(VENV)/.test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/conformance tests/unit
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/integration tests/chaos
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests/containers
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests/containers tests/integration tests/chaos tests/conformance tests/unit
+
+check: $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy & $(BIN)/python -m pytest -n 2 --dist worksteal --durations 5 -m "not slow" tests/unit && wait $$!
 
 interpreters: | $(BIN)/pip
 	$(BIN)/python tests/interpreters.py

@@ -1,19 +1,43 @@
-"""Clips that are made once for a test run."""
+"""Clips that are made once for a test run, and which tests take long."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import pytest
 
+from tests import clips as clips_module
 from tests.clips import make_all
 from tests.jobs import end_jobs
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # what a shell without job control starts in the background ignores it, and so would all that tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# modules of tests/unit of more than some 6 s of CPU time, which "make check" leaves to "make test"
+SLOW = {
+    "test_catalogue", "test_core_random", "test_demo", "test_extract", "test_extract_damaged", "test_local",
+    "test_merge_shards", "test_packing", "test_plan_job", "test_plan_simulated", "test_publish",
+    "test_reference_exact", "test_replay", "test_resume", "test_sagemaker_bundle", "test_sagemaker_command",
+    "test_sagemaker_follow", "test_sagemaker_listing", "test_sagemaker_result", "test_sagemaker_resume",
+    "test_sagemaker_resume_shards", "test_sagemaker_sdk", "test_sagemaker_submit", "test_simulation",
+    "test_transcript",
+}  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", 'slow: left out by "make check"')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +49,16 @@ def no_job_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one clip of every kind that ``tests.clips`` makes."""
-    folder = tmp_path_factory.mktemp("clips")
-    make_all(folder)
+    """A folder with one clip of every kind that ``tests.clips`` makes: by the first of the processes that run
+    tests, unless an earlier run has left those of the same recipe."""
+    recipe = Path(clips_module.__file__).read_bytes() + av.__version__.encode()
+    folder = tmp_path_factory.getbasetemp().parent / f"clips-{hashlib.sha256(recipe).hexdigest()[:16]}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            making = tmp_path_factory.mktemp("clips")
+            make_all(making)
+            making.rename(folder)
     return folder
 
 

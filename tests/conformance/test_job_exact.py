@@ -5,15 +5,18 @@ Runs where the folder of test videos lies beside the repository, as it does in C
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.util
+import io
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import cv2
 import pytest
@@ -46,15 +49,22 @@ def copied(folder: Path, videos: Iterable[Path]) -> Path:
     return folder
 
 
-def oracle(video: Path, fps: str) -> dict[int, tuple[int, str]]:
-    """Sample -> (pts, MD5 of the BGR pixels)."""
-    done = subprocess.run(
-        [sys.executable, str(SHARED / "oracle" / "frames.py"), str(video), "--fps", fps],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    frames = [json.loads(line) for line in done.stdout.splitlines()][:-1]
+@pytest.fixture(scope="module")
+def oracle() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("oracle_frames", SHARED / "oracle" / "frames.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def wanted(oracle: ModuleType, video: Path, fps: str) -> dict[int, tuple[int, str]]:
+    """Sample -> (pts, MD5 of the BGR pixels), as the oracle's command prints it."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), mock.patch("sys.argv", ["frames.py", str(video), "--fps", fps]):
+        oracle.main()
+    frames = [json.loads(line) for line in printed.getvalue().splitlines()][:-1]
     return {frame["sample"]: (frame["pts"], frame["bgr_md5"]) for frame in frames}
 
 
@@ -82,14 +92,10 @@ def delivered(output: Path) -> dict[str, dict[int, tuple[int, str]]]:
     return found
 
 
-def differing(source: Path, output: Path, fps: str) -> dict[str, tuple[int, int]]:
+def differing(oracle: ModuleType, source: Path, output: Path, fps: str) -> dict[str, tuple[int, int]]:
     """Videos of which not all is as the oracle has it: frames of the oracle, frames delivered."""
     found = delivered(output)
-    videos = sorted(source.iterdir())
-    with ThreadPoolExecutor(2) as pool:
-        expected = dict(
-            zip([v.name for v in videos], pool.map(lambda v: oracle(v, fps), videos), strict=True)
-        )
+    expected = {video.name: wanted(oracle, video, fps) for video in sorted(source.iterdir())}
     return {
         name: (len(frames), len(found.get(name, {})))
         for name, frames in expected.items()
@@ -99,20 +105,20 @@ def differing(source: Path, output: Path, fps: str) -> dict[str, tuple[int, int]
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("fps", ["5", "native"])
-def test_every_frame_of_every_clip_is_the_right_one(tmp_path: Path, fps: str) -> None:
+def test_every_frame_of_every_clip_is_the_right_one(oracle: ModuleType, tmp_path: Path, fps: str) -> None:
     clips = [video for video in (VIDEOS / "clips").iterdir() if video.name != LONG]
     source = copied(tmp_path / "in", [clip for clip in clips if clip.stat().st_size <= MOST_BYTES[fps]])
     run_job(source, tmp_path / "out", instances=3, fps=fps, format="png", scheduling=ABOUT_A_SECOND)
     assert failures(tmp_path / "out") == {}
-    assert differing(source, tmp_path / "out", fps) == {}
+    assert differing(oracle, source, tmp_path / "out", fps) == {}
 
 
 @pytest.mark.timeout(1200)
-def test_every_frame_of_the_long_clip_is_the_right_one(tmp_path: Path) -> None:
+def test_every_frame_of_the_long_clip_is_the_right_one(oracle: ModuleType, tmp_path: Path) -> None:
     source = copied(tmp_path / "in", [VIDEOS / "clips" / LONG])
     run_job(source, tmp_path / "out", instances=3, fps="1", format="png", scheduling=AT_KEYFRAMES)
     assert summary(tmp_path / "out").units > 10
-    assert differing(source, tmp_path / "out", "1") == {}
+    assert differing(oracle, source, tmp_path / "out", "1") == {}
 
 
 @pytest.mark.timeout(1200)
