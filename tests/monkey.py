@@ -33,8 +33,8 @@ OPTIONS: Final[dict[str, Any]] = {
     ),
 }
 SHARD_BYTES: Final = 300_000  # of packed jobs: some shards of each host
-LENGTHS_S: Final = (12, 4, 2)  # of the videos: 36 units
-HELD_AFTER: Final = 3  # units of each slot process, of which faults make some more: they never do all of it
+LENGTHS_S: Final = (8, 3, 2)  # of the videos: 26 units
+HELD_AFTER: Final = 2  # units of each slot process, of which faults make some more: they never do all of it
 MAX_FAULTS: Final = 6
 LATEST_S: Final = 0.8  # between two faults
 # what tells a frame, whoever took it
