@@ -131,13 +131,13 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def main() -> None:
+def main() -> int:
     import launch
 
     HeldCluster.gate = Path(sys.argv.pop(1))
     with mock.patch("targets.compose.ComposeCluster", HeldCluster):
-        launch.main()
+        return launch.main()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
