@@ -115,9 +115,13 @@ def cli() -> None:
 )
 @click.option(
     "--resume",
-    is_flag=True,
-    help="Go on with a job that was stopped: what lies in --output and is whole is not done again. "
-    "The options on frames and images must be the same, the others need not.",
+    is_flag=False,
+    flag_value="sizes",
+    type=click.Choice(["sizes", "check"]),
+    metavar="[=check]",
+    help="Go on with a job that was stopped: what is in --output and is whole is not done again. "
+    "The options on frames and images must be the same, the others need not. Files are compared with the "
+    "manifest by their sizes; with --resume=check, and after a crash or a power cut, by their contents.",
 )
 @click.option(
     "--metrics-port",
@@ -251,7 +255,8 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         image=image,
         on_error=options["on_error"],
         metrics=metrics,
-        resume=options["resume"],
+        resume=options["resume"] is not None,
+        check_contents=options["resume"] == "check",
         pack=pack,
         containers=ContainerOptions(
             cpus=options["cpus"],

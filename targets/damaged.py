@@ -1,4 +1,4 @@
-"""Manifest parts that are damaged: kept for whoever wants to look, where no reader takes them for rows."""
+"""What is damaged in an output: kept for whoever wants to look, where no reader takes it for rows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,22 @@ def set_aside(error: PartError, output: Path) -> str:
     Raises:
         OSError: the disk refuses.
     """
+    kept = move_aside(error.path, output, name=error.path.name)
+    return f"{error.path.name} is damaged ({error.reason}) and set aside as {kept}"
+
+
+def move_aside(path: Path, output: Path, *, name: str) -> str:
+    """Move a file or a folder into ``FOLDER`` of ``output``, where it gets ``name`` or, if that is taken, one
+    with a number; its path below ``output``.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     folder = output / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    target, number = folder / error.path.name, 0
+    target, number = folder / name, 0
     while os.path.lexists(target):
         number += 1
-        target = folder / f"{error.path.stem}-{number}{error.path.suffix}"
-    os.rename(error.path, target)  # noqa: PTH104 - a folder is not moved into another
-    return f"{error.path.name} is damaged ({error.reason}) and set aside as {FOLDER}/{target.name}"
+        target = (folder / name).with_stem(f"{Path(name).stem}-{number}")
+    os.rename(path, target)  # noqa: PTH104 - a folder is not moved into another
+    return f"{FOLDER}/{target.name}"

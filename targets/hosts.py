@@ -156,7 +156,11 @@ class LocalHost:
     def _read_statuses(self) -> bool:
         if self._reader is None:
             return False
-        *lines, self._rest = (self._rest + self._reader.read()).split(b"\n")
+        try:
+            fresh = self._reader.read()
+        except OSError:  # the disk has died, and what hosts cannot write any more tells so
+            return False
+        *lines, self._rest = (self._rest + fresh).split(b"\n")
         for line in reversed(lines):
             status = decode_status(line)
             if status is not None:

@@ -31,7 +31,8 @@ class ContainerOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """A job that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no frames, or
-    (``resume``) those that an earlier run of the job has made.
+    (``resume``) those that an earlier run of the job has made, whose contents may have to be looked at
+    (``check_contents``).
 
     ``slots_per_instance`` is None where each host decides, by its CPUs.
     """
@@ -47,6 +48,7 @@ class JobRequest:
     scheduling: SchedulingOptions = LOCAL_SCHEDULING
     metrics: MetricsOptions = NO_METRICS
     resume: bool = False
+    check_contents: bool = False
     pack: PackOptions | None = None
     containers: ContainerOptions = ContainerOptions()
 

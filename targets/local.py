@@ -21,6 +21,7 @@ from common.keys import make_keys
 from common.report import Status
 from common.spec import JobSpec, MetricsOptions
 from report.making import try_report
+from targets.clean_end import begin_changes, end_changes
 from targets.hints import suggest_packing
 from targets.hosts import WORKER_COMMAND, LocalHost
 from targets.job import JobRequest, JobResult
@@ -78,14 +79,17 @@ def run_local(
     job. ``cluster_type`` is for other kinds of hosts than process groups (``targets/compose.py``).
 
     Raises:
-        UserError: a process cannot be started, or the outputs cannot be merged; the hosts' outputs
-            are then kept and the text says where.
+        UserError: a process cannot be started, the outputs cannot be merged (the hosts' outputs are then kept
+            and the text says where), or the disk does not take what was written.
     """
     if lock.caveat:
         view.note(lock.caveat)
     done: list[DoneVideo] = []
+    crashed = begin_changes(request.output)
     if request.resume:
-        done = take_over(request, roots=abandoned(request.output), on_progress=on_merge, note=view.note)
+        left = abandoned(request.output)
+        check = request.check_contents or crashed or bool(left)
+        done = take_over(request, roots=left, check=check, on_progress=on_merge, note=view.note)
     roots = request.output / f"{ROOTS_PREFIX}{lock.job}"
     with Interrupts() as interrupts:
         with contextlib.ExitStack() as resources:
@@ -95,7 +99,9 @@ def run_local(
             cluster.start(command, lock.descriptor)
             cluster.watch()
         view.close()
-        return _collect(request, cluster, roots, interrupted=interrupts.count > 0, on_merge=on_merge)
+        result = _collect(request, cluster, roots, interrupted=interrupts.count > 0, on_merge=on_merge)
+        end_changes(request.output)
+        return result
 
 
 class LocalCluster:
@@ -297,8 +303,8 @@ def _collect(
     on_merge: Callable[[int, int], None],
 ) -> JobResult:
     outputs = [HostOutput(host.name, host.layout.output) for host in cluster.hosts]
-    _remove_old_account(request.output / "job")
     try:
+        _remove_old_account(request.output / "job")
         merged = merge(
             outputs,
             request.output,
@@ -342,9 +348,12 @@ def _collect(
 
 def _remove_old_account(folder: Path) -> None:
     """Remove what an earlier job that gave no frames told of itself."""
-    for pattern in ("*.json", "*.jsonl", "logs/algo-*.log"):
-        for path in folder.glob(pattern):
-            path.unlink()
+    try:
+        for pattern in ("*.json", "*.jsonl", "logs/algo-*.log"):
+            for path in folder.glob(pattern):
+                path.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def abandoned(output: Path) -> list[Path]:

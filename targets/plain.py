@@ -27,6 +27,7 @@ from common.shared import HOSTS, JOB, LOCK_FILE
 from common.spec import JobSpec, SchedulingOptions, read_spec, write_spec
 from coordinator.server import exit_message
 from report.making import try_report
+from targets.clean_end import begin_changes, end_changes
 from targets.frame_options import frame_options
 from targets.image_options import image_options, make_image_options
 from targets.job import EXIT_USAGE, LOCAL_SCHEDULING, JobResult
@@ -126,6 +127,7 @@ def _merge_hosts(output: Path, spec: JobSpec) -> tuple[str, int]:
     outputs = [HostOutput(folder.name, folder) for folder in _folders(hosts)]
     if not outputs:
         raise UserError(f"no host has begun: there is nothing in {hosts} but the job")
+    crashed = begin_changes(output)
     merged = merge(
         outputs, output, mode=spec.mode, primary=outputs[0].host, sampling=spec.sampling, pack=spec.pack
     )
@@ -149,6 +151,7 @@ def _merge_hosts(output: Path, spec: JobSpec) -> tuple[str, int]:
     no_report = try_report(output)
     if no_report:
         text += f"\nThere is no report: {no_report}"
+    end_changes(output, keep_mark=crashed)  # only --resume looks at what another job may have left
     return text, result.exit_code(spec.on_error)
 
 

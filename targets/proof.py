@@ -8,6 +8,7 @@ ranges count from the first one on, as far as they follow each other.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from coordinator.listing import ListedVideo
 
 UnitKey = tuple[int, int, str]  # unit, attempt, host: unique in its part
 UNIT_COLUMNS = ("unit", "attempt", "host")
+# the bytes of an image, by its row's shard, file, place and bytes; OSError: they are not to be had
+ReadImage = Callable[[str | None, str, int | None, int], bytes]
 
 
 class _Row(NamedTuple):
@@ -44,6 +47,7 @@ class _Row(NamedTuple):
     shard: str | None
     place: int | None
     bytes: int
+    sha256: str | None
     status: str
     unit: int
     attempt: int
@@ -113,10 +117,11 @@ def compare_options(
             )
 
 
-def read_units(part: Path, size_of: Callable[[str], int]) -> Iterator[Unit]:
+def read_units(part: Path, size_of: Callable[[str], int], read: ReadImage | None = None) -> Iterator[Unit]:
     """The units that the rows of a manifest part are of.
 
     ``size_of``: bytes of a file that a row names, or the ``extent`` of a shard; -1 if it is not there.
+    ``read``: gives the image of a row, whose contents are compared with the row then.
 
     Raises:
         PartError: it is damaged; before the first unit.
@@ -153,6 +158,7 @@ def read_units(part: Path, size_of: Callable[[str], int]) -> Iterator[Unit]:
         unit.dropped += row.status in DROPPED
         unit.bytes += row.bytes
         unit.is_whole = unit.is_whole and _is_of(row, unit) and _is_there(row, size_of)
+        unit.is_whole = unit.is_whole and (read is None or _has_its_bytes(row, read))
         samples.add((key, row.sample))
     different = Counter(key for key, _ in samples)
     for unit in units.values():
@@ -188,6 +194,16 @@ def _is_there(row: _Row, size_of: Callable[[str], int]) -> bool:
         return False
     end = row.place + (1 if row.shard.endswith(".parquet") else row.bytes)
     return end <= size_of(row.shard)
+
+
+def _has_its_bytes(row: _Row, read: ReadImage) -> bool:
+    """Whether a row's image is what was written: a power cut may leave a file its size and take its bytes."""
+    if row.file is None:
+        return True
+    try:
+        return hashlib.sha256(read(row.shard, row.file, row.place, row.bytes)).hexdigest() == row.sha256
+    except OSError:
+        return False
 
 
 def prove(

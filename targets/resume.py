@@ -5,6 +5,7 @@ What counts as a proof: ``targets/proof.py``.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,10 +21,10 @@ from common.naming import SHARD, frame_pattern
 from common.packing import ShardNames, remove_unnamed, repack_part, shards_of
 from common.part_file import PartError
 from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
-from common.shards import extent, is_shard_path
+from common.shards import Readers, extent, is_shard_path
 from common.spec import JobSpec
 from coordinator.catalogue import list_videos, select
-from targets.damaged import set_aside
+from targets.damaged import move_aside, set_aside
 from targets.frame_options import frame_options
 from targets.job import JobRequest
 from targets.merge import HostOutput, merge
@@ -65,21 +66,23 @@ def take_over(
     request: JobRequest,
     *,
     roots: Sequence[Path],
+    check: bool = False,
     on_progress: OnProgress = lambda done, total: None,
     note: Note = lambda text: None,
 ) -> list[DoneVideo]:
     """Tell what is done, after removing rows and files that prove nothing from the output.
 
     Outputs of hosts whose launcher was killed (``roots``) are merged into it first. Damaged parts of the
-    manifest are set aside, and ``note`` is given a sentence on each.
+    manifest are set aside, and ``note`` is given a sentence on each. ``check``: images are read, and compared
+    with what their rows say; else their sizes alone.
 
     Raises:
         UserError: the output or the input cannot be read, or the output cannot be changed.
     """
-    for folder in roots:
-        _recover(folder, request.output, on_progress, note)
     try:
-        units = list(_read_units(request.output, on_progress, note))
+        for folder in roots:
+            _recover(folder, request.output, on_progress, note)
+        units = list(_read_units(request.output, check, on_progress, note))
         if not units:
             return []
         files = request.sampling.files
@@ -109,23 +112,32 @@ def _options_found(output: Path, roots: Sequence[Path]) -> Iterator[tuple[Path, 
         except PartError:
             continue  # nothing of it is taken over
     for root in roots:
-        for path in sorted(root.glob(f"*/{SPEC_PATH}")):
-            yield path, _read_spec(path).frame_options or None
-            break
+        found = _read_spec(root)
+        if found is not None:
+            path, spec = found
+            yield path, spec.frame_options or None
 
 
-def _read_spec(path: Path) -> JobSpec:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=JobSpec)
-    except (OSError, msgspec.DecodeError) as error:
-        raise UserError(f"--resume: {path}, left by an earlier launcher, cannot be read ({error})") from error
+def _read_spec(root: Path) -> tuple[Path, JobSpec] | None:
+    """The specification of a job whose launcher was killed, the same for all its hosts, and where it is; None
+    if there is none that can be read, as after a power cut."""
+    for path in sorted(root.glob(f"*/{SPEC_PATH}")):
+        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return path, msgspec.json.decode(path.read_bytes(), type=JobSpec)
+    return None
 
 
 def _recover(root: Path, output: Path, on_progress: OnProgress, note: Note) -> None:
     """Do what a launcher that was killed could not: merge the outputs of its hosts."""
     hosts = sorted(path.name for path in root.iterdir() if (path / SPEC_PATH).is_file())
     if hosts:
-        spec = _read_spec(root / hosts[0] / SPEC_PATH)
+        found = _read_spec(root)
+        if found is None:
+            # without it nobody knows which frames these are, so they prove nothing
+            kept = move_aside(root, output, name=root.name.lstrip("."))
+            note(f"{root.name} is left of a job whose specification is damaged: kept as {kept}, and not used")
+            return
+        _, spec = found
         outputs = [HostOutput(host, root / host / OUTPUT_PATH) for host in hosts]
         merged = merge(
             outputs,
@@ -141,10 +153,10 @@ def _recover(root: Path, output: Path, on_progress: OnProgress, note: Note) -> N
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _read_units(output: Path, on_progress: OnProgress, note: Note) -> Iterator[Unit]:
+def _read_units(output: Path, check: bool, on_progress: OnProgress, note: Note) -> Iterator[Unit]:
     paths = _parts(output)
     shards: dict[str, int] = {}
-    with Below(output) as below:
+    with Below(output) as below, Readers(output) as readers:
 
         def size_of(file: str) -> int:
             if not is_shard_path(file):
@@ -156,7 +168,7 @@ def _read_units(output: Path, on_progress: OnProgress, note: Note) -> Iterator[U
         for count, path in enumerate(paths):
             on_progress(count, len(paths))
             try:
-                yield from read_units(path, size_of)
+                yield from read_units(path, size_of, readers.read if check else None)
             except PartError as error:
                 note(f"{set_aside(error, output)}: its frames are made again")
 

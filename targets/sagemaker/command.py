@@ -88,7 +88,7 @@ def run_sagemaker(options: dict[str, Any]) -> int:
             on_error=options["on_error"],
             metrics=make_metrics(options),
             job_name=options["job_name"],
-            resume=options["resume"],
+            resume=_is_resume(options["resume"]),
             pack=make_pack(options, image),
         )
         if options["dry_run"]:
@@ -116,6 +116,15 @@ def run_sagemaker(options: dict[str, Any]) -> int:
         console.print(f"To follow it: launch.py attach {made.job.name}", soft_wrap=True)
         return EXIT_DONE
     return follow(aws, made.job.name, request.found)
+
+
+def _is_resume(resume: str | None) -> bool:
+    if resume == "check":
+        raise UserError(
+            "--resume=check reads every image, and those in S3 are not here: S3 keeps what it has stored, so "
+            "give --resume alone"
+        )
+    return resume is not None
 
 
 def look_back(console: Console, aws: Aws, request: SageMakerRequest, made: Draft) -> Taken:

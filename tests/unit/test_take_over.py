@@ -43,8 +43,8 @@ def make_output(folder: Path, pack: PackOptions | None) -> Path:
     return layout.output
 
 
-def resume(output: Path, pack: PackOptions | None = None) -> tuple[list[DoneVideo], list[str]]:
-    request = JobRequest(
+def request_of(output: Path, pack: PackOptions | None) -> JobRequest:
+    return JobRequest(
         input=output.parents[2] / "videos",
         output=output,
         instances=1,
@@ -56,8 +56,11 @@ def resume(output: Path, pack: PackOptions | None = None) -> tuple[list[DoneVide
         resume=True,
         pack=pack,
     )
+
+
+def resume(output: Path, pack: PackOptions | None = None) -> tuple[list[DoneVideo], list[str]]:
     said: list[str] = []
-    return take_over(request, roots=[], note=said.append), said
+    return take_over(request_of(output, pack), roots=[], note=said.append), said
 
 
 def files(output: Path) -> dict[str, bytes]:
