@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from targets import local
 from targets.clean_end import MARK, begin_changes, end_changes
 from targets.job import JobRequest
 from targets.output_lock import lock_output
-from targets.resume import check_options, take_over
+from targets.resume import check_options, options_of, take_over
 from tests.unit.test_local import RecordingView, fake
 from tests.unit.test_local import make_request as make_request
 from tests.unit.test_take_over import PACKS, files, make_output, request_of
@@ -133,7 +134,7 @@ def test_a_job_whose_specification_is_damaged_is_set_aside(tmp_path: Path, text:
         layout.job_spec.write_bytes(text)
         (layout.output / "frames").mkdir(parents=True)
     request = request_of(output, None)
-    check_options(request, [root])
+    check_options(replace(request, output=tmp_path / "none"), [root])
     said: list[str] = []
     done = take_over(request, roots=[root], check=True, note=said.append)
     assert sum(video.frames for video in done) == 80
@@ -146,10 +147,13 @@ def test_a_job_whose_specification_is_damaged_is_set_aside(tmp_path: Path, text:
 
 
 def test_another_host_has_the_same_specification(tmp_path: Path) -> None:
-    output = make_output(tmp_path, None)
-    root = output / ".framefleet-lost"
-    for host in ("algo-1", "algo-2"):
-        write_spec(Layout(root / host).job_spec, JobSpec(job_id="lost", frame_options={"--fps": "7"}))
+    root = tmp_path / ".framefleet-lost"
+    write_spec(Layout(root / "algo-1").job_spec, JobSpec(job_id="lost"))
     Layout(root / "algo-1").job_spec.write_bytes(b"")
-    with pytest.raises(UserError, match="--fps"):
-        check_options(request_of(output, None), [root])
+    request = request_of(tmp_path / "a" / "b" / "none", None)
+    mine = options_of(request)
+    for fps in ("5", "7"):
+        spec = JobSpec(job_id="lost", frame_options=mine | {"--fps": fps})
+        write_spec(Layout(root / "algo-2").job_spec, spec)
+        with pytest.raises(UserError, match="--fps 7") if fps == "7" else contextlib.nullcontext():
+            check_options(request, [root])
