@@ -93,6 +93,7 @@ class Simulation:
             container="mov,mp4", codec="h264", width=1920, height=1080, time_base_num=1, time_base_den=TICKS,
             first_pts=0, duration_s=float(length), frame_rate=30.0,
             keyframes=[second * TICKS for second in range(length)], seekable=True, size_bytes=10**6,
+            checksum=16 * "0",
         )  # fmt: skip
 
     def run(self) -> Told:

@@ -137,7 +137,7 @@ def _info(index: int) -> VideoInfo:
         container="mov,mp4,m4a,3gp,3g2,mj2", codec="h264", width=640, height=360, time_base_num=1,
         time_base_den=TICKS, first_pts=first, duration_s=SECONDS + 1e-6 * index, frame_rate=30.0,
         keyframes=[first + second * TICKS for second in range(0, SECONDS, 2)], seekable=True,
-        size_bytes=10**6 + index,
+        size_bytes=10**6 + index, checksum=f"{index:016x}",
     )  # fmt: skip
 
 

@@ -41,11 +41,36 @@ def _fraction(numerator: int, denominator: int) -> Fraction:
     return Fraction(numerator, denominator)
 
 
-class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe found. Everything but ``first_pts`` and the time base is an estimate or a hint.
+class Fingerprint(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a video is to every host that opens its file: two that differ are of two files, or one is wrong.
 
     Attributes:
+        checksum: of the file's first and last bytes (``worker/fingerprint.py``).
         first_pts: pts of the first frame that the decoder displays, in ticks (``t_first``).
+        width, height: of that frame, in pixels.
+    """
+
+    checksum: Word
+    time_base_num: Int32
+    time_base_den: Int32
+    first_pts: Tick
+    width: Int32
+    height: Int32
+
+    def __str__(self) -> str:
+        time_s = self.first_pts * self.time_base_num / self.time_base_den
+        return (
+            f"first frame at {time_s:.6f} s (pts {self.first_pts}, time base "
+            f"{self.time_base_num}/{self.time_base_den}) of {self.width} x {self.height} pixels, "
+            f"checksum {self.checksum or 'unknown'}"
+        )
+
+
+class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe found. Everything but the ``fingerprint`` is an estimate or a hint.
+
+    Attributes:
+        checksum, time_base_num, time_base_den, first_pts, width, height: see ``Fingerprint``.
         duration_s: seconds from there to the end, as far as the container can be believed; 0 if unknown.
         frame_rate: frames per second on average; 0 if unknown.
         keyframes: expected pts of keyframes in ticks, ascending, at most ``MAX_HINTS``; empty if unknown.
@@ -65,11 +90,19 @@ class VideoInfo(msgspec.Struct, frozen=True, kw_only=True):
     keyframes: Annotated[Sequence[Tick], msgspec.Meta(max_length=MAX_HINTS)]
     seekable: bool
     size_bytes: Bytes
+    checksum: Word
 
     @property
     def time_base(self) -> Fraction:
         """Seconds per tick."""
         return _fraction(self.time_base_num, self.time_base_den)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What other hosts must find, too."""
+        return Fingerprint(
+            self.checksum, self.time_base_num, self.time_base_den, self.first_pts, self.width, self.height
+        )
 
 
 class FrameRow(msgspec.Struct, frozen=True, kw_only=True):

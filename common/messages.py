@@ -11,9 +11,9 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from common.media import Bytes, Count, Duration, Ordinal, Position, Tick, Timing, VideoInfo, Word
+from common.media import Bytes, Count, Duration, Fingerprint, Ordinal, Position, Timing, VideoInfo, Word
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_TEXT = 4096  # characters of a reason that travel; the rest stays in the host's log
 MAX_SLOTS = 4096
@@ -29,8 +29,9 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 # Why an attempt failed. "input": the file cannot be read as a video, here or anywhere; "read": the system
 # refused to read it, which is this host's failure; "error": an exception; "crash": the slot process died;
 # "output": the host could not write; "list": the file is larger here than the list tells, so it is the
-# coordinator's copy that lacks its end.
-FailedKind = Literal["input", "read", "error", "crash", "output", "list"]
+# coordinator's copy that lacks its end; "contradiction": the video is not what its probe told, but
+# ``Failed.found``; "changed": the file is not as it was when this host opened it first.
+FailedKind = Literal["input", "read", "error", "crash", "output", "list", "contradiction", "changed"]
 
 
 class MessageError(Exception):
@@ -64,7 +65,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="extract"):
     """Write the samples at positions ``[start, stop)`` of a video; ``stop`` None means to its end.
 
-    ``size_bytes``: as in the list; a copy of another size is not read.
+    ``size_bytes``: as in the list; a copy of another size is not read. ``fingerprint``: as the probe told; of
+    a file that has another one nothing is written.
 
     ``rank``: how many displayed frames the limits admit before ``start`` (every N-th frame; a guess, which
     the answer's ``shown`` puts right). ``limit``: more frames than these are not wanted of this unit.
@@ -76,7 +78,7 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     folder: LongName
     start: Position
     stop: Position | None
-    first_pts: Tick
+    fingerprint: Fingerprint
     duration_s: Duration
     rank: Position = 0
     limit: Ordinal | None = None
@@ -161,13 +163,17 @@ class Shrunk(Message, frozen=True):
 
 
 class Failed(Message, frozen=True):
-    """An attempt gave nothing; its staged files are gone. ``seconds`` is the time it took of its slot."""
+    """An attempt gave nothing; its staged files are gone. ``seconds`` is the time it took of its slot.
+
+    ``found``: the video's fingerprint on this host, if it contradicts that of ``Extract``.
+    """
 
     lease: Lease
     kind: FailedKind
     text: Text
     seconds: Seconds = 0.0
     timing: Timing | None = None
+    found: Fingerprint | None = None
 
 
 class Trimmed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -187,6 +193,12 @@ class Committed(Message, frozen=True):
 
     leases: Annotated[list[Lease], msgspec.Meta(min_length=1, max_length=65536)]
     trimmed: Annotated[list[Trimmed], msgspec.Meta(max_length=65536)] = []
+
+
+class Discarded(Message, frozen=True):
+    """Answer to ``Discard``: the host has heard it."""
+
+    lease: Lease
 
 
 class Bye(Message, frozen=True):
@@ -260,7 +272,7 @@ class End(Message, frozen=True):
     failed: Text | None
 
 
-FromHost = Hello | Ready | Progress | Probed | Done | Shrunk | Failed | Committed | Bye
+FromHost = Hello | Ready | Progress | Probed | Done | Shrunk | Failed | Committed | Discarded | Bye
 FromCoordinator = Alive | Welcome | Refuse | ReHello | Assign | Shrink | Commit | Discard | End
 
 T = TypeVar("T")

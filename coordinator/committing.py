@@ -13,6 +13,7 @@ from coordinator.pool import Pool
 from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
 from coordinator.totals import Totals
 
+STAGED = ("frames", "suspect", "bytes", "decoded", "shown", "saw_end", "seconds", "notes", "dropped")
 MAX_NOTES = 1000  # what the summary tells; a million videos may each have something to say
 
 
@@ -46,6 +47,20 @@ class Committing:
             self._notes[text] = None
         else:
             self._more_notes += 1
+
+    def record_staged(self, unit: Unit, done: m.Done) -> None:
+        """Write down what a host has staged of a unit."""
+        entry: dict[str, object] = {
+            "event": "staged", "unit": unit.id, "attempt": unit.attempt, "host": unit.host
+        }  # fmt: skip
+        for name in STAGED:  # what is nothing is not said
+            if value := getattr(done, name):
+                entry[name] = value
+        if done.stop != unit.stop:
+            entry["stop"] = done.stop
+        if done.timing is not None:
+            entry["timing"] = done.timing
+        self._emit(Record(entry=entry))
 
     def go_on(self, unit: Unit, now: float) -> None:
         """``unit`` has been staged or given up: publish what is numbered now, or have it done again."""
@@ -113,6 +128,8 @@ class Committing:
         video = self._pool.videos[unit.video]
         video.frames += done.frames
         self.totals.add(done)
+        if video.agreement is not None:
+            video.agreement.written.add(done)
         name = video.listed.name
         for note in done.notes:
             self.note(f"{name}: {note}")
@@ -124,6 +141,7 @@ class Committing:
         if done.dropped:
             entry["dropped"] = done.dropped
         self._emit(Record(entry={"event": "committed", **entry}))
+        unit.progress_frames = done.frames
         unit.forget()
         if video.settled:
             self._pool.forget(video)

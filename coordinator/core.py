@@ -24,6 +24,8 @@ from common.selection import Selection
 from common.spec import JobSpec
 from coordinator.assigning import assign_all
 from coordinator.committing import Committing
+from coordinator.contradictions import Contradictions
+from coordinator.discarding import Discarding
 from coordinator.draining import Draining
 from coordinator.ending import Ending
 from coordinator.events import (
@@ -48,7 +50,6 @@ from coordinator.tail import Tail
 from coordinator.totals import Totals
 
 RESEND_S = 10.0
-STAGED = ("frames", "suspect", "bytes", "decoded", "shown", "saw_end", "seconds", "notes", "dropped")
 TICK_S = 0.5
 
 
@@ -85,6 +86,17 @@ class Core:
         roster = Roster(expected, self.hosts, now=now)
         self.failing = Failing(self.pool, self._leases, roster, problems, emit=self._out.append)
         self._draining = Draining(self.hosts, roster, use_again=self._leases.freed, emit=self._out.append)
+        self._discarding = Discarding(self.pool, self.hosts, emit=self._out.append)
+        self._contradictions = Contradictions(
+            self.pool,
+            self._leases,
+            self._committing,
+            self._discarding,
+            self.failing,
+            self._draining,
+            roster,
+            emit=self._out.append,
+        )
         self._tail = Tail(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.pool.on_split = self._on_split
         self.members = Membership(
@@ -95,7 +107,7 @@ class Core:
             self._draining,
             self.hosts,
             roster,
-            reject=self._reject,
+            self._discarding,
             emit=self._out.append,
         )
         self._ending = Ending(spec.scheduling, emit=self._out.append)
@@ -140,7 +152,7 @@ class Core:
     def schedule(self, now: float) -> list[Action]:
         """Hand out work to every host that has credit, or end the job if none is left."""
         if not self._ending.begun:
-            if not self.pool.unsettled and not self.pool.probes_open:
+            if not self.pool.unsettled and not self.pool.probes_open and self._discarding.is_over:
                 self._ending.conclude("completed", "", self.members.peers.keys(), now)
             else:
                 idle = self._assign_all(now)
@@ -155,8 +167,13 @@ class Core:
     # ---- hosts --------------------------------------------------------------------------------------
 
     def _on_hello(self, peer: bytes, hello: m.Hello, now: float) -> None:
-        if self.members.hello(peer, hello, now) is not None and self._ending.begun:
-            self._send(peer, self._ending.message)
+        if (host := self.members.hello(peer, hello, now)) is not None:
+            self._send_end(host)
+
+    def _send_end(self, host: Host) -> None:
+        """A host that comes when all is over is to leave, once it has heard what does not count."""
+        if self._ending.begun and not host.taken_back:
+            self._send(host.peer, self._ending.message)
 
     def _on_tick(self, now: float) -> None:
         self.members.changed()
@@ -179,8 +196,9 @@ class Core:
                 )
 
     def _resend(self, now: float) -> None:
-        """Repeat a ``Commit`` that went unanswered: the host may have reconnected in between."""
+        """Repeat what went unanswered: the host may have reconnected in between."""
         for host in self.members.peers.values():
+            self._discarding.resend(host)
             for number in host.held:
                 unit = self.pool.units[number]
                 if unit.state is UnitState.COMMITTING and now - unit.changed_at > RESEND_S:
@@ -223,6 +241,9 @@ class Core:
             case m.Failed(lease=lease):
                 if (unit := self._held(host, lease)) is not None:
                     self._on_failed(host, unit, message, now)
+            case m.Discarded(lease=lease):
+                if self._discarding.answered(host, lease):
+                    self._send_end(host)
             case m.Bye():
                 self.members.leave(host, message.reason)
             case m.Hello():
@@ -237,15 +258,7 @@ class Core:
         return None
 
     def _reject(self, host: Host, lease: m.Lease) -> None:
-        """Answer a message about an attempt that does not count; what is done is not undone."""
-        unit = self.pool.units.get(lease.unit)
-        is_late_echo = (
-            unit is not None
-            and unit.state is UnitState.DONE
-            and (unit.host, unit.attempt) == (host.name, lease.attempt)
-        )
-        if not is_late_echo:
-            self._send(host.peer, m.Discard(lease=lease))
+        self._discarding.reject(host, lease)
 
     def _on_progress(self, host: Host, message: m.Progress, now: float) -> None:
         known = set()
@@ -297,10 +310,9 @@ class Core:
         )  # fmt: skip
         host.busy_s += message.seconds
         self._leases.settle(unit, host, "answered")
-        for index, info in message.found:
-            self.pool.probed(index, info)
-        for name in sorted(unit.avoid - {host.name}):
-            self._draining.contradicted(name, len(message.found))
+        self._contradictions.probed(host, message.found)
+        if unit.refused_by not in (None, host.name):
+            self._draining.contradicted(unit.refused_by, len(message.found))
         self.failing.refused(host, unit, message.refused)
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
@@ -316,7 +328,7 @@ class Core:
             if unit.state is UnitState.COMMITTING:
                 self._committing.send(unit, now)
             return
-        self._record_staged(host, unit, done)
+        self._committing.record_staged(unit, done)
         self._tail.first_done(unit)
         if not self._tail.accepts(unit, done):
             self._send(host.peer, m.Discard(lease=done.lease))
@@ -325,6 +337,7 @@ class Core:
             return
         host.busy_s += done.seconds
         video = self.pool.videos[unit.video]
+        self._contradictions.agreed(host, video)
         contradiction = self.pool.numbering.count(unit, done)
         if contradiction is not None:
             self._send(host.peer, m.Discard(lease=done.lease))
@@ -338,17 +351,6 @@ class Core:
             self.pool.stop_cutting(video)
         self._committing.go_on(unit, now)
 
-    def _record_staged(self, host: Host, unit: Unit, done: m.Done) -> None:
-        entry = {"event": "staged", "unit": unit.id, "attempt": unit.attempt, "host": host.name}
-        for name in STAGED:  # what is nothing is not said
-            if value := getattr(done, name):
-                entry[name] = value
-        if done.stop != unit.stop:
-            entry["stop"] = done.stop
-        if done.timing is not None:
-            entry["timing"] = done.timing
-        self._out.append(Record(entry=entry))
-
     def _on_committed(self, host: Host, unit: Unit, now: float) -> None:
         if self._committing.committed(host, unit) is not None:
             self.last_commit_at = now
@@ -358,9 +360,11 @@ class Core:
         host.busy_s += failed.seconds
         self._record(
             "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind,
-            reason=failed.text, seconds=failed.seconds, timing=failed.timing,
+            reason=failed.text, seconds=failed.seconds, timing=failed.timing, found=failed.found,
         )  # fmt: skip
         self._draining.failed(host, failed)
+        if not unit.is_probe and self._contradictions.end(host, unit, failed):
+            return
         if not self.failing.attempt_failed(host, unit, failed):
             return
         if not unit.is_probe:

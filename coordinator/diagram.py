@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from coordinator.state import TRANSITIONS, UnitState
+from coordinator.state import OPEN, TRANSITIONS, UnitState
 
 BEGIN, END = "<!-- drawn by python -m coordinator.diagram -->", "<!-- end of the diagram -->"
 
@@ -23,8 +23,7 @@ def diagram() -> str:
         f"    {before.value} --> {after.value}: {', '.join(events)}"
         for (before, after), events in arrows.items()
     ]
-    leaving = {before for before, _ in TRANSITIONS}
-    lines += [f"    {state.value} --> [*]" for state in UnitState if state not in leaving]
+    lines += [f"    {state.value} --> [*]" for state in UnitState if state not in OPEN]
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
 
 

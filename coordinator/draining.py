@@ -62,6 +62,14 @@ class Draining:
             if host.faults >= DRAIN_AFTER:
                 self._drain(host, f"{host.faults} files could not be read there, and elsewhere they can")
 
+    def outvoted(self, name: str) -> None:
+        """Others find a video to be something else than this host said, or it has said two things."""
+        host = self._hosts.get(name)
+        if host is not None and host.state == "up":
+            host.outvoted += 1
+            if host.outvoted >= DRAIN_AFTER:
+                self._drain(host, f"what it told of videos was contradicted {host.outvoted} times")
+
     def last_resort(self) -> None:
         """A host is gone, or will not come: if all that are left are drained, a doubtful host is better than
         none."""

@@ -14,8 +14,9 @@ from coordinator.roster import Roster
 from coordinator.state import Host, Unit, Video
 
 MAX_ERRORS = 2  # one retry elsewhere
-# where no host is expected that has not failed at it: that it cannot write, or read, is the host's fault
-HOSTS_OWN = frozenset({"output", "read"})
+# where no host is expected that has not failed at it: that it cannot write, or read, or finds another video
+# than all others, is the host's fault
+HOSTS_OWN = frozenset({"output", "read", "contradiction"})
 MAX_HOSTS_ERRORS = 4
 MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
 MAX_POISONED = 8  # parts of a video that crash what decodes them; then the rest of it is not tried
@@ -179,6 +180,12 @@ class Failing:
         """Nothing will come of this video."""
         self._pool.refuse(index)
         self._add(index, kind=kind, reason=reason, attempts=attempts)
+
+    def forget(self, index: int) -> None:
+        """A video is begun anew: what was given up of it may be had after all."""
+        name = self._pool.videos[index].listed.name
+        self.failures = [failure for failure in self.failures if failure.video != name]
+        self._unreadable.discard(index)
 
     def _add(
         self,

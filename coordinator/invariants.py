@@ -8,7 +8,7 @@ from coordinator.core import Core
 from coordinator.state import HELD, OPEN, Unit, UnitState, Video
 
 COMPLETE = frozenset({UnitState.STAGED, UnitState.COMMITTING})  # what is done forgets its answer
-FINAL = frozenset({UnitState.DONE, UnitState.FAILED, UnitState.DROPPED})
+FINAL = frozenset({UnitState.DONE, UnitState.VOID, UnitState.FAILED, UnitState.DROPPED})
 
 
 def check_invariants(core: Core) -> None:
@@ -59,7 +59,7 @@ def _check_hosts(core: Core) -> None:
 
 def _check_video(core: Core, index: int, video: Video) -> None:
     pool = core.pool
-    position, counted, opened = video.start, 0, 0
+    position, counted, opened, frames = video.start, 0, 0, 0
     for place, number in enumerate(video.units):
         unit = pool.units[number]
         assert unit.video == index
@@ -70,6 +70,9 @@ def _check_video(core: Core, index: int, video: Video) -> None:
         assert video.stop is None or unit.stop is None or unit.stop <= video.stop, f"beyond: {story(unit)}"
         position = unit.start if unit.stop is None else unit.stop
         opened += unit.state in OPEN
+        if unit.state is UnitState.DONE and unit.host is not None:
+            frames += unit.progress_frames
+        assert unit.state is not UnitState.VOID, f"it was taken back: {story(unit)}"
         if pool.selection.in_order and place < video.numbered:
             assert unit.before == counted, f"{story(unit)} counts from {unit.before}, not {counted}"
             assert unit.counted is not None
@@ -90,6 +93,12 @@ def _check_video(core: Core, index: int, video: Video) -> None:
     if not video.all_cut and video.units:
         assert video.next_start == position, f"{name}: next cut at {video.next_start}, not {position}"
     assert opened == video.open_units, f"{name}: {opened} open, counted {video.open_units}"
+    if video.agreement is not None:
+        assert video.info is None or video.info.fingerprint == video.agreement.told, (
+            f"{name}: two fingerprints"
+        )
+        written = video.agreement.written.frames
+        assert frames == written, f"{name}: {frames} frames published, counted {written}"
     if video.settled and not video.refused and not video.failed and video.units:
         end = pool.units[video.units[-1]]
         # where a unit found the file's end, what is behind holds nothing
@@ -117,7 +126,8 @@ class _Seen:
 class Watch:
     """Looks after every step at one core, and remembers: what is done stays done, as it was done.
 
-    Units that reached a final state never leave it, nor change their range, host, attempt or frames;
+    Units that reached a final state never leave it, but for those published that are taken back, nor change
+    their range, host, attempt or frames;
     attempts are numbered upwards, one at a time; a held unit that changes hands has a new attempt; videos
     and hosts never lose a published frame; nothing is handed out beyond what a host said it can work on.
     """
@@ -135,10 +145,12 @@ class Watch:
         """Raise ``AssertionError`` if anything is broken, or was undone since the last look."""
         check_invariants(self._core)
         self._looks += 1
-        self._look_at_units()
+        taken_back = self._look_at_units()
         for index, video in enumerate(self._core.pool.videos):
             before = self._frames.get(index, 0)
-            assert video.frames >= before, f"{video.listed.name}: {before} frames became {video.frames}"
+            assert video.frames >= before or index in taken_back, (
+                f"{video.listed.name}: {before} frames became {video.frames}"
+            )
             self._frames[index] = video.frames
         for host in self._core.hosts.values():
             incarnation, before = self._running.get(host.name, (host.incarnation, 0))
@@ -153,7 +165,9 @@ class Watch:
         host = self._core.hosts[name]
         return max(0, host.slots - host.capacity)
 
-    def _look_at_units(self) -> None:
+    def _look_at_units(self) -> set[int]:
+        """Gives the videos of which published units were taken back."""
+        taken_back: set[int] = set()
         units = self._core.pool.units
         extractions = sum(1 for unit in units.values() if not unit.is_probe)
         assert extractions >= self._known, "units have vanished"
@@ -161,6 +175,9 @@ class Watch:
         for number, unit in units.items():
             final = self._final.get(number)
             if final is not None:
+                if final.state is UnitState.DONE and unit.state is UnitState.VOID:
+                    taken_back.add(unit.video)
+                    final = self._final[number] = _Seen(unit.state, final.attempt, _result(unit))
                 now = _Seen(unit.state, unit.attempt, _result(unit))
                 assert now == final, f"it was {final}; now {story(unit)}"
                 continue
@@ -173,6 +190,7 @@ class Watch:
                 self._final[number] = seen
             else:
                 self._open[number] = seen
+        return taken_back
 
 
 def _result(unit: Unit) -> tuple[object, ...]:

@@ -110,6 +110,7 @@ def task_of(unit: Unit, pool: Pool, *, again: bool = False) -> m.Probe | m.Extra
         return m.Probe(files=[(video.index, video.path, video.size_bytes) for video in listed])
     video = pool.videos[unit.video]
     assert video.info is not None
+    assert video.agreement is not None
     return m.Extract(
         path=video.listed.path,
         size_bytes=video.listed.size_bytes,
@@ -117,7 +118,7 @@ def task_of(unit: Unit, pool: Pool, *, again: bool = False) -> m.Probe | m.Extra
         folder=video.listed.folder,
         start=unit.start,
         stop=unit.stop,
-        first_pts=video.info.first_pts,
+        fingerprint=video.agreement.told,
         duration_s=video.info.duration_s,
         rank=unit.rank if again else pool.numbering.tell_rank(video, unit, pool.workload.sampling_of(video)),
         limit=pool.numbering.limit_of(video, unit),

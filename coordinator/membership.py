@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from common import messages as m
 from common.spec import JobSpec
 from coordinator.committing import Committing
+from coordinator.discarding import Discarding
 from coordinator.draining import Draining
 from coordinator.events import Action, Record, Send
 from coordinator.leases import Leases, task_of
@@ -33,8 +34,8 @@ class Membership:
         draining: Draining,
         hosts: dict[str, Host],
         roster: Roster,
+        discarding: Discarding,
         *,
-        reject: Callable[[Host, m.Lease], None],
         emit: Callable[[Action], None],
     ) -> None:
         self._spec = spec
@@ -42,7 +43,7 @@ class Membership:
         self._leases = leases
         self._committing = committing
         self._draining = draining
-        self._reject = reject
+        self._discarding = discarding
         self._emit = emit
         self.hosts = hosts
         self.peers: dict[bytes, Host] = {}
@@ -144,7 +145,7 @@ class Membership:
             assign = m.Assign(lease=lease, task=task_of(unit, self._pool, again=True))
             self._emit(Send(peer=host.peer, message=assign))
             return
-        self._reject(host, lease)
+        self._discarding.reject(host, lease, may_be_published=True)
 
     def _release_unknown(self, host: Host, running: Sequence[m.Lease]) -> None:
         """What a host does not name in its first ``Hello`` to this process never reached it, or its answer

@@ -7,17 +7,17 @@ what has been learned by then.
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 import msgspec
 
-from common.done import DoneRange, DoneVideo
+from common.done import DoneVideo
 from common.media import VideoInfo
 from common.selection import Selection
 from common.spec import SchedulingOptions
 from coordinator import policy
+from coordinator.earlier import EarlierRun
 from coordinator.listing import ListedVideo
 from coordinator.numbering import Numbering
 from coordinator.order import Order
@@ -65,11 +65,7 @@ class Pool:
         self._doubted = Requeue()
         """What is handed out last: what one host could not read or do, as others may be there by then, and
         what has crashed too often, as what killed it may be over by then."""
-        self.taken_over = Totals()
-        """What an earlier run of the job has left."""
-        self._done_ahead: dict[int, deque[DoneRange]] = {}
-        if done:
-            self._take_over(done)
+        self._earlier = EarlierRun(self, done or {})
         self._unprobed = Unprobed(self.videos)
         self.on_split: Callable[[Unit, Unit], None] = lambda unit, rest: None
         """Is told of every unit that was divided, and of its rest."""
@@ -81,6 +77,11 @@ class Pool:
     def remaining_s(self) -> float:
         """Estimated seconds of work that nobody has yet (R)."""
         return self.rates.remaining_s() + self._requeue.remaining_s + self._unprobed.remaining_s()
+
+    @property
+    def taken_over(self) -> Totals:
+        """What an earlier run of the job has left."""
+        return self._earlier.totals
 
     @property
     def empty(self) -> bool:
@@ -176,7 +177,7 @@ class Pool:
         video = self.videos[unit.video]
         kept_px = self.workload.range_px(video, unit.start, stop)
         rest_px = self.workload.range_px(video, stop, unit.stop)
-        rest = self._new_unit(files=unit.files, start=stop, stop=unit.stop, work_px=rest_px)
+        rest = self.new_unit(files=unit.files, start=stop, stop=unit.stop, work_px=rest_px)
         rest.lead_px = self.workload.lead_px(video, stop)
         rest.isolating, rest.crashes = unit.isolating, unit.crashes
         unit.stop, unit.work_px, unit.counted = stop, kept_px, None
@@ -190,7 +191,7 @@ class Pool:
 
     def copy(self, unit: Unit) -> Unit:
         """A hedged copy of a unit, not queued: the caller leases it at once."""
-        copy = self._new_unit(files=unit.files, start=unit.start, stop=unit.stop, work_px=unit.work_px)
+        copy = self.new_unit(files=unit.files, start=unit.start, stop=unit.stop, work_px=unit.work_px)
         copy.lead_px = unit.lead_px
         copy.copy_of, unit.copy = unit.id, copy.id
         return copy
@@ -217,12 +218,11 @@ class Pool:
     def probe_next(self, count: int) -> Unit:
         """A probe of the ``count`` largest files that nobody has looked at."""
         self.probes_open += 1
-        return self._new_unit(files=self._unprobed.take(count), is_probe=True)
+        return self.new_unit(files=self._unprobed.take(count), is_probe=True)
 
     def _cut_extraction(self, index: int, size_s: float) -> Unit:
         stop = self.workload.cut(self.videos[index], size_s)
-        ahead = self._done_ahead.get(index)
-        return self.cut_at(index, earlier(stop, ahead[0].start) if ahead else stop)
+        return self.cut_at(index, earlier(stop, self._earlier.next_start(index)))
 
     def cut_at(self, index: int, stop: int | None) -> Unit:
         """The next unit of a video, which ends at ``stop``; None: at the video's end."""
@@ -230,7 +230,7 @@ class Pool:
         start, work_px = video.next_start, video.remaining_px
         if stop is not None:
             work_px = min(work_px, self.workload.range_px(video, start, stop))
-        unit = self._new_unit(files=(video.listed.index,), start=start, stop=stop, work_px=work_px)
+        unit = self.new_unit(files=(video.listed.index,), start=start, stop=stop, work_px=work_px)
         video.units.append(unit.id)
         video.open_units += 1
         self.rates.add_remaining(video, -work_px)
@@ -238,10 +238,10 @@ class Pool:
             video.next_start = stop
         if stop == video.stop:
             self.stop_cutting(video)
-        self._pass_over_done(index)
+        self._earlier.pass_over(index)
         return unit
 
-    def _new_unit(
+    def new_unit(
         self,
         *,
         files: tuple[int, ...],
@@ -274,7 +274,7 @@ class Pool:
     def split_probe(self, unit: Unit) -> list[Unit]:
         """Each file of a failed batch by itself, so that one bad file blames no other."""
         assert unit.is_probe
-        singles = [self._new_unit(files=(index,), is_probe=True) for index in unit.files]
+        singles = [self.new_unit(files=(index,), is_probe=True) for index in unit.files]
         for single in reversed(singles):
             single.avoid, single.refused_by = unit.avoid, unit.refused_by
             self.probes_open += 1
@@ -283,47 +283,17 @@ class Pool:
 
     def confirm(self, files: Sequence[int], refused_by: str) -> None:
         """What a host could not read is looked at again, last of all, by another one if there is one."""
-        unit = self._new_unit(files=tuple(files), is_probe=True)
+        unit = self.new_unit(files=tuple(files), is_probe=True)
         unit.avoid, unit.refused_by = frozenset({refused_by}), refused_by
         self.probes_open += 1
         self.requeue(unit)
 
-    # ---- what an earlier run has done ---------------------------------------------------------------
-
-    def _take_over(self, done: Mapping[str, DoneVideo]) -> None:
-        for index, video in enumerate(self.videos):
-            known = done.get(video.listed.name)
-            if known is None:
-                continue
-            video.frames = known.frames
-            self.taken_over.add(known)
-            if known.is_whole:
-                video.all_cut = True
-                video.forget()
-                self.unsettled -= 1
-            else:
-                self._done_ahead[index] = deque(known.ranges)
-
-    def _pass_over_done(self, index: int) -> None:
-        """Where the next cut would be lies what is done: units that are done stand for it."""
-        video, ahead = self.videos[index], self._done_ahead.get(index)
-        while ahead and not video.all_cut and ahead[0].start == video.next_start:
-            done = ahead.popleft()
-            px = self.workload.range_px(video, done.start, done.stop)
-            self.rates.add_remaining(video, -min(px, video.remaining_px))
-            unit = self._new_unit(files=(index,), start=done.start, stop=done.stop)
-            unit.move("taken_over")
-            unit.counted = self.numbering.counted_of(done.frames, done.shown)
-            video.units.append(unit.id)
-            for _ in self.numbering.numbered(video, unit):
-                pass
-            unit.rank = unit.before or 0
-            if done.stop is not None:
-                video.next_start = done.stop
-            if done.stop in (None, video.stop) or self.numbering.has_enough(video):
-                self.stop_cutting(video)
-            elif self.numbering.limit is not None:
-                self.look_further(index)
+    def probe_again(self, index: int, avoid: frozenset[str], *, for_others: bool) -> None:
+        """A video whose probe was contradicted is looked at by another host than those in ``avoid``."""
+        unit = self.new_unit(files=(index,), is_probe=True)
+        unit.avoid, unit.for_others = avoid, for_others
+        self.probes_open += 1
+        self.requeue(unit)
 
     # ---- what was learned ---------------------------------------------------------------------------
 
@@ -339,7 +309,7 @@ class Pool:
         self._unprobed.measured(info.size_bytes, work_s)
         if video.stop is not None and video.start >= video.stop:
             self.stop_cutting(video)
-        self._pass_over_done(index)
+        self._earlier.pass_over(index)
         if video.settled:
             self.forget(video)
 
@@ -361,6 +331,15 @@ class Pool:
         video = self.videos[index]
         video.refused = video.failed = True
         self.unsettled -= 1
+
+    def unknow(self, index: int) -> None:
+        """Nothing is known of a video any more, and none of its units counts: it is as before its probe."""
+        video = self.videos[index]
+        assert video.info is not None
+        self.rates.add_remaining(video, -video.remaining_px)
+        self.known_bytes -= _known_bytes(video.info)
+        video.unknow()
+        self._earlier.begin(index)
 
     def forget(self, video: Video) -> None:
         """A settled video, all of whose units were published, needs no more than a line in the account."""

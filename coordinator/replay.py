@@ -18,7 +18,7 @@ import msgspec
 
 from common import messages as m
 from common.errors import UserError
-from common.media import VideoInfo
+from common.media import Fingerprint, VideoInfo
 from common.spec import JobSpec
 from coordinator.catalogue import ListedVideo
 from coordinator.core import Core
@@ -30,7 +30,7 @@ Entry = dict[str, Any]
 
 # What follows from other entries. A failure may, too: that of an answer that does not fit its unit.
 # When slots came up is told for the report alone.
-CONSEQUENCES = frozenset({"given_up", "redone", "promoted", "drained", "ready"})
+CONSEQUENCES = frozenset({"given_up", "redone", "promoted", "drained", "ready", "voided"})
 
 
 def first_entry(
@@ -250,7 +250,11 @@ class _Replay:
             return  # it followed from the answer
         unit = self._attempt(entry)
         failed = m.Failed(
-            lease=unit.lease, kind=entry["kind"], text=entry["reason"], seconds=entry["seconds"]
+            lease=unit.lease,
+            kind=entry["kind"],
+            text=entry["reason"],
+            seconds=entry["seconds"],
+            found=msgspec.convert(entry["found"], Fingerprint | None),
         )
         self._say(self._host(unit), failed)
 
@@ -283,7 +287,7 @@ def durable(core: Core) -> Entry:
     )  # fmt: skip
     video_fields = (
         "info", "refused", "start", "stop", "next_start", "horizon", "all_cut", "units", "open_units",
-        "numbered", "counted", "frames", "failed", "poisoned", "saw_end",
+        "numbered", "counted", "frames", "failed", "poisoned", "saw_end", "agreement",
     )  # fmt: skip
     return {
         "units": {
@@ -309,7 +313,7 @@ def durable(core: Core) -> Entry:
         "hosts": {
             host.name: (
                 host.incarnation, host.slots, host.state, sorted(host.held), host.running, host.units,
-                host.frames, host.busy_s, host.drained, host.faults,
+                host.frames, host.busy_s, host.drained, host.faults, host.outvoted,
             )
             for host in core.hosts.values()
         },

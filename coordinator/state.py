@@ -20,6 +20,7 @@ import msgspec
 from common.media import VideoInfo
 from common.messages import Done, Hello, Lease
 from common.report import HostState
+from coordinator.agreement import Agreement
 from coordinator.listing import ListedVideo
 from coordinator.policy import SPEED_BOUNDS, ewma
 
@@ -37,10 +38,12 @@ class UnitState(Enum):
     """The word was given; the host has not yet said that everything is on its disk."""
     DONE = "done"
     """Published for good."""
+    VOID = "void"
+    """Published, and taken back: its video is not what it was taken for, or has changed."""
     FAILED = "failed"
     """Given up, with a reason in the failures."""
     DROPPED = "dropped"
-    """Not wanted after all: the video has as many frames as the job asks for."""
+    """Not wanted after all: the video has as many frames as the job asks for, or is begun anew."""
 
     __hash__ = object.__hash__  # Enum's own is a Python function, and each move asks for it
 
@@ -59,6 +62,7 @@ TRANSITIONS: dict[tuple[UnitState, str], UnitState] = {
     (_S.LEASED, "release"): _S.PENDING,
     (_S.STAGED, "release"): _S.PENDING,
     (_S.COMMITTING, "release"): _S.PENDING,
+    (_S.DONE, "void"): _S.VOID,
     (_S.PENDING, "give_up"): _S.FAILED,
     (_S.PENDING, "drop"): _S.DROPPED,
 }
@@ -169,6 +173,8 @@ class Video(msgspec.Struct, kw_only=True, gc=False):
 
     listed: ListedVideo
     info: VideoInfo | None = None
+    agreement: Agreement | None = None
+    """What hosts say that it is, from its first probe until it is settled."""
     refused: bool = False
     start: int = 0
     stop: int | None = None
@@ -217,9 +223,15 @@ class Video(msgspec.Struct, kw_only=True, gc=False):
         """Nothing of it is left to do."""
         return self.refused or (self.all_cut and not self.open_units)
 
+    def unknow(self) -> None:
+        """It is as before its probe; whoever says so has taken its units back."""
+        fresh = Video(listed=self.listed, agreement=self.agreement)
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(fresh, name))
+
     def forget(self) -> None:
         """It is settled, and there may be a million such: keep what the account at the end needs."""
-        self.info = self.rate = None
+        self.info = self.rate = self.agreement = None
         self.end_s = self.px_per_s = self.px_per_time = self.remaining_px = self.piece_px = 0.0
         self.units = self.units.copy()  # without the room for more of them
 
@@ -244,12 +256,16 @@ class Host:
     """Units in a ``HELD`` state here."""
     running: int = 0
     """Those of them that are LEASED: they occupy slots."""
+    taken_back: set[Lease] = field(default_factory=set)
+    """What it published and is to discard, as far as it has not answered."""
     video: int | None = None
     """The video it worked on last, and so has open."""
     speed: float = 1.0
     """Measured speed over what the rates predict."""
     faults: int = 0
     """Units in a row that failed here and succeeded elsewhere, or could not be written."""
+    outvoted: int = 0
+    """How often others found a video to be something else than this host said."""
     drained: str | None = None
     """Why it is given nothing any more."""
     units: int = 0

@@ -36,3 +36,10 @@ class Totals:
         self.bytes += part.bytes
         self.dropped += part.dropped
         return self
+
+    def subtract(self, part: Written) -> None:
+        """What was a part is none any more."""
+        self.frames -= part.frames
+        self.suspect -= part.suspect
+        self.bytes -= part.bytes
+        self.dropped -= part.dropped

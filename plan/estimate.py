@@ -106,6 +106,7 @@ def _estimate(seen: Look, sampling: Sampling) -> Estimate:
         keyframes=[round(1000 * seen.gop_s * number) for number in range(min(count, 10_000))],
         seekable=True,
         size_bytes=seen.size_bytes,
+        checksum="",
     )
     decoded, written = frames_per_second(info, sampling)
     if count > 10_000:  # more hints than a probe keeps: their density is what matters

@@ -51,6 +51,7 @@ class Line(msgspec.Struct):
     frames: int = 0
     suspect: int = 0
     bytes: int = 0
+    attempts: list[tuple[int, int, str]] = []
     copy: int = -1
     rest: int = -1
     reason: str = ""
@@ -297,6 +298,15 @@ class _Reader:
             told.ended_s = line.t_s
         if told.seconds is None:
             told.seconds = line.seconds
+
+    def _on_voided(self, line: Line) -> None:
+        """What was made of a video is taken back, published or not."""
+        for unit, number, _ in line.attempts:
+            told = self._latest.get(unit)
+            if told is not None and told.number == number and told.kind in (Kind.OPEN, Kind.DONE):
+                _waste(told, line.t_s, f"it was taken back: {line.reason}")
+                told.frames = told.suspect = told.bytes = 0
+                self._end_copy(unit, line.t_s, told.reason)
 
     def _answer(self, line: Line, kind: Kind) -> Told | None:
         told = self._latest.get(line.unit)

@@ -51,7 +51,7 @@ class Commit(msgspec.Struct):
 
 
 def read_commits(host: Below, journal: str) -> dict[Attempt, Commit]:
-    """What a journal below the folder of a host calls committed.
+    """What a journal below the folder of a host calls committed, and has not taken back.
 
     A torn last line is no line, and what is no regular file is no journal.
     """
@@ -59,12 +59,14 @@ def read_commits(host: Below, journal: str) -> dict[Attempt, Commit]:
     decoder = msgspec.json.Decoder(Commit)
     with contextlib.suppress(FileNotFoundError, UnsafePathError), host.open(journal) as lines:
         while line := lines.readline(_MAX_LINE_BYTES):
-            if b'"committed"' not in line:
+            if b'"committed"' not in line and b'"voided"' not in line:
                 continue
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 entry = decoder.decode(line)
                 if entry.event == "committed":
                     found[entry.unit, entry.attempt, entry.host] = entry
+                elif entry.event == "voided":  # all of this video so far
+                    found = {key: commit for key, commit in found.items() if commit.video != entry.video}
     return found
 
 

@@ -34,6 +34,7 @@ def info(seconds: float = 10.0, *, seekable: bool = True) -> VideoInfo:
         keyframes=[1000 * second for second in range(int(seconds))],
         seekable=seekable,
         size_bytes=int(seconds * 250_000),
+        checksum="same",
     )
 
 
@@ -68,6 +69,8 @@ class Bench:
             now=self.now,
             is_account_shared=is_account_shared,
         )
+        self.answers = True
+        """Whether hosts answer ``Discard`` at once, as agents do."""
         self.sent: list[Send] = []
         self.others: list[Action] = []
 
@@ -81,7 +84,11 @@ class Bench:
         sent = [action for action in actions if isinstance(action, Send)]
         self.sent += sent
         self.others += [action for action in actions if not isinstance(action, Send)]
-        return [(action.peer, action.message) for action in sent]
+        said: list[tuple[bytes, m.Message]] = [(action.peer, action.message) for action in sent]
+        for peer, message in list(said):
+            if self.answers and isinstance(message, m.Discard) and peer in self.core.members.peers:
+                said += self.tell(Received(peer=peer, message=m.Discarded(lease=message.lease)))
+        return said
 
     def say(self, host: str, message: m.FromHost, *, after_s: float = 0.0) -> list[tuple[bytes, m.Message]]:
         return self.tell(Received(peer=host.encode(), message=message), after_s=after_s)

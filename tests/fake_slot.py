@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
@@ -119,21 +118,21 @@ def enter_by_name(
     video of such a name."""
     from worker.extract import extract as real_extract
     from worker.media import OpenVideo
-    from worker.probe import probe as real_probe
+    from worker.probe import probe_video as real_probe
     from worker.slot import run_slot
 
-    def probe(path: bytes, *rest: Any, **named: Any) -> Any:
-        name = Path(os.fsdecode(path)).stem
+    def probe(video: OpenVideo) -> Any:
+        name = video.path.stem
         if name.startswith("probe-"):
             BY_NAME[name.removeprefix("probe-")](connection)
-        return real_probe(path, *rest, **named)
+        return real_probe(video)
 
     def extract(video: OpenVideo, *rest: Any, **named: Any) -> Any:
         if video.path.stem in BY_NAME:
             BY_NAME[video.path.stem](connection)
         return real_extract(video, *rest, **named)
 
-    mock.patch("worker.slot.probe", probe).start()
+    mock.patch("worker.slot.probe_video", probe).start()
     mock.patch("worker.slot.extract", extract).start()
     run_slot(connection, layout, spec, slot_limits, beats)
 

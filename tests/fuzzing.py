@@ -191,7 +191,7 @@ class Forger:
         return VideoInfo(
             container="mp4", codec="h264", width=chance.choice([1, most]), height=1, time_base_num=1,
             time_base_den=chance.choice([1, most]), first_pts=-(2**63), duration_s=1e9, frame_rate=1e6,
-            keyframes=[5, 4, 3], seekable=True, size_bytes=0,
+            keyframes=[5, 4, 3], seekable=True, size_bytes=0, checksum="x",
         )  # fmt: skip
 
     def _count(self) -> int:

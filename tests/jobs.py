@@ -32,7 +32,7 @@ from report.reading import read_job
 from report.timeline import Kind
 from targets.hosts import WORKER_COMMAND
 from targets.local import LocalCluster
-from tests import refusing
+from tests import lying
 from tests.gated import COMMAND, VARIABLE, Gate
 from tests.packed import check_packed
 
@@ -41,7 +41,7 @@ PATIENCE_S = 600.0
 AGENTS = (
     ["-m", "worker"],
     ["-m", "tests.gated"],
-    ["-m", "tests.refusing"],
+    ["-m", "tests.lying"],
 )  # what an agent's command line has behind the interpreter
 
 
@@ -71,7 +71,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     pack: PackOptions | None = None
     containers: ContainerFaults | None = None  # hosts are containers, if it is given
     copies: dict[str, str] = {}  # hosts whose input is another folder than that of the rest
-    refusing: dict[str, tuple[int, int]] = {}  # hosts that may not read behind a byte: errno, and the byte
+    lies: dict[str, dict[str, int | str]] = {}  # hosts that tell wrong what videos are: see tests/lying.py
     gate: str | None = None  # the folder of the gate that holds slots, if one does
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=60.0, host_wait_s=60.0
@@ -361,9 +361,10 @@ def main() -> int:
     if options.gate is not None:
         os.environ[VARIABLE] = options.gate
         command = COMMAND
-    elif options.refusing:
-        os.environ[refusing.VARIABLE] = json.dumps(options.refusing)
-        command = refusing.COMMAND
+    if options.lies:
+        os.environ[lying.VARIABLE] = json.dumps(options.lies)
+        os.environ[lying.PLACE] = str(request.output.parent)
+        command = lying.COMMAND
     try:
         with lock_output(request.output) as lock:
             result = run_local(

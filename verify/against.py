@@ -26,7 +26,6 @@ from common.part_file import PartError, manifest_parts
 from verify.options import FrameOptions, read_frame_options
 from verify.places import Videos
 from worker import images
-from worker.input_file import ReadError
 from worker.media import MediaError, OpenVideo
 
 ROWS_AT_ONCE = 16_384
@@ -163,7 +162,7 @@ def _compare_video(
                     shown = row
                 elif not open_rows:
                     break
-    except (MediaError, ReadError, OSError, cv2.error, MemoryError) as error:
+    except (MediaError, OSError, cv2.error, MemoryError) as error:
         compared.problems.append(f"{rows[0].video}: cannot be decoded: {error}")
         return
     compared.problems += (
@@ -172,11 +171,7 @@ def _compare_video(
 
 
 def _displayed(video: OpenVideo) -> Iterator[tuple[VideoFrame, int]]:
-    """All frames in order with their pts, those left out whose pts does not grow.
-
-    Raises:
-        ReadError: the system refuses to read the file.
-    """
+    """All frames in order with their pts, those left out whose pts does not grow."""
     last: int | None = None
     for packet in video.container.demux(video.stream):
         try:
@@ -187,4 +182,3 @@ def _displayed(video: OpenVideo) -> Iterator[tuple[VideoFrame, int]]:
             if isinstance(frame, VideoFrame) and frame.pts is not None and (last is None or frame.pts > last):
                 last = frame.pts
                 yield frame, frame.pts
-    video.file.check()

@@ -23,10 +23,12 @@ from common.transport import HostLink
 from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.outcome import Account
-from worker.pipe import Running, SlotUp, Staged, staging_folder
+from worker.pins import Pins
+from worker.pipe import Broken, Looked, Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher, warm_up
 from worker.shelf import Shelf
 from worker.slots import SlotProcess
+from worker.stamp import CHANGED
 
 HELLO_S = 2.0
 RESEND_S = 10.0
@@ -75,6 +77,7 @@ class Agent:
         """In a row, by the slot's number: when what slots are forked from dies, they all die once."""
         self._queue: deque[m.Assign] = deque()
         self._progress: dict[m.Lease, m.UnitProgress] = {}
+        self._pins = Pins()
         self._cancelled: set[m.Lease] = set()
         self._welcome: m.Welcome | None = None
         self._was_welcome = False
@@ -221,6 +224,7 @@ class Agent:
                 self._shelf.commit(message)
             case m.Discard(lease=lease):
                 self._discard(lease)
+                self._send(m.Discarded(lease=lease))
             case m.End():
                 self._end = message
             case m.Alive():
@@ -309,13 +313,18 @@ class Agent:
             case m.Shrunk(lease=lease):
                 if lease not in self._cancelled:
                     self._send(message)
-            case m.Probed(lease=lease) | m.Failed(lease=lease):
-                slot.running = None
-                shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
-                if not self._was_cancelled(lease):
-                    self._send(msgspec.structs.replace(message, timing=slot.timing()))
+            case Looked() | Broken():
+                assert slot.running is not None
+                self._answer(slot, self._pins.compared(slot.running.task, message))
             case _:
                 raise AssertionError(message)
+
+    def _answer(self, slot: SlotProcess, message: m.Probed | m.Failed) -> None:
+        """A slot's attempt has left no files."""
+        slot.running = None
+        shutil.rmtree(staging_folder(self._layout, message.lease), ignore_errors=True)
+        if not self._was_cancelled(message.lease):
+            self._send(msgspec.structs.replace(message, timing=slot.timing()))
 
     def _warm_up(self) -> None:
         """Load what a flush needs aside: the first one, perhaps that of a Ctrl-C, must not wait for it, nor
@@ -334,9 +343,13 @@ class Agent:
         if self._was_cancelled(lease):
             shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
             return
-        self._shelf.stage(
-            Held(task, staged.result, done_of(staged, slot.timing(staged.result.timing)), time.monotonic())
-        )
+        spent = slot.timing(staged.result.timing)
+        if not self._pins.is_first(task.path, staged.stamp):
+            shutil.rmtree(staging_folder(self._layout, lease), ignore_errors=True)
+            seconds = staged.result.seconds
+            self._send(m.Failed(lease=lease, kind="changed", text=CHANGED, seconds=seconds, timing=spent))
+            return
+        self._shelf.stage(Held(task, staged.result, done_of(staged, spent), time.monotonic()))
 
     def _was_cancelled(self, lease: m.Lease) -> bool:
         self._progress.pop(lease, None)

@@ -63,6 +63,7 @@ class Session:
         resume_at: it is over, and whoever wants more begins anew at the last keyframe up to this pts.
         disordered: a frame came out after one that is displayed later.
         thinned: some packets were left out of the decoding.
+        lowest_pts: the lowest pts in the first GOP; None if packets there have none.
         end_pts: end of the frame that is displayed last, by the packets that were seen.
     """
 
@@ -89,6 +90,7 @@ class Session:
         self.resume_at: int | None = None
         self.disordered = False
         self.thinned = False
+        self.lowest_pts: int | None = None
         self.end_pts: int | None = None
 
     def __iter__(self) -> Iterator[Shown]:
@@ -125,6 +127,8 @@ class Session:
 
     def _decode(self) -> Generator[Shown]:
         while chunk := self.reader.next_chunk():
+            if not self.gops:
+                self.lowest_pts = _lowest_pts(chunk)
             if is_key(chunk[0]) or not self.gops:
                 self._begin_gop(chunk)
             plan = self._plan(chunk)
@@ -349,6 +353,11 @@ def _shortened(packet: Packet[VideoStream], size_bytes: int) -> Packet[VideoStre
     short: Packet[VideoStream] = Packet(bytes(memoryview(packet)[:size_bytes]))  # type: ignore[assignment]
     short.pts, short.dts, short.time_base = packet.pts, packet.dts, packet.time_base
     return short
+
+
+def _lowest_pts(chunk: list[Item]) -> int | None:
+    pts = [item.pts for item in chunk if item is not None and not item.is_discard]
+    return None if None in pts else min((each for each in pts if each is not None), default=None)
 
 
 def errors_logged() -> int:

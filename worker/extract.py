@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from common.media import UnitResult
+from common.media import Fingerprint, UnitResult
 from common.sampling import Sampling
 from common.spec import ImageOptions
 from worker.choosing import Measures
@@ -34,6 +34,7 @@ def extract(
     duration_s: float = 0.0,
     rank: int = 0,
     bundled: bool = False,
+    told: Fingerprint | None = None,
 ) -> UnitResult:
     """Write the frames wanted at positions ``[start, stop)`` into ``folder``, one file each, or (``bundled``)
     all into one, where each begins at its row's ``place``.
@@ -42,9 +43,11 @@ def extract(
     end. ``rank`` is the number of frames displayed before ``start``, for what takes every N-th frame.
     ``folder`` is private to this call. ``checkpoint`` is asked after every GOP, and within a long one; its
     answer may lower the stop: not below the position it was told, and not raise it.
-    ``video`` stays open, and usable for any other range.
+    ``video`` stays open, and usable for any other range. ``told``: what the probe found, to be checked before
+    anything is written; None: it was, since the file was opened.
 
     Raises:
+        ContradictionError: the video is not what its probe ``told``.
         MediaError: the file has vanished, or holds frames that cannot become images.
         OSError: ``folder`` cannot be written to.
         Whatever ``checkpoint`` raises.
@@ -57,7 +60,7 @@ def extract(
         wanted = replace(wanted, stop=look.stop)
     before = None if look is None else look.found
     with closing(BundleSink(folder) if bundled else LooseSink(folder)) as sink:
-        work = Extraction(video, wanted, image=image, sink=sink, before=before)
+        work = Extraction(video, wanted, image=image, sink=sink, before=before, told=told)
         work.run(checkpoint)
     result = work.result(duration_s)
     return result if look is None else look.added_to(result)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from common.media import Timing, UnitResult
+from common.media import Fingerprint, Timing, UnitResult
 from common.sampling import Pick, Sampling, Selector
 from common.spec import ImageOptions
 from worker import images
 from worker.choosing import Measures
 from worker.decode import Session, continue_session, open_session
+from worker.fingerprint import Check
 from worker.gop import Gop, Shown
 from worker.keyframes import keyframes
 from worker.media import OpenVideo
@@ -68,7 +69,7 @@ class Extraction:
     """One range, extracted once.
 
     Without a ``sink`` nothing is written, and the frames' ``measures`` are all that comes of it. ``before``
-    are those of the sample before the range.
+    are those of the sample before the range; ``told`` is what the probe found, if that is to be checked.
     """
 
     def __init__(
@@ -79,9 +80,11 @@ class Extraction:
         image: ImageOptions,
         sink: Sink | None = None,
         before: Measures | None = None,
+        told: Fingerprint | None = None,
     ) -> None:
         first_pts, sampling, start = wanted.first_pts, wanted.sampling, wanted.start
         self._video = video
+        self._check = Check(video, told)
         self._first_pts = first_pts
         self._sampling = sampling
         self._start = start
@@ -129,10 +132,13 @@ class Extraction:
         )
 
     def run(self, checkpoint: Checkpoint) -> None:
+        tick = self._start_tick()
+        if self._sampling.keyframes_only or tick is not None:
+            self._check.look_apart()
         if self._sampling.keyframes_only:
             self._take_keyframes(checkpoint)
             return
-        session = open_session(self._video, self._start_tick(), planner=self._planner)
+        session = open_session(self._video, tick, planner=self._planner)
         while True:
             self._session_mark = _Mark(session.start_pts, self._selector.held, self._writer.count)
             try:
@@ -146,6 +152,7 @@ class Extraction:
                 self._floor = redo.key_pts
                 session = open_session(self._video, redo.key_pts, planner=self._planner, fresh=True)
             elif session.resume_at is None or self._selector.finished:
+                self._check.look_apart()  # not one frame was decoded
                 return
             else:
                 session = self._session_behind(session)
@@ -204,6 +211,9 @@ class Extraction:
         selector = self._selector
         steps = session.steps
         for shown in session:
+            if not self._check.passes(session, shown):
+                self._check.look_apart()
+                return _Redo(None)
             if (redo := self._doubtful(session, shown.pts)) is not None:
                 return redo
             if self._floor is None or shown.pts >= self._floor:

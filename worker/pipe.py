@@ -9,6 +9,7 @@ import msgspec
 from common.layout import Layout
 from common.media import UnitResult
 from common.messages import Assign, Failed, Lease, Probed, Shrink, Shrunk, UnitProgress
+from worker.stamp import Stamp
 
 
 class SlotUp(msgspec.Struct, frozen=True, tag="up"):
@@ -33,10 +34,25 @@ class Staged(msgspec.Struct, frozen=True, tag="staged"):
     lease: Lease
     stop: int | None
     result: UnitResult
+    stamp: Stamp
+
+
+class Looked(msgspec.Struct, frozen=True, tag="looked"):
+    """Files were probed; ``stamps`` are those of what was found, in order."""
+
+    probed: Probed
+    stamps: list[Stamp]
+
+
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """An attempt failed; ``stamp`` is that of its file, if it has one and is there."""
+
+    failed: Failed
+    stamp: Stamp | None
 
 
 ToSlot = Assign | Cancel | Shrink
-FromSlot = SlotUp | Running | Staged | Shrunk | Probed | Failed
+FromSlot = SlotUp | Running | Staged | Shrunk | Looked | Broken
 
 
 def staging_folder(layout: Layout, lease: Lease) -> Path:

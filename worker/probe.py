@@ -10,8 +10,9 @@ import av
 
 from common.media import MAX_DURATION_S, MAX_HINTS, VideoInfo
 from worker.decode import open_session
+from worker.fingerprint import fingerprint, first_shown
 from worker.input_file import Cursor, InputFile
-from worker.media import MediaError, OpenVideo, check_dimensions, open_container
+from worker.media import OpenVideo, open_container
 
 # Less than any film spends: the leanest of many test videos takes 2,250 bytes a second. A container
 # that claims more seconds than this allows is not believed.
@@ -28,32 +29,38 @@ def probe(path: str | bytes | os.PathLike[str]) -> VideoInfo:
         ReadError: the system refuses to open or read it.
     """
     with OpenVideo(path) as video:
-        session = open_session(video, None)
-        first = next(iter(session), None)
-        if first is None or first.frame is None:
-            raise MediaError(
-                f"opens as {video.codec} video, but not one frame of it can be decoded: damaged or encrypted"
-            )
-        check_dimensions(first.frame.width, first.frame.height)
-        index = _index(video)
-        keyframes = _keyframe_hints(video, index, first_key_pts=session.start_pts)
-        # without an index, each seek in a Matroska file reads all that lies before its target
-        cheap_seek = not video.is_matroska or len(index) > 1 or video.size_bytes <= INDEX_READ_BYTES
-        duration_s = _duration_s(video, index)
-        return VideoInfo(
-            container=video.container.format.name,
-            codec=video.codec,
-            width=first.frame.width,
-            height=first.frame.height,
-            time_base_num=video.time_base.numerator,
-            time_base_den=video.time_base.denominator,
-            first_pts=first.pts,
-            duration_s=duration_s,
-            frame_rate=_frame_rate(video, duration_s),
-            keyframes=keyframes,
-            seekable=video.can_seek and cheap_seek and not session.untimed,
-            size_bytes=video.size_bytes,
-        )
+        return probe_video(video)
+
+
+def probe_video(video: OpenVideo) -> VideoInfo:
+    """The same of a video that was opened just now.
+
+    Raises:
+        MediaError: it gives no frame.
+        ReadError: the system refuses to read it.
+    """
+    session = open_session(video, None)
+    found = fingerprint(video, first_shown(video, session))
+    index = _index(video)
+    keyframes = _keyframe_hints(video, index, first_key_pts=session.start_pts)
+    # without an index, each seek in a Matroska file reads all that lies before its target
+    cheap_seek = not video.is_matroska or len(index) > 1 or video.size_bytes <= INDEX_READ_BYTES
+    duration_s = _duration_s(video, index)
+    return VideoInfo(
+        container=video.container.format.name,
+        codec=video.codec,
+        width=found.width,
+        height=found.height,
+        time_base_num=found.time_base_num,
+        time_base_den=found.time_base_den,
+        first_pts=found.first_pts,
+        duration_s=duration_s,
+        frame_rate=_frame_rate(video, duration_s),
+        keyframes=keyframes,
+        seekable=video.can_seek and cheap_seek and not session.untimed,
+        size_bytes=video.size_bytes,
+        checksum=found.checksum,
+    )
 
 
 def _index(video: OpenVideo) -> list[tuple[int, bool]]:

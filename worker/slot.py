@@ -18,7 +18,7 @@ import av
 import msgspec
 
 from common.layout import Layout
-from common.media import VideoInfo
+from common.media import Fingerprint, VideoInfo
 from common.messages import (
     Assign,
     Extract,
@@ -35,17 +35,54 @@ from common.messages import (
 from common.selection import Selection
 from common.spec import JobSpec
 from worker.extract import extract
+from worker.fingerprint import ContradictionError
 from worker.input_file import ReadError
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, beat, enter, give_back_memory
 from worker.media import MediaError, OpenVideo, ShortListError
-from worker.pipe import Cancel, FromSlot, Running, SlotUp, Staged, ToSlot, staging_folder
-from worker.probe import probe
+from worker.pipe import Broken, Cancel, FromSlot, Looked, Running, SlotUp, Staged, ToSlot, staging_folder
+from worker.probe import probe_video
+from worker.stamp import CHANGED, ChangedError, Stamp
 
 PROGRESS_S = 0.5
 
 
 _encoder = msgspec.msgpack.Encoder()
 _from_agent: msgspec.msgpack.Decoder[ToSlot] = msgspec.msgpack.Decoder(ToSlot)
+
+
+class _Opened:
+    """A file that is open.
+
+    Attributes:
+        stamp: the file's when it was opened.
+        verified: what it is, once that was found.
+    """
+
+    def __init__(self, path: bytes, video: OpenVideo) -> None:
+        self.path = path
+        self.video = video
+        self.stamp = Stamp.of(video.file.status)
+        self.verified: Fingerprint | None = None
+
+    def unverified(self, told: Fingerprint) -> Fingerprint | None:
+        """``told``, if it is to be checked.
+
+        Raises:
+            ContradictionError: it is known to be wrong.
+        """
+        if self.verified is None:
+            return told
+        if self.verified != told:
+            raise ContradictionError(told, self.verified)
+        return None
+
+    def has_changed(self) -> bool:
+        """Whether the file was written to since.
+
+        Raises:
+            ReadError: the system does not say.
+        """
+        return Stamp.of(self.video.file.current_status()) != self.stamp
 
 
 class Slot:
@@ -58,7 +95,7 @@ class Slot:
         self._is_packing = spec.pack is not None
         self._selection = Selection.load(spec.sampling, layout.job_spec.parent)
         self._root = os.fsencode(layout.videos.resolve())
-        self._open: tuple[bytes, OpenVideo] | None = None
+        self._open: _Opened | None = None
         self._cancelled: set[Lease] = set()
         self._running_since = self._told_at = 0.0
 
@@ -75,6 +112,7 @@ class Slot:
         lease, task = assign.lease, assign.task
         self._running_since = self._told_at = time.monotonic()
         kind: FailedKind
+        found: Fingerprint | None = None
         try:
             if isinstance(task, Probe):
                 self._probe(lease, task)
@@ -87,6 +125,10 @@ class Slot:
             kind, text = "list", str(error)
         except ReadError as error:
             kind, text = "read", str(error)
+        except ContradictionError as error:
+            kind, text, found = "contradiction", str(error), error.found
+        except ChangedError as error:
+            kind, text = "changed", str(error)
         except MemoryError:
             raise  # whatever else may fail for it in this process: a new one takes over
         except av.FFmpegError as error:  # some are OSErrors, but libav writes nothing here
@@ -95,35 +137,51 @@ class Slot:
             kind, text = "output", f"cannot write frames: {error.strerror or error}"
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this unit's, and is reported
             kind, text = "error", f"{type(error).__name__}: {error}"
+        stamp, has_changed = self._seen(task)
+        if has_changed:  # which may well be the reason
+            kind, text, found = "changed", CHANGED, None
         self._close()
-        self._send(
-            Failed(
-                lease=lease,
-                kind=kind,
-                text=clip_text(text),
-                seconds=time.monotonic() - self._running_since,
-            )
-        )
+        seconds = time.monotonic() - self._running_since
+        failed = Failed(lease=lease, kind=kind, text=clip_text(text), seconds=seconds, found=found)
+        self._send(Broken(failed, stamp))
+
+    def _seen(self, task: Probe | Extract) -> tuple[Stamp | None, bool]:
+        """Of the file of a task that failed: its stamp, and whether it has changed since it was opened."""
+        if isinstance(task, Probe):
+            return None, False
+        opened = self._open
+        with contextlib.suppress(OSError, ValueError, ReadError):
+            if opened is not None and opened.path == task.path:
+                return opened.stamp, opened.has_changed()
+            return Stamp.of(os.stat(self._root + b"/" + task.path)), False  # noqa: PTH116 - any bytes
+        return None, False
 
     def _probe(self, lease: Lease, task: Probe) -> None:
         found: list[tuple[int, VideoInfo]] = []
         refused: list[tuple[int, str]] = []
+        stamps: list[Stamp] = []
         for index, path, size_bytes in task.files:
             try:
-                info = probe(self._root + b"/" + path)
-                check_size(info.size_bytes, size_bytes)
-                found.append((index, info))
-            except MediaError as error:
+                with OpenVideo(self._root + b"/" + path) as video:
+                    check_size(video.size_bytes, size_bytes)
+                    info = probe_video(video)
+                    opened = _Opened(path, video)
+                    if opened.has_changed():
+                        raise ChangedError
+                    found.append((index, info))
+                    stamps.append(opened.stamp)
+            except (MediaError, ChangedError) as error:
                 refused.append((index, clip_text(str(error))))
             beat()
         give_back_memory()
         seconds = time.monotonic() - self._running_since
-        self._send(Probed(lease=lease, found=found, refused=refused, seconds=seconds))
+        self._send(Looked(Probed(lease=lease, found=found, refused=refused, seconds=seconds), stamps))
 
     def _extract(self, lease: Lease, task: Extract) -> None:
         folder = staging_folder(self._layout, lease)
         folder.mkdir(parents=True)
-        video = self._video(task.path)
+        opened = self._opened(task.path)
+        video = opened.video
         check_size(video.size_bytes, task.size_bytes)
         open_s = round(time.monotonic() - self._running_since, 4)
         sampling = self._selection.of(task.video)
@@ -154,7 +212,7 @@ class Slot:
 
         result = extract(
             video,
-            task.first_pts,
+            task.fingerprint.first_pts,
             sampling,
             task.start,
             task.stop,
@@ -164,20 +222,25 @@ class Slot:
             duration_s=task.duration_s,
             rank=task.rank,
             bundled=self._is_packing,
+            told=opened.unverified(task.fingerprint),
         )
+        opened.verified = task.fingerprint
+        if opened.has_changed():
+            raise ChangedError
         seconds = time.monotonic() - self._running_since
         timing = msgspec.structs.replace(result.timing, open_s=open_s)
-        self._send(Staged(lease, stop, msgspec.structs.replace(result, seconds=seconds, timing=timing)))
+        result = msgspec.structs.replace(result, seconds=seconds, timing=timing)
+        self._send(Staged(lease, stop, result, opened.stamp))
 
-    def _video(self, path: bytes) -> OpenVideo:
-        if self._open is None or self._open[0] != path:
+    def _opened(self, path: bytes) -> _Opened:
+        if self._open is None or self._open.path != path:
             self._close()
-            self._open = path, OpenVideo(self._root + b"/" + path)
-        return self._open[1]
+            self._open = _Opened(path, OpenVideo(self._root + b"/" + path))
+        return self._open
 
     def _close(self) -> None:
         if self._open is not None:
-            self._open[1].close()
+            self._open.video.close()
             self._open = None
             give_back_memory()
 

@@ -53,6 +53,8 @@ FAULTS = Faults(
     cut_offs=20.0,
     slowings=10.0,
     broken_disks=8.0,
+    lies=20.0,
+    bad_copies=10.0,
     calm_after_s=CALM_S,
 )
 

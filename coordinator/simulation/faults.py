@@ -27,6 +27,8 @@ class Faults:
     cut_offs: float = 0.0
     slowings: float = 0.0
     broken_disks: float = 0.0
+    lies: float = 0.0
+    bad_copies: float = 0.0
     back_s: float = 60.0
     lost_for_good: float = 0.2
     """Share of deaths after which a host does not come back, as long as two others are there."""
@@ -43,6 +45,8 @@ class Faults:
             "cut_off": self.cut_offs,
             "slowing": self.slowings,
             "broken_disk": self.broken_disks,
+            "lie": self.lies,
+            "bad_copies": self.bad_copies,
         }
 
 
@@ -59,6 +63,7 @@ class Fate:
         self._gone: set[str] = set()
         self._broken: set[str] = set()
         self._slow: set[str] = set()
+        self._other: set[str] = set()
         for name in world.names:
             for what, per_hour in faults.rates.items():
                 self._plan(name, what, per_hour)
@@ -101,3 +106,10 @@ class Fate:
                 if len(self._broken | self._gone) < len(world.names) - 2:
                     self._broken.add(name)
                     host.broken_disk = True
+            case "lie":
+                host.lies = not host.lies
+            case "bad_copies":
+                # three others are left, of which two can always decide
+                if not self._other and len(world.names) - len(self._broken | self._gone) > 3:
+                    self._other.add(name)
+                    host.bad_copies = True

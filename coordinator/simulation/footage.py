@@ -101,6 +101,7 @@ class Footage:
             keyframes=list(keyframes[:: max(1, thinning)]),
             seekable=self.seekable,
             size_bytes=self.size_bytes,
+            checksum=self.name,
         )
 
     # ---- which frames -------------------------------------------------------------------------------

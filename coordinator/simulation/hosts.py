@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from common import messages as m
+from common.media import Fingerprint, VideoInfo
 from common.selection import Selection
 from common.spec import SchedulingOptions
 from coordinator.simulation.footage import Footage, Picked
@@ -62,6 +63,10 @@ class VirtualHost:
         self.alive = True
         self.paused = False
         self.broken_disk = False
+        self.lies = False
+        """What it tells of videos that it probes is wrong; what it finds when it extracts is not."""
+        self.bad_copies = False
+        """Its files are not those of the other hosts, as far as their checksums tell."""
         self.welcome = False
         self.queue: deque[m.Assign] = deque()
         self.staged: dict[m.Lease, Held] = {}
@@ -252,6 +257,7 @@ class VirtualHost:
                 self._commit(message)
             case m.Discard(lease=lease):
                 self._discard(lease)
+                self._say(self, m.Discarded(lease=lease))
             case m.End():
                 self._leave()
             case m.Alive():
@@ -318,12 +324,27 @@ class VirtualHost:
                 slot = next((slot for slot in free if slot.open_video == video.index), slot)
             if self.broken_disk and video is not None:
                 self._timeline.after(BROKEN_S, self._fail, assign.lease, "output")
+            elif video is not None and self._contradicts(assign.task, found := self._look(video).fingerprint):
+                self._timeline.after(BROKEN_S, self._fail, assign.lease, "contradiction", found)
             else:
                 slot.give(Work(assign, video, sampling))
 
-    def _fail(self, lease: m.Lease, kind: m.FailedKind) -> None:
+    def _look(self, video: Footage) -> VideoInfo:
+        """What this host finds when it opens a video."""
+        info = video.info()
+        return msgspec.structs.replace(info, checksum=f"{self.name}'s") if self.bad_copies else info
+
+    def _probe(self, video: Footage) -> VideoInfo:
+        info = self._look(video)
+        return msgspec.structs.replace(info, first_pts=info.first_pts + video.step) if self.lies else info
+
+    @staticmethod
+    def _contradicts(task: m.Probe | m.Extract, found: Fingerprint) -> bool:
+        return isinstance(task, m.Extract) and task.fingerprint != found
+
+    def _fail(self, lease: m.Lease, kind: m.FailedKind, found: Fingerprint | None = None) -> None:
         if self.alive:
-            self._say(self, m.Failed(lease=lease, kind=kind, text=kind, seconds=BROKEN_S))
+            self._say(self, m.Failed(lease=lease, kind=kind, text=kind, seconds=BROKEN_S, found=found))
 
     def _on_shrunk(self, work: Work) -> None:
         if not work.cancelled:
@@ -340,7 +361,7 @@ class VirtualHost:
             self._say(self, m.Failed(lease=work.lease, kind=failed, text=failed, seconds=seconds))
         elif isinstance(work.task, m.Probe):
             videos = [self._footage[index] for index, *_ in work.task.files]
-            found = [(video.index, video.info()) for video in videos if video.is_video]
+            found = [(video.index, self._probe(video)) for video in videos if video.is_video]
             refused = [(video.index, "not a video") for video in videos if not video.is_video]
             self._say(self, m.Probed(lease=work.lease, found=found, refused=refused, seconds=seconds))
         else:

@@ -22,6 +22,8 @@ def judge(world: World) -> None:
     for entry in server.records:
         if entry["event"] == "committed":
             entries[str(entry["video"])].append(entry)
+        elif entry["event"] == "voided":
+            entries[str(entry["video"])].clear()
     incomplete = {
         index
         for unit in core.pool.units.values()

@@ -110,8 +110,8 @@ class World:
             fate=self._fate,
             error_rate=0.0 if is_calm else self.plan.error_rate,
         )
-        if before is not None and before.broken_disk:
-            host.broken_disk = True
+        if before is not None:
+            host.broken_disk, host.bad_copies = before.broken_disk, before.bad_copies
         self.hosts[name] = host
         self.network.join(host)
         host.start()
@@ -122,6 +122,7 @@ class World:
     def _calm_down(self) -> None:
         """Nothing goes wrong by chance any more."""
         for host in self.hosts.values():
+            host.lies = False
             for slot in host.slots:
                 slot.error_rate = 0.0
 
@@ -133,7 +134,7 @@ class World:
         Raises:
             SimulationError: an invariant was broken, an event raised, or the job did not end.
         """
-        if self.plan.error_rate:
+        if self.plan.error_rate or self._faults.lies:
             self.timeline.at(self._faults.calm_after_s, self._calm_down)
         until = (
             self._faults.calm_after_s + PATIENCE_S + 10 * self.plan.ideal_s() + self.plan.scheduling.lease_s

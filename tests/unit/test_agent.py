@@ -12,13 +12,22 @@ from common.errors import UserError
 from common.layout import Layout
 from common.media import FrameRow, UnitResult
 from common.spec import JobSpec
+from tests.bench import info
 from worker.agent import MAX_FAILED_STARTS, Agent
 from worker.held import Held, done_of
 from worker.pipe import SlotUp, Staged, staging_folder
+from worker.stamp import Stamp
 
 LEASE = m.Lease(3, 1)
 TASK = m.Extract(
-    path=b"a.mp4", size_bytes=1, video="a.mp4", folder="a", start=0, stop=None, first_pts=0, duration_s=1.0
+    path=b"a.mp4",
+    size_bytes=1,
+    video="a.mp4",
+    folder="a",
+    start=0,
+    stop=None,
+    fingerprint=info().fingerprint,
+    duration_s=1.0,
 )
 ROWS = [
     FrameRow(
@@ -63,7 +72,7 @@ class Bench:
         for row in ROWS:
             (folder / row.file).write_bytes(b"x")
         result = UnitResult(rows=list(ROWS), decoded=3, roll_in=0, errors=0, saw_end=True)
-        done = done_of(Staged(lease=LEASE, result=result, stop=None))
+        done = done_of(Staged(lease=LEASE, result=result, stop=None, stamp=Stamp(1, 1)))
         self.agent._shelf.stage(Held(TASK, result, done, 0.0))
         return done
 

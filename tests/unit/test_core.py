@@ -37,7 +37,7 @@ def test_a_job_from_hello_to_quit() -> None:
         folder="0",
         start=0,
         stop=None,
-        first_pts=0,
+        fingerprint=info().fingerprint,
         duration_s=2.0,
     )
     unit = bench.running("a")[0]

@@ -52,6 +52,7 @@ class Liar:
             frame_rate=chance.choice([0.0, 1e-300, 1e-9, 25.0, MAX_FRAME_RATE]),
             keyframes=[self.tick() for _ in range(chance.choice([0, 1, 50, MAX_HINTS]))],
             seekable=chance.random() < 0.8, size_bytes=self.count(MAX_BYTES),
+            checksum=chance.choice(["", "same", "x" * 255]),
         )  # fmt: skip
 
     def done(self, lease: m.Lease) -> m.Done:

@@ -122,6 +122,26 @@ def test_rows_and_files_of_other_attempts_are_left_out(hosts: Hosts) -> None:
     assert hosts.rows() == {("frames/v/0.jpg", "a"), ("frames/v/1.jpg", "a")}
 
 
+def test_what_was_taken_back_is_left_out(hosts: Hosts) -> None:
+    hosts.add("a", [("frames/v/0.jpg", 0, 1), ("frames/w/0.jpg", 1, 1)])
+    hosts.add("b", [("frames/v/0.jpg", 2, 1)], contents={"frames/v/0.jpg": "anew"})
+    voided = json.dumps({"event": "voided", "video": "v.mp4", "attempts": [[0, 1, "a"]]})
+    again = {"event": "committed", "unit": 2, "attempt": 1, "host": "b", "frames": 1, "video": "v.mp4"}
+    kept = {
+        "event": "committed",
+        "unit": 1,
+        "attempt": 1,
+        "host": "a",
+        "frames": 1,
+        "video": "w.mp4",
+        "start": 0,
+    }
+    tail = "\n".join([json.dumps(kept), voided, json.dumps(again), ""])
+    hosts.commit("a", (0, 1, "a", 1), video="v.mp4", tail=tail)
+    assert hosts.merge().dropped_rows == 1
+    assert hosts.frames() == {"frames/v/0.jpg": "anew", "frames/w/0.jpg": "frames/w/0.jpg"}
+
+
 def test_part_with_dropped_rows_keeps_its_schema(hosts: Hosts) -> None:
     hosts.add("a", [("frames/v/0.jpg", 0, 1), ("frames/v/1.jpg", 1, 1)])
     before = pq.read_schema(hosts.folder / "a" / "manifest" / "a-0.parquet")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import messages as m
-from common.media import Timing
+from common.media import Fingerprint, Timing
 
 LEASE = m.Lease(3, 1)
 FROM_HOST: list[m.FromHost] = [
@@ -45,7 +45,14 @@ FROM_COORDINATOR: list[m.FromCoordinator] = [
     m.Assign(
         lease=LEASE,
         task=m.Extract(
-            path=b"a", size_bytes=1, video="a", folder="a", start=0, stop=None, first_pts=-5, duration_s=1.5
+            path=b"a",
+            size_bytes=1,
+            video="a",
+            folder="a",
+            start=0,
+            stop=None,
+            fingerprint=Fingerprint("0a", 1, 1000, -5, 640, 360),
+            duration_s=1.5,
         ),
     ),
     m.Shrink(lease=LEASE, stop=4),

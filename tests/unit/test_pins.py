@@ -1,47 +1,79 @@
-"""What is installed: pins with hashes and without addresses, each within the ranges of pyproject.toml."""
+"""Files that change on a host are noticed, and no others."""
 
 from __future__ import annotations
 
-import re
-import tomllib
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
-from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-RANGES = [Requirement(text) for text in PROJECT["dependencies"]]
-EXTRAS = {
-    name: [Requirement(text) for text in texts] for name, texts in PROJECT["optional-dependencies"].items()
-}
+from common import messages as m
+from tests.bench import info
+from worker.pins import Pins
+from worker.pipe import Broken, Looked
+from worker.stamp import CHANGED, Stamp, has_stable_inodes
 
-
-def pins(name: str) -> dict[str, str]:
-    """The versions in a file, whose every requirement is one version for all Pythons."""
-    made = {}
-    for line in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
-        if line.startswith("#"):
-            continue
-        found = re.fullmatch(r"([a-z0-9-]+)==(\S+)(?: ; .+?)?(?: +--hash=sha256:[0-9a-f]{64})+", line)
-        assert found, line
-        assert found[1] not in made
-        made[found[1]] = found[2]
-    return made
+LEASE = m.Lease(3, 1)
+EXTRACT = m.Extract(
+    path=b"a.mp4",
+    size_bytes=1,
+    video="a.mp4",
+    folder="a",
+    start=0,
+    stop=None,
+    fingerprint=info().fingerprint,
+    duration_s=1.0,
+)
+PROBE = m.Probe(files=[(0, b"a.mp4", 1), (1, b"b.mp4", 1)])
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])
-def test_pins_lie_within_the_ranges(name: str) -> None:
-    versions = pins(name)
-    wanted = RANGES + EXTRAS["metrics"] + (EXTRAS["test"] if "test" in name else [])
-    for each in wanted:
-        assert each.specifier.contains(versions[each.name]), each
+def test_a_file_is_what_it_was_when_it_was_seen_first() -> None:
+    pins = Pins()
+    assert pins.is_first(b"a", Stamp(1, 5))
+    assert pins.is_first(b"a", Stamp(1, 5))
+    assert not pins.is_first(b"a", Stamp(1, 6))
+    assert not pins.is_first(b"a", Stamp(2, 5))
+    assert pins.is_first(b"a", Stamp(1, 5))
 
 
-def test_tests_run_with_what_is_run() -> None:
-    assert pins("requirements.txt").items() <= pins("requirements-test.txt").items()
+def test_the_files_that_were_not_seen_for_long_are_forgotten() -> None:
+    pins = Pins(2)
+    for path in (b"a", b"b", b"a", b"c"):
+        assert pins.is_first(path, Stamp(1, 1))
+    assert pins.is_first(b"b", Stamp(1, 2))
+    assert pins.is_first(b"c", Stamp(1, 1))
 
 
-def test_no_new_major_version_comes_in_untested() -> None:
-    for each in RANGES:
-        assert {part.operator for part in each.specifier} == {">=", "<"}, each
+@pytest.mark.parametrize("kind", ["input", "list", "read", "error", "contradiction"])
+def test_a_failure_at_a_file_that_changed_is_that_change(kind: m.FailedKind) -> None:
+    pins = Pins()
+    failed = m.Failed(lease=LEASE, kind=kind, text="x", found=info().fingerprint)
+    assert pins.compared(EXTRACT, Broken(failed, Stamp(1, 1))) == failed
+    assert pins.compared(EXTRACT, Broken(failed, None)) == failed
+    changed = pins.compared(EXTRACT, Broken(failed, Stamp(1, 2)))
+    assert changed == m.Failed(lease=LEASE, kind="changed", text=CHANGED)
+
+
+def test_a_probe_of_a_file_that_changed_is_refused() -> None:
+    pins = Pins()
+    pins.is_first(b"b.mp4", Stamp(1, 1))
+    probed = m.Probed(lease=LEASE, found=[(0, info()), (1, info())], refused=[], seconds=0.0)
+    told = pins.compared(PROBE, Looked(probed, [Stamp(7, 7), Stamp(1, 2)]))
+    assert told == msgspec.structs.replace(probed, found=[(0, info())], refused=[(1, CHANGED)])
+    assert not pins.is_first(b"a.mp4", Stamp(7, 8))
+
+
+def test_inodes_count_where_they_last(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "36 35 98:0 / /data rw,noatime master:1 - ext4 /dev/sda rw\n"
+        "37 35 0:52 / /mnt/s3\\040x rw - fuse.mountpoint-s3 mountpoint-s3 rw\n"
+        "38 35 0:53 / /mnt/ntfs rw - fuseblk /dev/sdb rw\n"
+        "39 35 0:54 / /nfs rw shared:7 - nfs4 host:/x rw\n"
+    )
+    stable = [
+        has_stable_inodes(os.makedev(*numbers), mounts) for numbers in ((98, 0), (0, 52), (0, 53), (0, 54))
+    ]
+    assert stable == [True, False, True, True]
+    assert has_stable_inodes(os.makedev(1, 1), tmp_path / "none")

@@ -28,6 +28,7 @@ def info(seconds: float, keyframes: list[int], *, seekable: bool = True) -> Vide
         keyframes=[500 + tick for tick in keyframes],
         seekable=seekable,
         size_bytes=1,
+        checksum="",
     )
 
 

@@ -13,10 +13,12 @@ import pytest
 from common import messages as m
 from common.layout import Layout
 from common.media import FrameRow, UnitResult
+from tests.bench import info
 from worker.held import Held, done_of
 from worker.pipe import Staged, staging_folder
 from worker.publish import Publisher
 from worker.shelf import Shelf
+from worker.stamp import Stamp
 
 NOW = 1e9  # long after anything was committed
 
@@ -61,11 +63,11 @@ class Host:
             folder="a",
             start=unit,
             stop=None,
-            first_pts=0,
+            fingerprint=info().fingerprint,
             duration_s=1.0,
         )
         result = UnitResult(rows=[row], decoded=1, roll_in=0, errors=0, saw_end=True)
-        self.shelf.stage(Held(task, result, done_of(Staged(lease=lease, result=result, stop=None)), 0.0))
+        self.shelf.stage(Held(task, result, done_of(Staged(lease, None, result, Stamp(1, 1))), 0.0))
         self.shelf.commit(m.Commit(lease=lease, first_sample=unit))
         self.said.clear()
         return lease

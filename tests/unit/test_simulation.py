@@ -122,7 +122,7 @@ class Talk:
             folder="0",
             start=start,
             stop=stop,
-            first_pts=0,
+            fingerprint=VIDEO.info().fingerprint,
             duration_s=1.0,
         )
         self.host.hear(m.Assign(lease=lease, task=task))

@@ -1,0 +1,74 @@
+"""Hosts that tell wrong what videos are: their slots' probes are changed, and nothing else.
+
+``python -m tests.lying`` runs such a host. The variable holds, for each host that lies, the members of
+``VideoInfo`` that it changes: by how much, or (a text) to what. Honest hosts tell nothing before one has
+lied.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import json
+import os
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import msgspec
+
+from common.layout import Layout
+from common.media import VideoInfo
+from common.spec import JobSpec
+from worker import limits
+
+if TYPE_CHECKING:
+    from worker.media import OpenVideo
+
+VARIABLE, PLACE = "FRAMEFLEET_TEST_LIES", "FRAMEFLEET_TEST_LIES_AT"
+COMMAND = (sys.executable, "-m", "tests.lying")
+
+
+def enter(
+    connection: Connection, layout: Layout, spec: JobSpec, slot_limits: limits.Limits, beats: ctypes.c_uint64
+) -> None:
+    """A real slot, but for what it tells of the videos that it probes."""
+    from worker.probe import probe_video
+    from worker.slot import run_slot
+
+    host = json.loads(layout.resource_config.read_bytes())["current_host"]
+    lies: dict[str, int | str] = json.loads(os.environ[VARIABLE]).get(host, {})
+
+    has_lied = Path(os.environ[PLACE]) / "lied"
+
+    def probe(video: OpenVideo) -> VideoInfo:
+        info = probe_video(video)
+        if lies:
+            has_lied.touch()
+        while not has_lied.exists():
+            limits.beat()
+            time.sleep(0.005)
+        told = {
+            name: lie if isinstance(lie, str) else getattr(info, name) + lie for name, lie in lies.items()
+        }
+        return msgspec.structs.replace(info, **told)
+
+    mock.patch("worker.slot.probe_video", probe).start()
+    run_slot(connection, layout, spec, slot_limits, beats)
+
+
+def main() -> int:
+    """A host like any other, but for its slots."""
+    import worker.__main__
+    from tests import lying  # by the name under which a slot process can find it
+    from worker.slots import SlotProcess
+
+    with mock.patch("worker.agent.SlotProcess", functools.partial(SlotProcess, entry=lying.enter)):
+        return worker.__main__.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
