@@ -94,6 +94,7 @@ class Talk:
     """One host with one slot, and what it says."""
 
     def __init__(self, video: Footage) -> None:
+        self.video = video
         self.timeline = Timeline()
         self.said: list[m.FromHost] = []
         plan = Plan(seed=0, hosts=[], footage=[video])
@@ -122,7 +123,7 @@ class Talk:
             folder="0",
             start=start,
             stop=stop,
-            fingerprint=VIDEO.info().fingerprint,
+            fingerprint=self.video.info().fingerprint,
             duration_s=1.0,
         )
         self.host.hear(m.Assign(lease=lease, task=task))
