@@ -49,7 +49,11 @@ class Disk:
         _run("mount", "-o", "loop", str(self._image), str(self.folder))
 
     def unmount(self) -> None:
-        _run("umount", str(self.folder))
+        """Wait for the last process of the job to be gone, and take the disk out."""
+        until = time.monotonic() + PATIENCE_S
+        while subprocess.run(["umount", str(self.folder)], capture_output=True).returncode != 0:
+            assert time.monotonic() < until, "somebody still uses the disk"
+            time.sleep(0.2)
 
     def cut(self) -> None:
         """From now on nothing is written, and what was not synced never will be."""
@@ -83,9 +87,6 @@ def cut_power(undisturbed: Undisturbed, scratch: Path, seed: int) -> str:
         if code is None:
             job.process.kill()  # its machine has lost its power; the agents end with it
         job.wait()
-        until = time.monotonic() + PATIENCE_S
-        while job.leftovers() and time.monotonic() < until:
-            time.sleep(0.1)
         disk.unmount()
         disk.mount()
         story = f"cut after {delay_s:.1f} s, exit code {code}"
