@@ -134,7 +134,7 @@ def test_a_transcript_leaves_a_core_as_its_run_did() -> None:
     world = campaign_world(3)
     world.run()
     again = replay(read(world.transcript.source()))
-    assert again.outcome == "completed"
+    assert again.outcome == world.core.outcome is not None
     assert {number: unit.state for number, unit in again.pool.units.items()} == {
         number: unit.state for number, unit in world.core.pool.units.items()
     }
