@@ -190,7 +190,7 @@ def run(**options: Any) -> int:
     try:
         request, is_demo = make_request(options)
         with lock_output(request.output) as lock:
-            prepare_output(request, is_demo=is_demo)
+            prepare_output(request, is_demo=is_demo, is_local=target == "local")
             return run_job(request, lock, target=target)
     except UserError as error:
         raise click.UsageError(str(error)) from error

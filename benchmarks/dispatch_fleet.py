@@ -26,6 +26,7 @@ from benchmarks.dispatch_task import Fleet, Told
 from common import messages as m
 from common.media import Timing, VideoInfo
 from common.spec import read_spec
+from coordinator.simulation.hosts import LIBRARIES
 
 COMMIT_BATCH: Final = (
     16  # attempts that a host publishes at once: what 16 slots have done after 3 s of units of 3 s
@@ -139,7 +140,12 @@ class Simulation:
         self._poller.register(socket, zmq.POLLIN)
         self._hosts[socket] = Host(name, socket)
         hello = m.Hello(
-            version=m.PROTOCOL_VERSION, host=name, incarnation=name, slots=self._fleet.slots, running=[]
+            version=m.PROTOCOL_VERSION,
+            host=name,
+            incarnation=name,
+            slots=self._fleet.slots,
+            running=[],
+            libraries=LIBRARIES,
         )
         socket.send(m.encode(hello))
 

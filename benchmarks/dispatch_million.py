@@ -30,6 +30,7 @@ from coordinator.catalogue import list_videos, select
 from coordinator.core import Core
 from coordinator.journal import Journal
 from coordinator.server import Server
+from coordinator.simulation.hosts import LIBRARIES
 
 FILES_PER_FOLDER: Final = 1000
 HOSTS: Final = 1000
@@ -64,7 +65,14 @@ class Hosts(CoordinatorLink):
         for name in self.names:
             self._say(
                 name.encode(),
-                m.Hello(version=m.PROTOCOL_VERSION, host=name, incarnation="1", slots=SLOTS, running=[]),
+                m.Hello(
+                    version=m.PROTOCOL_VERSION,
+                    host=name,
+                    incarnation="1",
+                    slots=SLOTS,
+                    running=[],
+                    libraries=LIBRARIES,
+                ),
             )
 
     def wait(self, timeout_s: float) -> set[int]:

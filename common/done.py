@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from common.libraries import Libraries
+
 DONE_FILE = "done.msgpack"  # beside the job specification
 
 
@@ -31,18 +33,27 @@ class DoneVideo(msgspec.Struct, frozen=True, array_like=True):
     dropped: int = 0
 
 
-_decoder = msgspec.msgpack.Decoder(list[DoneVideo])
+class Done(msgspec.Struct, frozen=True):
+    """What is done of a job, and with which libraries."""
+
+    videos: Sequence[DoneVideo] = ()
+    libraries: Libraries | None = None
 
 
-def encode_done(videos: Sequence[DoneVideo]) -> bytes:
+NOTHING_DONE = Done()
+
+_decoder = msgspec.msgpack.Decoder(Done)
+
+
+def encode_done(done: Done) -> bytes:
     """The file that goes beside the job specification."""
-    return msgspec.msgpack.encode(videos)
+    return msgspec.msgpack.encode(done)
 
 
-def decode_done(data: bytes) -> dict[str, DoneVideo]:
-    """What such a file says, by video.
+def decode_done(data: bytes) -> Done:
+    """What such a file says.
 
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return {video.name: video for video in _decoder.decode(data)}
+    return _decoder.decode(data)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from common.libraries import Libraries
 from common.media import Bytes, Count, Duration, Fingerprint, Ordinal, Position, Timing, VideoInfo, Word
 
 PROTOCOL_VERSION = 6
@@ -88,13 +89,18 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Hello(Message, frozen=True):
-    """A host introduces itself, or does so again after ``ReHello``, with what it still runs or holds."""
+    """A host introduces itself, or does so again after ``ReHello``, with what it still runs or holds.
+
+    ``libraries``: those that its slots have loaded. A host of an older version tells none, and is to be
+    refused for its version, not as one whose messages cannot be read.
+    """
 
     version: Count
     host: Name
     incarnation: Name
     slots: Annotated[int, msgspec.Meta(ge=1, le=MAX_SLOTS)]
     running: Annotated[list[Lease], msgspec.Meta(max_length=MAX_RUNNING)]
+    libraries: Libraries | None = None
 
 
 class Ready(Message, frozen=True):
@@ -219,7 +225,7 @@ class Welcome(Message, frozen=True):
 
 
 class Refuse(Message, frozen=True):
-    """The host cannot take part (another protocol version, another job); it ends with this reason."""
+    """The host cannot take part (another protocol version, other libraries); it ends with this reason."""
 
     reason: Text
 

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from common.libraries import Libraries
+
 STATUS_VERSION = 1  # grows when a member changes its meaning or goes; more members do not change it
 STATUS_EVENT = "framefleet-status"
 STATUS_PREFIX = f'{{"event":"{STATUS_EVENT}",'  # how a line begins; nothing else that is printed does
@@ -118,7 +120,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ``work_s`` (W) sums the busy seconds of committed units, ``speed`` (S) is the number of slots, all
     taken as equal; no schedule is shorter than W/S, and efficiency is (W/S)/makespan. ``restarts``: how
     often the coordinator died and was started again; ``taken_over``: how many of ``frames`` an earlier run
-    had made; ``dropped_frames``: how many of them were left out, and have no image."""
+    had made; ``dropped_frames``: how many of them were left out, and have no image; ``libraries``: what made
+    the frames, None if no host came or hosts of a sharded job differed in them."""
 
     job_id: str
     mode: str
@@ -146,3 +149,4 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     taken_over: int = 0
     dropped_frames: int = 0
+    libraries: Libraries | None = None

@@ -19,7 +19,7 @@ import msgspec
 
 from common import messages
 from common.cluster import Cluster
-from common.done import DONE_FILE, DoneVideo, decode_done
+from common.done import DONE_FILE, NOTHING_DONE, Done, decode_done
 from common.environment import detect_cluster
 from common.errors import EXIT_CRASHED, UserError
 from common.files import write_exit_message
@@ -96,6 +96,7 @@ def main() -> int:
             else:
                 check_first_entry(first, start)
                 elapsed_s = elapsed_since(first, path)
+            done = _read_done(layout.job_spec.with_name(DONE_FILE))
             core = Core(
                 spec,
                 selection=selection,
@@ -103,10 +104,11 @@ def main() -> int:
                 problems=listing.problems,
                 expected=[cluster.current] if alone else cluster.hosts,
                 now=started_at - elapsed_s,
-                done=_read_done(layout.job_spec.with_name(DONE_FILE)),
+                done={video.name: video for video in done.videos},
+                made_with=done.libraries,
                 is_account_shared=SHARED_VARIABLE in os.environ,
             )
-            del kept, listing  # the core forgets what is done of them
+            del kept, listing, done  # the core forgets what is done of them
             if first is not None:
                 replay(core, answering(link, earlier), now=time.monotonic)
                 core.restarts += 1
@@ -148,10 +150,10 @@ def _list_input(spec: JobSpec, layout: Layout, cluster: Cluster, selection: Sele
     return listing
 
 
-def _read_done(path: Path) -> dict[str, DoneVideo]:
+def _read_done(path: Path) -> Done:
     """What an earlier run has done, if this one goes on with its job."""
     try:
-        return decode_done(path.read_bytes()) if path.exists() else {}
+        return decode_done(path.read_bytes()) if path.exists() else NOTHING_DONE
     except (OSError, msgspec.DecodeError) as error:
         raise UserError(f"cannot read {path}, a part of the job ({error}): start the job again") from error
 

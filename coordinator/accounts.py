@@ -146,6 +146,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         },
         restarts=core.restarts,
         taken_over=core.pool.taken_over.frames,
+        libraries=core.members.libraries,
     )
 
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 
 from common import messages as m
 from common.done import DoneVideo
+from common.libraries import Libraries, otherwise_made
 from common.report import Failure, Outcome
 from common.selection import Selection
 from common.spec import JobSpec
@@ -66,10 +67,13 @@ class Core:
         expected: Sequence[str],
         now: float,
         done: Mapping[str, DoneVideo] | None = None,
+        made_with: Libraries | None = None,
         is_account_shared: bool = False,
     ) -> None:
-        """``is_account_shared``: hosts can read the account, and so how the job ended, without asking."""
+        """``made_with``: what made the frames of ``done``; hosts must have the same libraries.
+        ``is_account_shared``: hosts can read the account, and so how the job ended, without asking."""
         self.spec = spec
+        self.made_with = made_with
         self._is_account_shared = is_account_shared
         self.options = spec.scheduling
         self.pool = Pool(videos, selection, spec.scheduling, done)
@@ -152,7 +156,9 @@ class Core:
     def schedule(self, now: float) -> list[Action]:
         """Hand out work to every host that has credit, or end the job if none is left."""
         if not self._ending.begun:
-            if not self.pool.unsettled and not self.pool.probes_open and self._discarding.is_over:
+            if spoilt := otherwise_made(self.made_with, self.members.libraries):
+                self._ending.conclude("failed", f"--resume: {spoilt}", self.members.peers.keys(), now)
+            elif not self.pool.unsettled and not self.pool.probes_open and self._discarding.is_over:
                 self._ending.conclude("completed", "", self.members.peers.keys(), now)
             else:
                 idle = self._assign_all(now)
@@ -169,6 +175,8 @@ class Core:
     def _on_hello(self, peer: bytes, hello: m.Hello, now: float) -> None:
         if (host := self.members.hello(peer, hello, now)) is not None:
             self._send_end(host)
+        for waiting in self.members.take_early():
+            self._on_hello(*waiting, now)
 
     def _send_end(self, host: Host) -> None:
         """A host that comes when all is over is to leave, once it has heard what does not count."""

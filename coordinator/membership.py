@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from common import messages as m
+from common.libraries import Libraries
 from common.spec import JobSpec
 from coordinator.committing import Committing
 from coordinator.discarding import Discarding
@@ -50,7 +51,18 @@ class Membership:
         self.roster = roster
         self.replaced: set[str] = set()
         """Incarnations that are out of date."""
+        self.libraries: Libraries | None = None
+        """The primary's, and so the job's: what makes its frames."""
+        self.unfit: dict[str, str] = {}
+        """Hosts that cannot take part as they are, and why."""
+        self._primary = min(roster.names)
+        self._early: dict[str, tuple[bytes, m.Hello]] = {}  # those who came before the primary
         self._strength: Strength | None = None
+
+    @property
+    def all_joined(self) -> bool:
+        """Whether no host is still to come, as far as it can take part."""
+        return self.roster.names <= self.hosts.keys() | self.unfit.keys()
 
     # ---- how strong they are ------------------------------------------------------------------------
 
@@ -73,11 +85,20 @@ class Membership:
 
     def hello(self, peer: bytes, hello: m.Hello, now: float) -> Host | None:
         """A host introduces itself; None if it has to wait, or cannot take part."""
-        refusal = self._refusal(peer, hello)
-        if refusal:
-            self._emit(Send(peer=peer, message=m.Refuse(reason=refusal)))
-            return None
         host = self.hosts.get(hello.host)
+        refusal = self._refusal(peer, hello)
+        if not refusal and (refusal := self._unfitness(hello)) and (host is None or host.state != "up"):
+            self.is_unfit(hello.host, refusal)
+        if refusal:
+            self._emit(Send(peer=peer, message=m.Refuse(reason=m.clip_text(refusal))))
+            return None
+        if self.libraries is None:
+            if hello.host != self._primary:  # whether it is fit is not known yet
+                self._early[hello.host] = peer, hello
+                return None
+            self.libraries = hello.libraries
+            self._record("libraries", libraries=hello.libraries)
+        self.unfit.pop(hello.host, None)
         if host is not None and host.peer != peer and host.peer in self.peers:
             host.challenger = peer, hello
             if now - host.challenged_at >= CHALLENGE_S:
@@ -111,12 +132,41 @@ class Membership:
             self._resume(host, lease, now)
         return host
 
-    def _refusal(self, peer: bytes, hello: m.Hello) -> str | None:
+    def take_early(self) -> list[tuple[bytes, m.Hello]]:
+        """The ``Hello`` of those who came before the primary, once that is there."""
+        if self.libraries is None:
+            return []
+        early, self._early = [*self._early.values()], {}
+        return early
+
+    def is_unfit(self, host: str, reason: str) -> None:
+        """A host cannot take part as it is, and is not waited for."""
+        if host not in self.unfit:
+            self.unfit[host] = reason
+            self._record("host_unfit", host=host, reason=reason)
+            self._committing.note(f"host {host} was refused: {reason}")
+            self.roster.give_up(host)
+            self.changed()
+
+    def _unfitness(self, hello: m.Hello) -> str:
+        """Why this host would spoil the job; empty if it would not."""
         if hello.version != m.PROTOCOL_VERSION:
             return (
                 f"protocol version {hello.version}, the coordinator speaks {m.PROTOCOL_VERSION}: "
                 "run one image on all hosts"
             )
+        if hello.libraries is None:
+            return "it does not tell with which libraries it makes frames: run one image on all hosts"
+        if self.libraries is None or hello.libraries == self.libraries:
+            return ""
+        return (
+            f"its frames might have other bytes than those of the others: it has "
+            f"{hello.libraries.unlike(self.libraries)}, and the primary host {self._primary} has "
+            f"{self.libraries.unlike(hello.libraries)}: run one image on all hosts, or install the same "
+            "versions on all"
+        )
+
+    def _refusal(self, peer: bytes, hello: m.Hello) -> str | None:
         if hello.host not in self.roster.names:
             return f"host {hello.host!r} is not in this cluster"
         known = self.peers.get(peer)

@@ -18,6 +18,7 @@ import msgspec
 
 from common import messages as m
 from common.errors import UserError
+from common.libraries import Libraries
 from common.media import Fingerprint, VideoInfo
 from common.spec import JobSpec
 from coordinator.catalogue import ListedVideo
@@ -102,6 +103,8 @@ class _Replay:
         self._answered: m.Lease | None = None  # by the entry before
         self._ended: Entry | None = None
         self._by_event: dict[str, Callable[[Entry], None]] = {
+            "libraries": self._libraries,
+            "host_unfit": lambda entry: core.members.is_unfit(entry["host"], entry["reason"]),
             "host_up": self._host_up,
             "host_lost": lambda entry: core.members.lose(
                 core.hosts[entry["host"]], entry["reason"], self._now
@@ -145,6 +148,9 @@ class _Replay:
 
     # ---- hosts --------------------------------------------------------------------------------------
 
+    def _libraries(self, entry: Entry) -> None:
+        self._core.members.libraries = msgspec.convert(entry["libraries"], Libraries)
+
     def _host_up(self, entry: Entry) -> None:
         hello = m.Hello(
             version=m.PROTOCOL_VERSION,
@@ -152,6 +158,7 @@ class _Replay:
             incarnation=entry["incarnation"],
             slots=entry["slots"],
             running=[],
+            libraries=self._core.members.libraries,  # another host is not up
         )
         self._core.handle(
             Received(peer=f"{hello.host}/{hello.incarnation}".encode(), message=hello), self._now
@@ -310,6 +317,8 @@ def durable(core: Core) -> Entry:
         "notes": list(core.notes),
         "replaced": sorted(core.members.replaced),
         "missing": sorted(core.members.roster.missing),
+        "libraries": core.members.libraries,
+        "unfit": core.members.unfit,
         "hosts": {
             host.name: (
                 host.incarnation, host.slots, host.state, sorted(host.held), host.running, host.units,

@@ -340,6 +340,8 @@ def _options(timeline: Timeline) -> str:
         pairs.append(("output", f"{summary.frames:,} frames, {size(summary.bytes)}"))
         if summary.taken_over:
             pairs.append(("taken over from before", f"{summary.taken_over:,} frames"))
+        if summary.libraries is not None:
+            pairs.append(("libraries", summary.libraries))
         notes = summary.notes
     if timeline.restarts:
         pairs.append(("coordinator started again", timeline.restarts))

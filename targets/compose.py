@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from common.done import DoneVideo
+from common.done import NOTHING_DONE, Done
 from common.errors import UserError
 from common.spec import MetricsOptions
 from targets.engine import Engine, find_engine, run, run_engine
@@ -235,7 +235,7 @@ class ComposeCluster(LocalCluster):
         roots: Path,
         view: View,
         interrupts: Interrupts,
-        done: Sequence[DoneVideo] = (),
+        done: Done = NOTHING_DONE,
         *,
         engine: Engine,
         image: str,

@@ -131,6 +131,13 @@ class LocalHost:
                 return f"was killed by {signal.Signals(-self.returncode).name}"
         return f"ended with exit code {self.returncode}"
 
+    def exit_message(self) -> str:
+        """What the agent left as its last word, if it did."""
+        with contextlib.suppress(OSError):
+            text = self.layout.exit_message.read_bytes().decode(errors="backslashreplace")
+            return " ".join(text.removeprefix("framefleet: ").split())
+        return ""
+
     def log_tail(self) -> list[str]:
         """The last ``TAIL_LINES`` lines of the log that are not statuses."""
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from common.done import DONE_FILE, DoneVideo, encode_done
+from common.done import DONE_FILE, NOTHING_DONE, Done, encode_done
 from common.errors import UserError
 from common.keys import make_keys
 from common.report import Status
@@ -84,7 +84,7 @@ def run_local(
     """
     if lock.caveat:
         view.note(lock.caveat)
-    done: list[DoneVideo] = []
+    done = NOTHING_DONE
     crashed = begin_changes(request.output)
     if request.resume:
         left = abandoned(request.output)
@@ -113,7 +113,7 @@ class LocalCluster:
         roots: Path,
         view: View,
         interrupts: Interrupts,
-        done: Sequence[DoneVideo] = (),
+        done: Done = NOTHING_DONE,
     ) -> None:
         self._request = request
         self.done = done
@@ -167,7 +167,7 @@ class LocalCluster:
         )
         names = sorted(host.name for host in self.hosts)
         files = dict(request.sampling.files)
-        if self.done:
+        if self.done.videos:
             files[DONE_FILE] = encode_done(self.done)
         try:
             for host in self.hosts:
@@ -282,7 +282,9 @@ class LocalCluster:
             effect = "it was the coordinator's host"
         else:
             effect = "its work goes to the others"
-        self.trouble.append(f"{host.name} {host.ending()}: {effect}")
+        told = host.exit_message()
+        why = f" ({told})" if told else ""
+        self.trouble.append(f"{host.name} {host.ending()}{why}: {effect}")
         self._view.note(self.trouble[-1])
 
 
@@ -341,7 +343,7 @@ def _collect(
         trouble=trouble,
         lost=bool(merged.rowless or merged.missing),
         log_tail=log_tail,
-        frames_merged=merged.frames + sum(video.frames for video in cluster.done),
+        frames_merged=merged.frames + sum(video.frames for video in cluster.done.videos),
         no_report=try_report(request.output),
     )
 

@@ -9,17 +9,20 @@ import shutil
 from pathlib import Path
 
 from common.errors import UserError
+from common.libraries import Libraries, otherwise_made
 from targets.job import JobRequest
 from targets.local import ROOTS_PREFIX, abandoned
-from targets.resume import check_options
+from targets.resume import check_options, libraries_of
 
 DEMO_MARKER = ".framefleet-demo"
 
 _OF_FRAMES = ("frames", "shards", "manifest")
 
 
-def prepare_output(request: JobRequest, *, is_demo: bool) -> None:
+def prepare_output(request: JobRequest, *, is_demo: bool, is_local: bool = True) -> None:
     """See that a job may begin in its output, and remove there what an earlier demo has left.
+
+    ``is_local``: whether hosts have the libraries of this process; elsewhere their coordinator has to look.
 
     Raises:
         UserError: it may not, or the folder may not be written to.
@@ -32,7 +35,11 @@ def prepare_output(request: JobRequest, *, is_demo: bool) -> None:
                 "replace it by a folder, or give the folder that --output is to be itself"
             )
     if request.resume:
-        check_options(request, abandoned(output))
+        roots = abandoned(output)
+        check_options(request, roots)
+        made_with = libraries_of(output, roots)
+        if made_with is not None and is_local:
+            _check_libraries(made_with)
     else:
         if is_demo:
             _clear_earlier_demo(output)
@@ -45,6 +52,13 @@ def prepare_output(request: JobRequest, *, is_demo: bool) -> None:
             marker.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--output {output} cannot be written to: {error.strerror}") from error
+
+
+def _check_libraries(made_with: Libraries) -> None:
+    from worker.libraries import libraries  # they take 0.2 s to load
+
+    if spoilt := otherwise_made(made_with, libraries()):
+        raise UserError(f"--resume: {spoilt}")
 
 
 def _check_empty(output: Path) -> None:

@@ -23,6 +23,7 @@ from common.below import is_frame_path
 from common.done import DoneRange, DoneVideo
 from common.errors import UserError
 from common.layout import OPTIONS_KEY
+from common.libraries import LIBRARIES_KEY, Libraries
 from common.manifest import read_part
 from common.media import DROPPED
 from common.part_file import PartError, read_schema, read_table
@@ -93,6 +94,44 @@ def read_options(part: Path) -> dict[str, str] | None:
         return None if found is None else msgspec.json.decode(found, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PartError(part, f"it does not tell how its frames were made: {error}") from error
+
+
+def read_libraries(part: Path) -> Libraries | None:
+    """What made the frames of a manifest part; None if it does not tell.
+
+    Raises:
+        PartError: it is damaged.
+        OSError: it cannot be read.
+    """
+    found = (read_schema(part).metadata or {}).get(LIBRARIES_KEY.encode())
+    try:
+        return None if found is None else msgspec.json.decode(found, type=Libraries)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PartError(part, f"it does not tell what made its frames: {error}") from error
+
+
+def agree(found: Iterable[tuple[object, Libraries | None]], *, output: object) -> Libraries | None:
+    """What made all frames in ``output``, of the places there and what each tells; None if there are none.
+
+    Raises:
+        UserError: a place does not tell it, or two differ.
+    """
+    first: tuple[object, Libraries] | None = None
+    for place, libraries in found:
+        if libraries is None:
+            raise UserError(
+                f"--resume: {place} does not tell with which libraries its frames were made, and others may "
+                "give other bytes: start the job anew, in another --output"
+            )
+        if first is None:
+            first = place, libraries
+        elif libraries != first[1]:
+            raise UserError(
+                f"--resume: the frames in {output} were made with different libraries, {first[0]} with "
+                f"{first[1].unlike(libraries)} and {place} with {libraries.unlike(first[1])}: start the job "
+                "anew, in another --output"
+            )
+    return None if first is None else first[1]
 
 
 def compare_options(

@@ -13,9 +13,10 @@ from pathlib import Path
 import msgspec
 
 from common.below import Below
-from common.done import DoneVideo
+from common.done import NOTHING_DONE, Done
 from common.errors import UserError
 from common.layout import Layout
+from common.libraries import Libraries
 from common.manifest import files_in, write_part
 from common.naming import SHARD, frame_pattern
 from common.packing import ShardNames, remove_unnamed, repack_part, shards_of
@@ -30,9 +31,11 @@ from targets.job import JobRequest
 from targets.merge import HostOutput, merge
 from targets.proof import (
     Unit,
+    agree,
     by_part,
     compare_options,
     prove,
+    read_libraries,
     read_options,
     read_units,
     rows_without,
@@ -57,6 +60,22 @@ def check_options(request: JobRequest, roots: Sequence[Path]) -> None:
         compare_options(mine, theirs, place=path, output=request.output)
 
 
+def libraries_of(output: Path, roots: Sequence[Path] = ()) -> Libraries | None:
+    """What made the frames in the output, and of jobs whose launcher was killed; None if there are none.
+
+    Raises:
+        UserError: a part of the manifest does not tell it, or two differ.
+    """
+
+    def found() -> Iterator[tuple[Path, Libraries | None]]:
+        hosts = (part for root in roots for host in root.iterdir() for part in _parts(host / OUTPUT_PATH))
+        for part in (*_parts(output), *hosts):
+            with contextlib.suppress(PartError):  # nothing of it is taken over
+                yield part, read_libraries(part)
+
+    return agree(found(), output=output)
+
+
 def options_of(request: JobRequest) -> dict[str, str]:
     """The options that decide on the frames of a job."""
     return frame_options(request.sampling.options, request.sampling.files, request.image, request.pack)
@@ -69,7 +88,7 @@ def take_over(
     check: bool = False,
     on_progress: OnProgress = lambda done, total: None,
     note: Note = lambda text: None,
-) -> list[DoneVideo]:
+) -> Done:
     """Tell what is done, after removing rows and files that prove nothing from the output.
 
     Outputs of hosts whose launcher was killed (``roots``) are merged into it first. Damaged parts of the
@@ -77,14 +96,16 @@ def take_over(
     with what their rows say; else their sizes alone.
 
     Raises:
-        UserError: the output or the input cannot be read, or the output cannot be changed.
+        UserError: the output or the input cannot be read, or the output cannot be changed, or its frames
+            were made with different libraries.
     """
     try:
         for folder in roots:
             _recover(folder, request.output, on_progress, note)
         units = list(_read_units(request.output, check, on_progress, note))
         if not units:
-            return []
+            return NOTHING_DONE
+        libraries = libraries_of(request.output)
         files = request.sampling.files
         selection = Selection(
             request.sampling.options,
@@ -95,7 +116,7 @@ def take_over(
         _remove(request, useless)
     except OSError as error:
         raise UserError(f"--resume: cannot go on in {request.output}: {error.strerror or error}") from error
-    return done
+    return Done(done, libraries)
 
 
 # ---- the output -------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ def combine_summaries(summaries: Sequence[Summary], *, missing: Sequence[str]) -
         for summary in summaries
         for host in summary.hosts
     ]
+    libraries = {summary.libraries for summary in summaries} - {None}
     reasons = [summary.reason for summary in summaries if summary.reason]
     reasons += [
         f"host {host} ended without a summary; its share of the videos is not done" for host in missing
@@ -113,11 +114,33 @@ def combine_summaries(summaries: Sequence[Summary], *, missing: Sequence[str]) -
         lower_bound_s=lower_bound_s,
         efficiency=lower_bound_s / makespan_s if makespan_s else 0.0,
         hosts=hosts,
-        notes=list(dict.fromkeys(note for summary in summaries for note in summary.notes)),
+        notes=[
+            *_unlike(summaries),
+            *dict.fromkeys(note for summary in summaries for note in summary.notes),
+        ],
         options=summaries[0].options,
         restarts=sum(summary.restarts for summary in summaries),
         taken_over=sum(summary.taken_over for summary in summaries),
+        libraries=libraries.pop() if len(libraries) == 1 else None,
     )
+
+
+def _unlike(summaries: Sequence[Summary]) -> list[str]:
+    """A note on hosts that had other libraries than the first: nobody could refuse them, as each had a
+    coordinator of its own."""
+    known = [summary for summary in summaries if summary.libraries is not None and summary.hosts]
+    notes = []
+    for summary in known[1:]:
+        first, other = known[0].libraries, summary.libraries
+        assert first is not None
+        assert other is not None
+        if first != other:
+            notes.append(
+                f"frames of host {summary.hosts[0].host} may have other bytes than those of host "
+                f"{known[0].hosts[0].host}: it has {other.unlike(first)}, and that {first.unlike(other)}; "
+                "run one image on all hosts, or install the same versions on all"
+            )
+    return notes
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Outcome:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from common import messages as m
+from common.libraries import Libraries
 from common.media import VideoInfo
 from common.report import Failure
 from common.selection import Selection
@@ -16,6 +19,7 @@ from coordinator.events import (
     Send,
 )
 from coordinator.invariants import check_invariants
+from coordinator.simulation.hosts import LIBRARIES
 from coordinator.state import Unit, UnitState
 
 
@@ -35,6 +39,26 @@ def info(seconds: float = 10.0, *, seekable: bool = True) -> VideoInfo:
         seekable=seekable,
         size_bytes=int(seconds * 250_000),
         checksum="same",
+    )
+
+
+def hello_of(
+    host: str,
+    *,
+    incarnation: str = "1",
+    slots: int = 1,
+    running: Sequence[m.Lease] = (),
+    libraries: Libraries | None = LIBRARIES,
+    version: int = m.PROTOCOL_VERSION,
+) -> m.Hello:
+    """A host's first word."""
+    return m.Hello(
+        version=version,
+        host=host,
+        incarnation=incarnation,
+        slots=slots,
+        running=list(running),
+        libraries=libraries,
     )
 
 
@@ -98,13 +122,7 @@ class Bench:
     ) -> list[tuple[bytes, m.Message]]:
         said = self.say(
             host,
-            m.Hello(
-                version=m.PROTOCOL_VERSION,
-                host=host,
-                incarnation=f"{host}-{incarnation}",
-                slots=slots,
-                running=list(running),
-            ),
+            hello_of(host, incarnation=f"{host}-{incarnation}", slots=slots, running=running),
         )
         return said + self.say(host, m.Ready(slots=slots))
 

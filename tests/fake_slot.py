@@ -23,6 +23,7 @@ import msgspec
 from common.layout import Layout
 from common.messages import UnitProgress
 from common.spec import JobSpec
+from coordinator.simulation.hosts import LIBRARIES
 from worker import limits
 from worker.pipe import Running, SlotUp
 
@@ -84,7 +85,7 @@ def enter(
 ) -> None:
     """Come up, wait for a task, and misbehave."""
     limits.enter(slot_limits, beats)
-    connection.send_bytes(msgspec.msgpack.encode(SlotUp()))
+    connection.send_bytes(msgspec.msgpack.encode(SlotUp(LIBRARIES)))
     connection.recv_bytes()
     try:
         misbehave(connection)

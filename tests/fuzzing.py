@@ -26,6 +26,7 @@ from common import messages as m
 from common.keys import JobKeys, make_keys
 from common.media import MAX_BYTES, MAX_COUNT, MAX_TICK, Timing, VideoInfo
 from common.spec import read_spec
+from coordinator.simulation.hosts import LIBRARIES
 
 PEERS = 8
 PEER_FRAMES = 1000  # that a peer with the job's keys sends before it is replaced by a new one
@@ -138,6 +139,7 @@ class Forger:
                     incarnation=chance.choice([*known, "0" * 32, f"{chance.getrandbits(128):032x}"]),
                     slots=chance.choice([1, 2, m.MAX_SLOTS]),
                     running=[lease() for _ in range(chance.choice([0, 1, 3, 300]))],
+                    libraries=LIBRARIES,
                 )
             case 1:
                 return m.Ready(slots=chance.choice([0, 1, m.MAX_SLOTS]))

@@ -30,7 +30,7 @@ from common.spec import ImageFormat, ImageOptions, Mode, OnError, PackOptions, S
 from report.accounting import account
 from report.reading import read_job
 from report.timeline import Kind
-from targets.hosts import WORKER_COMMAND
+from targets.hosts import WORKER_COMMAND, LocalHost
 from targets.local import LocalCluster
 from tests import lying
 from tests.gated import COMMAND, VARIABLE, Gate
@@ -73,6 +73,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     copies: dict[str, str] = {}  # hosts whose input is another folder than that of the rest
     lies: dict[str, dict[str, int | str]] = {}  # hosts that tell wrong what videos are: see tests/lying.py
     gate: str | None = None  # the folder of the gate that holds slots, if one does
+    others: list[str] = []  # hosts that say that they have other libraries
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=60.0, host_wait_s=60.0
     )  # a host that a busy machine gives no turn for seconds is not lost
@@ -312,10 +313,18 @@ def verify(*arguments: str | Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def with_copies(copies: dict[str, str]) -> type[LocalCluster]:
-    """A cluster in which some hosts have folders of their own as input."""
+class _OtherHost(LocalHost):
+    def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
+        super().start([sys.executable, "-m", "tests.fake_libraries"], keep_open=keep_open)
 
-    class Copies(LocalCluster):
+
+def unlike_hosts(copies: dict[str, str], others: Sequence[str]) -> type[LocalCluster]:
+    """A cluster in which some hosts have folders of their own as input, and ``others`` other libraries."""
+
+    class Unlike(LocalCluster):
+        def _make_host(self, name: str, root: Path) -> LocalHost:
+            return (_OtherHost if name in others else LocalHost)(name=name, root=root)
+
         def prepare(self, resources: contextlib.ExitStack) -> None:
             super().prepare(resources)
             for host in self.hosts:
@@ -323,7 +332,7 @@ def with_copies(copies: dict[str, str]) -> type[LocalCluster]:
                     host.layout.videos.unlink()
                     host.layout.videos.symlink_to(copies[host.name], target_is_directory=True)
 
-    return Copies
+    return Unlike
 
 
 def main() -> int:
@@ -350,7 +359,7 @@ def main() -> int:
         resume=options.resume,
         pack=options.pack,
     )
-    cluster_type: Callable[..., LocalCluster] | None = with_copies(options.copies) if options.copies else None
+    cluster_type: Callable[..., LocalCluster] = unlike_hosts(options.copies, options.others)
     if options.containers is not None:
         from tests.faulty_containers import faulty_cluster, remove_disks
 

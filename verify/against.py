@@ -23,9 +23,11 @@ from common.imaging import ImageOptions
 from common.manifest import read_part
 from common.media import DROPPED
 from common.part_file import PartError, manifest_parts
+from targets.proof import read_libraries
 from verify.options import FrameOptions, read_frame_options
 from verify.places import Videos
 from worker import images
+from worker.libraries import libraries
 from worker.media import MediaError, OpenVideo
 
 ROWS_AT_ONCE = 16_384
@@ -51,6 +53,7 @@ class Compared:
     videos: int = 0
     suspect: int = 0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def compare(output: Path, source: Videos, *, samples: int, seed: int = 0) -> Compared:
@@ -68,6 +71,7 @@ def compare(output: Path, source: Videos, *, samples: int, seed: int = 0) -> Com
     options = _options(output, compared)
     if options is None:
         return compared
+    compared.notes += _unlike_here(output)
     by_video: dict[str, list[Drawn]] = {}
     for row in _draw(output, samples, random.Random(seed), compared):
         by_video.setdefault(row.video, []).append(row)
@@ -95,6 +99,24 @@ def _options(output: Path, compared: Compared) -> FrameOptions | None:
             raise UserError(f"{part} does not tell how its images were made: it is of an older version")
         return options
     return None
+
+
+def _unlike_here(output: Path) -> Iterator[str]:
+    """Sentences on libraries that made frames of the output, and are not those of this machine."""
+    here, told = libraries(), set()
+    for part in manifest_parts(output):
+        try:
+            found = read_libraries(part)
+        except PartError:
+            continue  # told already
+        except OSError as error:
+            raise UserError(f"{part} cannot be read: {error.strerror}") from error
+        if found is not None and found != here:
+            told.add(
+                f"the frames were made with {found.unlike(here)}, and this machine has {here.unlike(found)}: "
+                "images may differ for that alone"
+            )
+    yield from sorted(told)
 
 
 def _draw(output: Path, count: int, chance: random.Random, compared: Compared) -> list[Drawn]:

@@ -85,6 +85,8 @@ def verify(
             f"{compared.frames:,} frames of {compared.videos:,} videos made again, "
             f"{compared.suspect:,} suspect ones left out"
         )
+        for note in compared.notes:
+            click.echo(f"Note: {note}")
     for problem in problems[:MAX_SHOWN]:
         click.echo("".join(char if char.isprintable() else repr(char)[1:-1] for char in problem))
     if len(problems) > MAX_SHOWN:

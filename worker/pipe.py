@@ -7,13 +7,16 @@ from pathlib import Path
 import msgspec
 
 from common.layout import Layout
+from common.libraries import Libraries
 from common.media import UnitResult
 from common.messages import Assign, Failed, Lease, Probed, Shrink, Shrunk, UnitProgress
 from worker.stamp import Stamp
 
 
 class SlotUp(msgspec.Struct, frozen=True, tag="up"):
-    """The process has loaded its libraries and waits for work."""
+    """The process has loaded its libraries, these, and waits for work."""
+
+    libraries: Libraries
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):

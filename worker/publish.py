@@ -20,6 +20,7 @@ import msgspec
 
 from common.files import sync_filesystem
 from common.layout import OPTIONS_KEY, Layout
+from common.libraries import LIBRARIES_KEY, Libraries
 from common.manifest import files_in, schema, sortable_schema, write_part
 from common.media import FrameRow
 from common.names import safe_component
@@ -72,7 +73,7 @@ class Publisher:
         ``options``: those that decided on the frames, for the manifest's metadata. With ``pack``, the images
         of a part go into shards when it is full, and the rest with ``close``.
         """
-        self._metadata = {OPTIONS_KEY: msgspec.json.encode(options)} if options else None
+        self._metadata = {OPTIONS_KEY: msgspec.json.encode(options)} if options else {}
         self._layout = layout
         self._host = host
         self._prefix = safe_component(host, limit_bytes=HOST_BYTES)
@@ -91,6 +92,10 @@ class Publisher:
             self._bundle_names = ShardNames(layout.output / "shards", prefix, BUNDLE)
             self._sealer = Sealer(layout.output, layout.staging, pack, self._names)
         self._refused: set[int] = set()  # full parts whose images could not be packed
+
+    def made_with(self, libraries: Libraries) -> None:
+        """What makes the frames of this host, for the manifest's metadata."""
+        self._metadata[LIBRARIES_KEY] = msgspec.json.encode(libraries)
 
     def add(
         self,

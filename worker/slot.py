@@ -37,6 +37,7 @@ from common.spec import JobSpec
 from worker.extract import extract
 from worker.fingerprint import ContradictionError
 from worker.input_file import ReadError
+from worker.libraries import libraries
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, beat, enter, give_back_memory
 from worker.media import MediaError, OpenVideo, ShortListError
 from worker.pipe import Broken, Cancel, FromSlot, Looked, Running, SlotUp, Staged, ToSlot, staging_folder
@@ -101,7 +102,7 @@ class Slot:
 
     def run(self) -> None:
         """Work until the agent closes the pipe."""
-        self._send(SlotUp())
+        self._send(SlotUp(libraries()))
         with contextlib.suppress(EOFError):
             while True:
                 message = _from_agent.decode(self._connection.recv_bytes())

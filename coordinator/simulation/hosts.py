@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from common import messages as m
+from common.libraries import Libraries
 from common.media import Fingerprint, VideoInfo
 from common.selection import Selection
 from common.spec import SchedulingOptions
@@ -26,6 +27,7 @@ HELLO_S = 2.0
 RESEND_S = 10.0
 FLUSH_S = 3.0
 IDLE_FLUSH_S = 0.05
+LIBRARIES = Libraries(**dict.fromkeys(Libraries.__struct_fields__, "1.0"))
 BROKEN_S = 0.05  # a unit fails so soon on a host that cannot write
 
 
@@ -197,6 +199,7 @@ class VirtualHost:
                 incarnation=self.peer.decode(),
                 slots=len(self.slots),
                 running=running[: m.MAX_RUNNING],
+                libraries=LIBRARIES,
             ),
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from common.done import Done
 from common.errors import UserError
 from targets.display import SlowStep, make_console, printable
 from targets.image_options import make_image_options
@@ -106,7 +107,8 @@ def run_sagemaker(options: dict[str, Any]) -> int:
                     f"All {len(taken.done):,} videos are done: nothing was submitted", soft_wrap=True
                 )
                 return EXIT_DONE
-        submit(aws, request, made, taken.done, lambda text: console.print(text, soft_wrap=True))
+        done = Done(taken.done, taken.libraries)
+        submit(aws, request, made, done, lambda text: console.print(text, soft_wrap=True))
     except UncertainError as error:
         raise Uncertain(str(error)) from error
     except UserError as error:

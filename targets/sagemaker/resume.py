@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from common.done import DoneVideo
+from common.libraries import Libraries
 from common.manifest import files_in, read_part, write_part
 from common.naming import SHARD, frame_pattern
 from common.packing import shards_of
@@ -22,9 +23,11 @@ from coordinator.listing import ListedVideo
 from targets.proof import (
     Unit,
     UnitKey,
+    agree,
     by_part,
     compare_options,
     prove,
+    read_libraries,
     read_options,
     read_units,
     rows_without,
@@ -44,11 +47,13 @@ class Taken:
     """What is taken over, and what must be changed in the output for it.
 
     Attributes:
+        libraries: what made the frames of ``done``.
         replaced: manifest parts that lose rows, with their new content; names are below the output.
         removed: manifest parts of which nothing is left, then frames and shards that no row names.
     """
 
     done: list[DoneVideo] = field(default_factory=list)
+    libraries: Libraries | None = None
     replaced: dict[str, bytes] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
@@ -71,8 +76,8 @@ def look(
     The listing of all frames is held in memory: some 200 bytes for each.
 
     Raises:
-        UserError: S3 cannot be read, frames there were made with other options, or a shard cannot stay that
-            holds frames of a video that is gone.
+        UserError: S3 cannot be read, frames there were made with other options or by different libraries,
+            or a shard cannot stay that holds frames of a video that is gone.
     """
     output = request.output
     doing = f"--resume: reading {output}"
@@ -95,6 +100,7 @@ def look(
         parts: dict[Path, str] = {}
         units: list[Unit] = []
         damaged: list[str] = []
+        told: list[tuple[object, Libraries | None]] = []
         for number, name in enumerate(names):
             on_progress(number, len(names))
             path = Path(folder, f"{number}.parquet")
@@ -103,12 +109,14 @@ def look(
                 compare_options(
                     options_of(request), read_options(path), place=f"{output}/{name}", output=output
                 )
+                told.append((f"{output}/{name}", read_libraries(path)))
                 shards.read(path)
                 units += read_units(path, size_of)
             except PartError:
                 damaged.append(name)
             else:
                 parts[path] = name
+        libraries = agree(told, output=output)
         selection = selection_of(request)
         if request.pack is None:
             done, useless = prove(units, videos, selection)
@@ -126,7 +134,7 @@ def look(
     if lost:
         notes.append(f"{len(lost):,} shards with images that the manifest does not prove are removed")
     gone = [*damaged, *removed, *orphans, *lost]
-    return Taken(done=done, replaced=replaced, removed=gone, notes=tuple(notes))
+    return Taken(done=done, libraries=libraries, replaced=replaced, removed=gone, notes=tuple(notes))
 
 
 def _without(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from common.done import DONE_FILE, DoneVideo, encode_done
+from common.done import DONE_FILE, NOTHING_DONE, Done, encode_done
 from common.errors import UserError
 from common.keys import make_keys
 from common.spec import JobSpec
@@ -31,7 +31,7 @@ def submit(
     aws: Aws,
     request: SageMakerRequest,
     made: Draft,
-    done: Sequence[DoneVideo] = (),
+    done: Done = NOTHING_DONE,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Upload the specification and create the job; ``say`` tells of slow steps.
@@ -59,7 +59,7 @@ def upload_spec(
     aws: Aws,
     request: SageMakerRequest,
     made: Draft,
-    done: Sequence[DoneVideo] = (),
+    done: Done = NOTHING_DONE,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Put the job's specification where its hosts will find it, and what they run, if they have no image.
@@ -107,7 +107,7 @@ def encryption(request: SageMakerRequest) -> dict[str, str]:
     return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
 
 
-def spec_files(request: SageMakerRequest, job: Job, done: Sequence[DoneVideo] = ()) -> dict[str, bytes]:
+def spec_files(request: SageMakerRequest, job: Job, done: Done = NOTHING_DONE) -> dict[str, bytes]:
     """What lies in the folder of the job's specification: name to content. New keys are made each time."""
     spec = JobSpec(
         job_id=job.name,
@@ -126,7 +126,7 @@ def spec_files(request: SageMakerRequest, job: Job, done: Sequence[DoneVideo] = 
     )
     files = {LAYOUT.job_spec.name: msgspec.json.format(msgspec.json.encode(spec), indent=2)}
     files |= request.sampling.files
-    if done:
+    if done.videos:
         files[DONE_FILE] = encode_done(done)
     return files
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from unittest import mock
 
+import msgspec
 import pytest
 
 from common import messages as m
@@ -13,6 +14,7 @@ from common.layout import Layout
 from common.media import FrameRow, UnitResult
 from common.spec import JobSpec
 from tests.bench import info
+from coordinator.simulation.hosts import LIBRARIES
 from worker.agent import MAX_FAILED_STARTS, Agent
 from worker.held import Held, done_of
 from worker.pipe import SlotUp, Staged, staging_folder
@@ -57,6 +59,7 @@ class Bench:
                 link=link,
                 should_stop=lambda: None,
             )
+        self.agent._check_libraries(LIBRARIES)
         self.agent._slots[0].running = None
         self.agent._slots[0].up = True
 
@@ -121,7 +124,12 @@ def test_all_that_is_held_is_named_and_what_runs_comes_first(
     monkeypatch.setattr(m, "MAX_RUNNING", 1)
     bench.agent._say_hello()
     assert bench.said[-1] == m.Hello(
-        version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=1, running=[m.Lease(9, 2)]
+        version=m.PROTOCOL_VERSION,
+        host="a",
+        incarnation="1",
+        slots=1,
+        running=[m.Lease(9, 2)],
+        libraries=LIBRARIES,
     )
 
 
@@ -153,7 +161,7 @@ def test_slots_that_die_together_before_they_are_up_are_one_failure(bench: Bench
         for _ in range(MAX_FAILED_STARTS - 1):  # what they are forked from is killed, and all of them with it
             for slot in list(agent._slots):
                 agent._on_slot_death(slot)
-        agent._on_slot_message(agent._slots[3], SlotUp())
+        agent._on_slot_message(agent._slots[3], SlotUp(LIBRARIES))
         for _ in range(MAX_FAILED_STARTS - 1):
             agent._on_slot_death(agent._slots[0])
         with pytest.raises(UserError, match="cannot start"):
@@ -244,3 +252,23 @@ def test_a_host_that_was_cut_off_waits_as_long_as_the_journal_shows_that_the_job
         account.has_moved.return_value = False
         with pytest.raises(UserError, match="silent"):
             quiet(member, clock, 70)
+
+
+def test_a_host_says_hello_when_a_slot_has_told_its_libraries(bench: Bench) -> None:
+    bench.agent._libraries = None
+    bench.agent._keep_in_touch(1e9)
+    assert bench.said == [], "and is not given up by itself, as it has asked nobody"
+    (slot,) = bench.agent._slots
+    bench.agent._on_slot_message(slot, SlotUp(LIBRARIES))
+    bench.agent._keep_in_touch(1e9)
+    (hello,) = bench.said
+    assert isinstance(hello, m.Hello)
+    assert hello.libraries == LIBRARIES
+
+
+def test_a_slot_that_comes_back_with_other_libraries_ends_the_host(bench: Bench) -> None:
+    (slot,) = bench.agent._slots
+    bench.agent._on_slot_message(slot, SlotUp(LIBRARIES))
+    other = msgspec.structs.replace(LIBRARIES, opencv="9.9")
+    with pytest.raises(UserError, match=r"it had OpenCV 1.0, and now has OpenCV 9.9"):
+        bench.agent._on_slot_message(slot, SlotUp(other))

@@ -19,7 +19,7 @@ from coordinator.events import (
     Unreachable,
 )
 from coordinator.state import IllegalMoveError, Unit, UnitState
-from tests.bench import Bench, assigned, info
+from tests.bench import Bench, assigned, hello_of, info
 
 
 def test_a_job_from_hello_to_quit() -> None:
@@ -50,6 +50,7 @@ def test_a_job_from_hello_to_quit() -> None:
     assert bench.others[-1] == Quit()
     told = [action.entry["event"] for action in bench.others if isinstance(action, Record)]
     assert told == [
+        "libraries",
         "host_up",
         "ready",
         "leased",
@@ -67,7 +68,7 @@ def test_conclude_comes_before_the_first_end() -> None:
     bench.core.handle(
         Received(
             peer=b"a",
-            message=m.Hello(version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=1, running=[]),
+            message=hello_of(host="a", incarnation="1", slots=1),
         ),
         100.0,
     )
@@ -78,7 +79,7 @@ def test_conclude_comes_before_the_first_end() -> None:
 
 def test_no_work_before_ready_and_never_more_than_slots() -> None:
     bench = Bench(videos=40)
-    hello = m.Hello(version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=4, running=[])
+    hello = hello_of(host="a", incarnation="1", slots=4)
     assert assigned(bench.say("a", hello)) == []
     assert len(assigned(bench.say("a", m.Ready(slots=3)))) == 3
     assert len(assigned(bench.say("a", m.Ready(slots=400)))) == 1
@@ -207,9 +208,7 @@ def test_a_host_started_again_loses_what_its_old_process_had() -> None:
 
 def claim(incarnation: str, running: tuple[m.Lease, ...] = ()) -> Received:
     """Another connection says that it is host a."""
-    hello = m.Hello(
-        version=m.PROTOCOL_VERSION, host="a", incarnation=f"a-{incarnation}", slots=1, running=list(running)
-    )
+    hello = hello_of(host="a", incarnation=f"a-{incarnation}", slots=1, running=list(running))
     return Received(peer=b"other", message=hello)
 
 
@@ -255,7 +254,7 @@ def test_a_host_that_says_nothing_any_more_loses_its_name_with_its_lease() -> No
 def test_a_connection_is_one_host_only() -> None:
     bench = Bench(hosts=("a", "b"))
     bench.hello("a")
-    hello = m.Hello(version=m.PROTOCOL_VERSION, host="b", incarnation="b-1", slots=1, running=[])
+    hello = hello_of(host="b", incarnation="b-1", slots=1)
     (answer,) = bench.say("a", hello)
     assert isinstance(answer[1], m.Refuse)
     assert "host 'a'" in answer[1].reason
@@ -264,9 +263,9 @@ def test_a_connection_is_one_host_only() -> None:
 @pytest.mark.parametrize(
     ("hello", "word"),
     [
-        (m.Hello(version=99, host="a", incarnation="1", slots=1, running=[]), "version 99"),
+        (hello_of(version=99, host="a", incarnation="1", slots=1), "version 99"),
         (
-            m.Hello(version=m.PROTOCOL_VERSION, host="mallory", incarnation="1", slots=1, running=[]),
+            hello_of(host="mallory", incarnation="1", slots=1),
             "mallory",
         ),
     ],

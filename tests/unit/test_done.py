@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from common.done import DoneRange, DoneVideo, decode_done, encode_done
+from common.done import Done, DoneRange, DoneVideo, decode_done, encode_done
+from coordinator.simulation.hosts import LIBRARIES
 
 
 def test_what_is_done_comes_back() -> None:
     video = DoneVideo("a/Ünï.mp4", False, [DoneRange(0, 5, 5, 25), DoneRange(9, None, 1, 2)], 6, 1, 600)
-    assert decode_done(encode_done([video])) == {"a/Ünï.mp4": video}
+    done = Done([video], LIBRARIES)
+    assert decode_done(encode_done(done)) == done
 
 
 def test_what_is_no_such_file_is_told() -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from common import messages as m
 from common.media import Fingerprint, Timing
+from coordinator.simulation.hosts import LIBRARIES
 
 LEASE = m.Lease(3, 1)
 FROM_HOST: list[m.FromHost] = [
-    m.Hello(version=1, host="a", incarnation="x", slots=2, running=[LEASE]),
+    m.Hello(version=1, host="a", incarnation="x", slots=2, running=[LEASE], libraries=LIBRARIES),
     m.Ready(slots=0),
     m.Progress(units=[m.UnitProgress(3, 1, 10, 9, 0.5)]),
     m.Probed(lease=LEASE, found=[], refused=[(0, "not a video")], seconds=0.1, timing=Timing(3, 8.5)),

@@ -12,6 +12,8 @@ import pytest
 
 from common.layout import OPTIONS_KEY, Layout
 from common.manifest import schema
+from coordinator.simulation.hosts import LIBRARIES
+from targets.proof import read_libraries
 from tests.publishing import kill_while_publishing, manifest, stage
 from worker import publish
 from worker.publication import Extent
@@ -80,6 +82,7 @@ def test_the_schema_is_stable_and_described(layout: Layout) -> None:
 
 def test_rows_tell_what_their_unit_covers_and_by_which_options(layout: Layout) -> None:
     publisher = Publisher(layout, "algo-1", {"--fps": "5"})
+    publisher.made_with(LIBRARIES)
     extent = Extent(start=10, stop=20, shown=31, video_bytes=1234)
     publisher.add(0, 1, "v.mp4", "v", stage(layout, 0, 1, range(10, 13)), 0, extent=extent)
     publisher.add(1, 1, "v.mp4", "v", stage(layout, 1, 1, range(20, 21)), 0, extent=Extent(start=20))
@@ -89,6 +92,7 @@ def test_rows_tell_what_their_unit_covers_and_by_which_options(layout: Layout) -
     publisher.flush()
     (part,) = (layout.output / "manifest").iterdir()
     assert json.loads(pq.read_schema(part).metadata[OPTIONS_KEY.encode()]) == {"--fps": "5"}
+    assert read_libraries(part) == LIBRARIES
     names = ("unit_start", "unit_stop", "unit_frames", "unit_shown", "video_bytes")
     told = [tuple(row[name] for name in names) for row in manifest(layout)]
     assert told == [(10, 20, 3, 31, 1234)] * 3 + [(20, None, 1, 0, 0)]

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from botocore.stub import Stubber
@@ -14,6 +15,7 @@ from common.done import DoneRange
 from common.errors import UserError
 from common.layout import Layout
 from common.spec import SamplingOptions
+from coordinator.simulation.hosts import LIBRARIES
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft, options_of
 from targets.sagemaker.resume import Taken, clear, look
@@ -35,6 +37,7 @@ class Host:
         self.aws = aws
         self.layout = Layout(folder / name).of_run(job)
         self.publisher = Publisher(self.layout, name, {**options_of(REQUEST), **options})
+        self.publisher.made_with(LIBRARIES)
 
     def do(
         self, unit: int, video: str, start: int, stop: int | None, frames: int, *, attempt: int = 1
@@ -195,6 +198,20 @@ def test_frames_made_otherwise_are_refused_and_nothing_is_changed(aws: Aws, tmp_
     with pytest.raises(UserError, match="were made with --fps 5, and now it is 3"):
         taken_over(aws, sampling=sampling)
     assert keys(aws.s3) == before
+
+
+def test_what_made_the_frames_goes_with_what_is_done(aws: Aws, tmp_path: Path) -> None:
+    Host(aws, tmp_path, "algo-1").do(0, "a.mp4", 0, None, 3).upload()
+    assert taken_over(aws).libraries == LIBRARIES
+
+
+def test_frames_of_different_libraries_are_not_gone_on_with(aws: Aws, tmp_path: Path) -> None:
+    Host(aws, tmp_path, "algo-1").do(0, "a.mp4", 0, None, 3).upload()
+    other = Host(aws, tmp_path, "algo-2")
+    other.publisher.made_with(msgspec.structs.replace(LIBRARIES, libswscale="0.9"))
+    other.do(1, "b.mp4", 0, None, 3).upload()
+    with pytest.raises(UserError, match=r"algo-1-0.parquet with libswscale 1.0 and .* libswscale 0.9"):
+        look(aws, REQUEST, draft(REQUEST, aws).videos or [])
 
 
 def test_an_output_without_anything_is_a_new_start(aws: Aws) -> None:

@@ -12,6 +12,7 @@ import pytest
 from common.errors import UserError
 from common.layout import Layout
 from common.spec import PackFormat, PackOptions, SamplingOptions
+from coordinator.simulation.hosts import LIBRARIES
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft, options_of
 from targets.sagemaker.resume import Taken, clear, look
@@ -51,6 +52,7 @@ class Host:
         self.publisher = Publisher(
             self.layout, name, told, pack=PackOptions(format=form, shard_bytes=shard_bytes)
         )
+        self.publisher.made_with(LIBRARIES)
 
     def do(
         self, unit: int, video: str, start: int, stop: int | None, frames: int, *, attempt: int = 1

@@ -10,10 +10,11 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 from botocore.stub import Stubber
 
-from common.done import DONE_FILE, DoneVideo, decode_done
+from common.done import DONE_FILE, Done, DoneVideo, decode_done
 from common.errors import UserError
 from common.selection import TIMESTAMPS_FILE
 from common.spec import ImageOptions, JobSpec, PackOptions, SamplingOptions
+from coordinator.simulation.hosts import LIBRARIES
 from targets.sagemaker.aws import Aws, NoAccessError, open_aws
 from targets.sagemaker.draft import Draft, SageMakerRequest, check_taken, draft, make_request
 from targets.sagemaker.s3 import S3Folder
@@ -60,10 +61,10 @@ def test_a_job_is_created_as_its_draft_says(aws: Aws) -> None:
 def test_files_of_the_job_go_beside_its_specification() -> None:
     sampling = SamplingRequest(SamplingOptions(timestamps="timestamps.msgpack"), {"timestamps.msgpack": b"T"})
     request = make_sagemaker_request(sampling=sampling, mode="sharded")
-    done = [DoneVideo("a.mp4", True, [], 3, 0, 9)]
+    done = Done([DoneVideo("a.mp4", True, [], 3, 0, 9)], LIBRARIES)
     files = spec_files(request, draft(make_sagemaker_request(mode="sharded"), None).job, done)
     assert set(files) == {"job.json", "timestamps.msgpack", DONE_FILE}
-    assert decode_done(files[DONE_FILE])["a.mp4"] == done[0]
+    assert decode_done(files[DONE_FILE]) == done
     assert msgspec.json.decode(files["job.json"], type=JobSpec).is_dealt_out
 
 

@@ -20,6 +20,7 @@ from coordinator.catalogue import ListedVideo
 from coordinator.core import Core
 from coordinator.journal import Journal
 from coordinator.server import EXIT_INTERRUPTED, EXIT_LOST, Server
+from coordinator.simulation.hosts import LIBRARIES
 from tests.keys import KEYS
 
 
@@ -86,7 +87,9 @@ class Bench:
         return msgspec.json.decode((self.layout.output / "job" / "summary.json").read_bytes(), type=Summary)
 
 
-HELLO = m.Hello(version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=1, running=[])
+HELLO = m.Hello(
+    version=m.PROTOCOL_VERSION, host="a", incarnation="1", slots=1, running=[], libraries=LIBRARIES
+)
 
 
 def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +114,8 @@ def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.
     assert [json.loads(line)["reason"] for line in failures] == ["not a video"]
     journal = (tmp_path / "processing" / "output" / "job" / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in journal] == [
-        "host_up", "ready", "leased", "probed", "leased", "probed", "given_up", "end", "host_left",
+        "libraries", "host_up", "ready", "leased", "probed", "leased", "probed", "given_up", "end",
+        "host_left",
     ]  # fmt: skip
     message = bench.layout.exit_message.read_bytes()
     assert len(message) <= 1024
@@ -139,7 +143,7 @@ def test_being_told_to_stop_ends_the_hosts_first(tmp_path: Path) -> None:
 def test_a_journal_that_cannot_be_written_stops_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def append(self: Journal, entry: object) -> None:
+    def append(self: Journal, *entries: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Journal, "append", append)
@@ -202,6 +206,6 @@ def test_what_a_host_is_told_is_on_record_and_comes_at_once(tmp_path: Path) -> N
         assert Server(core, link, layout, journal, should_stop=lambda: None).run() == 0
     (first, at_first), _, (last, at_last) = link.heard
     assert [type(message) for message in first] == [m.Welcome, m.Assign], "both of one wake, in their order"
-    assert at_first == ["host_up", "ready", "leased"], "of all that they tell"
+    assert at_first == ["libraries", "host_up", "ready", "leased"], "of all that they tell"
     assert last == [m.End(failed=None)]
-    assert at_last == ["host_up", "ready", "leased", "probed", "leased", "probed", "given_up", "end"]
+    assert at_last == [*at_first, "probed", "leased", "probed", "given_up", "end"]

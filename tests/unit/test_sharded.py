@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.report import HostStatus, HostSummary, Status, Summary
+from coordinator.simulation.hosts import LIBRARIES
 from targets.sharded import combine_statuses, combine_summaries
 
 
@@ -89,3 +91,15 @@ def test_nothing_cannot_be_combined() -> None:
         combine_statuses([])
     with pytest.raises(ValueError, match="no summaries"):
         combine_summaries([], missing=["a"])
+
+
+def test_hosts_with_different_libraries_are_told() -> None:
+    other = msgspec.structs.replace(LIBRARIES, pyav="2.0")
+    alike = [summary(host, busy_s=5.0, makespan_s=5.0, libraries=LIBRARIES) for host in ("a", "b")]
+    unlike = summary("c", busy_s=5.0, makespan_s=5.0, libraries=other)
+    both = combine_summaries(alike, missing=[])
+    assert both.libraries == LIBRARIES
+    assert both.notes == ["same", "a", "b"]
+    all_three = combine_summaries([*alike, unlike], missing=[])
+    assert all_three.libraries is None
+    assert "host c may have other bytes than those of host a: it has PyAV 2.0" in all_three.notes[0]
