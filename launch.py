@@ -164,8 +164,8 @@ def run(**options: Any) -> int:
     """Extract frames from all the videos of a folder.
 
     Without --input, a set of demo videos is made and used. The exit code is 0 when every readable
-    frame was delivered, even if some files are broken; 1 when frames were lost, or when something
-    failed under --on-error fail; 2 when the command line is wrong; 130 after Ctrl-C.
+    frame was delivered, even if some files are broken; 1 when frames were lost, when there is not one
+    frame, or when something failed under --on-error fail; 2 when the command line is wrong; 130 after Ctrl-C.
     """
     target = check_target(options["target"], options["source"], options["destination"])
     if target != "compose" and (options["cpus"] is not None or options["memory"] is not None):

@@ -103,6 +103,23 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
 
 
+def nothing_made(videos: int, failed: int) -> str:
+    """Why a job of so many videos, so many of which failed, has not made one frame."""
+    if not videos:
+        why = "there is no file in the input that the options ask for"
+    elif failed >= videos:
+        why = (
+            "the only file in the input failed"
+            if videos == 1
+            else f"all {videos:,} files in the input failed"
+        )
+    else:
+        rest = videos - failed
+        count = "1 video has" if rest == 1 else f"{rest:,} videos have"
+        why = f"{count} no frame that the options ask for" + (f", and {failed:,} failed" if failed else "")
+    return f"nothing was extracted: {why}"
+
+
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the table at the end; ``idle_share`` = 1 - busy / (slots x makespan)."""
 

@@ -99,7 +99,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
     slots = sum(host.slots for host in hosts)
     lower_bound_s = work_s / slots if slots else 0.0
     started = datetime.now(UTC) - timedelta(seconds=now - core.started_at)
-    written = core.written()
+    written, units = core.written(), sum(host.units for host in hosts)
     failed_videos = {failure.video for failure in core.failing.failures}
     return Summary(
         job_id=core.spec.job_id,
@@ -114,7 +114,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         suspect_frames=written.suspect,
         dropped_frames=written.dropped,
         bytes=written.bytes,
-        units=sum(host.units for host in hosts),
+        units=units,
         retries=core.failing.retries,
         failures=len(core.failing.failures),
         frames_lost=outcome != "completed"
@@ -123,7 +123,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         work_s=work_s,
         speed=float(slots),
         lower_bound_s=lower_bound_s,
-        efficiency=lower_bound_s / makespan_s,
+        efficiency=lower_bound_s / makespan_s if units else 0.0,
         hosts=[
             HostSummary(
                 host=host.name,

@@ -29,17 +29,7 @@ from coordinator.contradictions import Contradictions
 from coordinator.discarding import Discarding
 from coordinator.draining import Draining
 from coordinator.ending import Ending
-from coordinator.events import (
-    Action,
-    Event,
-    Garbled,
-    Received,
-    Record,
-    Send,
-    Stop,
-    Tick,
-    Unreachable,
-)
+from coordinator.events import Action, Event, Garbled, Received, Record, Send, Stop, Tick, Unreachable
 from coordinator.failing import Failing
 from coordinator.leases import Leases
 from coordinator.listing import ListedVideo
@@ -159,7 +149,8 @@ class Core:
             if spoilt := otherwise_made(self.made_with, self.members.libraries):
                 self._ending.conclude("failed", f"--resume: {spoilt}", self.members.peers.keys(), now)
             elif not self.pool.unsettled and not self.pool.probes_open and self._discarding.is_over:
-                self._ending.conclude("completed", "", self.members.peers.keys(), now)
+                nothing = self.failing.nothing_made(self.written().frames, self.spec.mode)
+                self._ending.complete(nothing, self.members.peers.keys(), now)
             else:
                 idle = self._assign_all(now)
                 if idle:

@@ -45,6 +45,10 @@ class Ending:
             return
         self._begin(reason, peers, now + STOP_WAIT_S)
 
+    def complete(self, nothing: str, peers: Set[bytes], now: float) -> None:
+        """All work is done; ``nothing`` says why not one frame came of it, which is no success."""
+        self.conclude("failed" if nothing else "completed", nothing, peers, now)
+
     def conclude(self, outcome: Outcome, reason: str, peers: Set[bytes], now: float) -> None:
         """The job is over: its account goes to disk, then every host hears of it."""
         if self.begun:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from common import messages as m
-from common.report import Failure, FailureKind
+from common.report import Failure, FailureKind, nothing_made
+from common.spec import Mode
 from coordinator import policy
 from coordinator.events import Action, Record
 from coordinator.leases import Leases
@@ -41,6 +42,12 @@ class Failing:
         self._unreadable: set[int] = set()
         self.failures: list[Failure] = list(problems)
         self.retries = 0
+
+    def nothing_made(self, frames: int, mode: Mode) -> str:
+        """Why a job that is done with all has made no frame; of a sharded job only the launcher knows."""
+        if frames or mode == "sharded":
+            return ""
+        return nothing_made(len(self._pool.videos), len({failure.video for failure in self.failures}))
 
     def attempt_failed(self, host: Host, unit: Unit, failed: m.Failed) -> bool:
         """Hand the unit out again, or give it up: then the answer is True.

@@ -59,11 +59,6 @@ class Membership:
         self._early: dict[str, tuple[bytes, m.Hello]] = {}  # those who came before the primary
         self._strength: Strength | None = None
 
-    @property
-    def all_joined(self) -> bool:
-        """Whether no host is still to come, as far as it can take part."""
-        return self.roster.names <= self.hosts.keys() | self.unfit.keys()
-
     # ---- how strong they are ------------------------------------------------------------------------
 
     @property

@@ -116,7 +116,7 @@ def take_over(
         _remove(request, useless)
     except OSError as error:
         raise UserError(f"--resume: cannot go on in {request.output}: {error.strerror or error}") from error
-    return Done(done, libraries)
+    return Done(done, libraries) if _parts(request.output) else NOTHING_DONE
 
 
 # ---- the output -------------------------------------------------------------------------------------

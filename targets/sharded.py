@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from common.report import Outcome, Status, Summary
+from common.report import Outcome, Status, Summary, nothing_made
 
 
 def combine_statuses(statuses: Sequence[Status]) -> Status:
@@ -91,28 +91,36 @@ def combine_summaries(summaries: Sequence[Summary], *, missing: Sequence[str]) -
     reasons += [
         f"host {host} ended without a summary; its share of the videos is not done" for host in missing
     ]
+    frames = sum(summary.frames for summary in summaries)
+    units = sum(summary.units for summary in summaries)
+    videos = sum(summary.videos for summary in summaries)
+    failed = sum(summary.videos_failed for summary in summaries)
+    outcome = _worst([summary.outcome for summary in summaries] + ["failed"] * bool(missing))
+    if outcome == "completed" and not frames:  # no host could know that the others have none either
+        outcome = "failed"
+        reasons.append(nothing_made(videos, failed))
     return Summary(
         job_id=summaries[0].job_id,
         mode=summaries[0].mode,
-        outcome=_worst([summary.outcome for summary in summaries] + ["failed"] * bool(missing)),
+        outcome=outcome,
         reason="; ".join(dict.fromkeys(reasons)),
         started_at=min(summary.started_at for summary in summaries),
-        videos=sum(summary.videos for summary in summaries),
+        videos=videos,
         videos_done=sum(summary.videos_done for summary in summaries),
-        videos_failed=sum(summary.videos_failed for summary in summaries),
-        frames=sum(summary.frames for summary in summaries),
+        videos_failed=failed,
+        frames=frames,
         suspect_frames=sum(summary.suspect_frames for summary in summaries),
         dropped_frames=sum(summary.dropped_frames for summary in summaries),
         bytes=sum(summary.bytes for summary in summaries),
-        units=sum(summary.units for summary in summaries),
+        units=units,
         retries=sum(summary.retries for summary in summaries),
         failures=sum(summary.failures for summary in summaries),
-        frames_lost=bool(missing) or any(summary.frames_lost for summary in summaries),
+        frames_lost=outcome != "completed" or any(summary.frames_lost for summary in summaries),
         makespan_s=makespan_s,
         work_s=work_s,
         speed=speed,
         lower_bound_s=lower_bound_s,
-        efficiency=lower_bound_s / makespan_s if makespan_s else 0.0,
+        efficiency=lower_bound_s / makespan_s if makespan_s and units else 0.0,
         hosts=hosts,
         notes=[
             *_unlike(summaries),

@@ -81,6 +81,8 @@ def _figures(summary: Summary) -> list[str]:
     taken = f", {summary.taken_over:,} taken over from before" if summary.taken_over else ""
     dropped = f", {summary.dropped_frames:,} of them left out" if summary.dropped_frames else ""
     frames = f"{count_of(summary.frames, 'frame')}{suspect}{dropped}{taken} ({_size(summary.bytes)})"
+    if not summary.units:
+        return [f"{frames} from {videos}, no work{retries}"]
     return [
         f"{frames} from {videos}, in {count_of(summary.units, 'unit')}{retries}",
         f"makespan {summary.makespan_s:.1f} s, {bound}, efficiency {percent(summary.efficiency)}",

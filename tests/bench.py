@@ -9,11 +9,12 @@ from common.libraries import Libraries
 from common.media import VideoInfo
 from common.report import Failure
 from common.selection import Selection
-from common.spec import JobSpec, SamplingOptions, SchedulingOptions
+from common.spec import JobSpec, Mode, SamplingOptions, SchedulingOptions
 from coordinator.catalogue import ListedVideo
 from coordinator.core import Core
 from coordinator.events import (
     Action,
+    Conclude,
     Event,
     Received,
     Send,
@@ -77,12 +78,13 @@ class Bench:
         options: SchedulingOptions | None = None,
         problems: tuple[Failure, ...] = (),
         is_account_shared: bool = False,
+        mode: Mode = "coordinated",
     ) -> None:
         sampling = sampling or SamplingOptions(fps=fps)
         names = [f"{index}.mp4" for index in range(videos)]
         self.now = 100.0
         self.core = Core(
-            JobSpec(job_id="job", sampling=sampling, scheduling=options or SchedulingOptions()),
+            JobSpec(job_id="job", sampling=sampling, scheduling=options or SchedulingOptions(), mode=mode),
             selection=Selection(sampling, timestamps=timestamps, ranges=ranges),
             videos=[
                 ListedVideo.of(index=index, path=name.encode(), name=name, folder=name[:-4], size_bytes=1000)
@@ -168,6 +170,14 @@ class Bench:
         said = self.say(host, self.done(host, unit, frames=frames))
         assert any(isinstance(message, m.Commit) and message.lease == lease for _, message in said)
         self.say(host, m.Committed(leases=[lease]))
+
+    @property
+    def ended_of_itself(self) -> bool:
+        """Whether the job is over because all was tried, be it in vain."""
+        ends = [action for action in self.others if isinstance(action, Conclude)]
+        return any(
+            end.outcome == "completed" or end.reason.startswith("nothing was extracted") for end in ends
+        )
 
     def work(self, host: str) -> None:
         """A host does all that it is given until nothing is left."""

@@ -18,7 +18,6 @@ import msgspec
 from common import messages as m
 from common.errors import UserError
 from common.layout import Layout
-from common.libraries import Libraries
 from common.spec import JobSpec
 from common.transport import HostLink
 from worker.held import Held, done_of
@@ -64,11 +63,9 @@ class Agent:
         self._should_stop = should_stop
         self._account = account
         self._end_looked_at = float("-inf")
-        self._publisher = Publisher(
-            layout, host, spec.frame_options, pack=spec.pack, names=spec.image.name_template
-        )
+        names = spec.image.name_template
+        self._publisher = Publisher(layout, host, spec.frame_options, pack=spec.pack, names=names)
         self._shelf = Shelf(self._publisher, layout, say=self._send)
-        self._libraries: Libraries | None = None  # this process loads none of them: its first slot tells
         self._limits = limits_for(spec.limits, slots=slots, host_bytes=host_memory_bytes())
         self._looked_at = float("-inf")
         self._slots = [self._new_slot(number) for number in range(slots)]
@@ -135,7 +132,7 @@ class Agent:
         return self._shelf.look_again_s or LOOP_S
 
     def _keep_in_touch(self, now: float) -> None:
-        if self._libraries is None:
+        if self._publisher.libraries is None:
             self._silent_s = 0.0  # nobody has been asked anything
             return
         self._bear_silence(now)
@@ -186,7 +183,7 @@ class Agent:
                 incarnation=self._incarnation,
                 slots=len(self._slots),
                 running=[lease for lease in running if lease not in self._cancelled][: m.MAX_RUNNING],
-                libraries=self._libraries,
+                libraries=self._publisher.libraries,
             )
         )
 
@@ -306,7 +303,7 @@ class Agent:
     def _on_slot_message(self, slot: SlotProcess, message: object) -> None:
         match message:
             case SlotUp(libraries=libraries):
-                self._check_libraries(libraries)
+                self._publisher.made_with(libraries)
                 slot.up = True
                 self._failed_starts.clear()
                 if self._welcome is not None:
@@ -332,18 +329,6 @@ class Agent:
         shutil.rmtree(staging_folder(self._layout, message.lease), ignore_errors=True)
         if not self._was_cancelled(message.lease):
             self._send(msgspec.structs.replace(message, timing=slot.timing()))
-
-    def _check_libraries(self, libraries: Libraries) -> None:
-        """A slot that is started again has those of the first one, or its frames would be others."""
-        if self._libraries is None:
-            self._libraries = libraries
-            self._publisher.made_with(libraries)
-        elif libraries != self._libraries:
-            raise UserError(
-                f"the libraries of host {self._host!r} were replaced while it worked: it had "
-                f"{self._libraries.unlike(libraries)}, and now has {libraries.unlike(self._libraries)}; "
-                "start the host again"
-            )
 
     def _warm_up(self) -> None:
         """Load what a flush needs aside: the first one, perhaps that of a Ctrl-C, must not wait for it, nor

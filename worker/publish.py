@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from common.errors import UserError
 from common.files import sync_filesystem
 from common.layout import OPTIONS_KEY, Layout
 from common.libraries import LIBRARIES_KEY, Libraries
@@ -74,6 +75,7 @@ class Publisher:
         of a part go into shards when it is full, and the rest with ``close``.
         """
         self._metadata = {OPTIONS_KEY: msgspec.json.encode(options)} if options else {}
+        self.libraries: Libraries | None = None
         self._layout = layout
         self._host = host
         self._prefix = safe_component(host, limit_bytes=HOST_BYTES)
@@ -94,7 +96,17 @@ class Publisher:
         self._refused: set[int] = set()  # full parts whose images could not be packed
 
     def made_with(self, libraries: Libraries) -> None:
-        """What makes the frames of this host, for the manifest's metadata."""
+        """What makes the frames of this host, as each of its slots tells, for the manifest's metadata.
+
+        Raises:
+            UserError: it is not what has made those before.
+        """
+        if self.libraries is not None and libraries != self.libraries:
+            raise UserError(
+                f"libraries of host {self._host!r} were replaced while it worked, start it again: "
+                f"{self.libraries.unlike(libraries)} by {libraries.unlike(self.libraries)}"
+            )
+        self.libraries = libraries
         self._metadata[LIBRARIES_KEY] = msgspec.json.encode(libraries)
 
     def add(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from common.spec import SchedulingOptions
+from common.report import nothing_made
+from common.spec import Mode, SchedulingOptions
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
@@ -98,17 +99,30 @@ def test_what_runs_is_split_for_an_idle_host(tmp_path: Path) -> None:
     assert {row["host"] for row in rows(tmp_path / "two")} == {"algo-1", "algo-2"}
 
 
-def test_an_input_without_videos_ends_well(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["coordinated", "sharded"])
+def test_an_input_without_videos_is_no_success(tmp_path: Path, mode: Mode) -> None:
     (tmp_path / "in").mkdir()
-    run_job(tmp_path / "in", tmp_path / "empty", instances=2)
+    job = Job(tmp_path / "in", tmp_path / "empty", instances=2, mode=mode)
+    assert job.wait() == 1, job.text
+    assert nothing_made(0, 0) in job.text
+    assert "efficiency" not in job.text
     assert summary(tmp_path / "empty").videos == 0
     (tmp_path / "in" / "notes.txt").write_text("no video\n" * 100)
     (tmp_path / "in" / "zero.mp4").touch()
-    run_job(tmp_path / "in", tmp_path / "none", instances=2)
+    job = Job(tmp_path / "in", tmp_path / "none", instances=2, mode=mode)
+    assert job.wait() == 1, job.text
+    assert nothing_made(2, 2) in job.text
+    assert "no work" in job.text
     found = failures(tmp_path / "none")
     assert set(found) == {"notes.txt", "zero.mp4"}
     assert "not a video" in found["notes.txt"].reason
     assert "empty" in found["zero.mp4"].reason
+
+
+def test_options_that_fit_no_video_are_no_success(few: Path, tmp_path: Path) -> None:
+    job = Job(few, tmp_path / "out", instances=2, sampling={"fps": "5", "start": "1:00:00"})
+    assert job.wait() == 1, job.text
+    assert nothing_made(6, 0) in job.text
 
 
 def test_ten_thousand_empty_files_are_reported_and_the_video_among_them_is_done(

@@ -13,8 +13,8 @@ from common.errors import UserError
 from common.layout import Layout
 from common.media import FrameRow, UnitResult
 from common.spec import JobSpec
-from tests.bench import info
 from coordinator.simulation.hosts import LIBRARIES
+from tests.bench import info
 from worker.agent import MAX_FAILED_STARTS, Agent
 from worker.held import Held, done_of
 from worker.pipe import SlotUp, Staged, staging_folder
@@ -59,7 +59,7 @@ class Bench:
                 link=link,
                 should_stop=lambda: None,
             )
-        self.agent._check_libraries(LIBRARIES)
+        self.agent._publisher.made_with(LIBRARIES)
         self.agent._slots[0].running = None
         self.agent._slots[0].up = True
 
@@ -255,7 +255,7 @@ def test_a_host_that_was_cut_off_waits_as_long_as_the_journal_shows_that_the_job
 
 
 def test_a_host_says_hello_when_a_slot_has_told_its_libraries(bench: Bench) -> None:
-    bench.agent._libraries = None
+    bench.agent._publisher.libraries = None
     bench.agent._keep_in_touch(1e9)
     assert bench.said == [], "and is not given up by itself, as it has asked nobody"
     (slot,) = bench.agent._slots
@@ -270,5 +270,5 @@ def test_a_slot_that_comes_back_with_other_libraries_ends_the_host(bench: Bench)
     (slot,) = bench.agent._slots
     bench.agent._on_slot_message(slot, SlotUp(LIBRARIES))
     other = msgspec.structs.replace(LIBRARIES, opencv="9.9")
-    with pytest.raises(UserError, match=r"it had OpenCV 1.0, and now has OpenCV 9.9"):
+    with pytest.raises(UserError, match=r"OpenCV 1.0 by OpenCV 9.9"):
         bench.agent._on_slot_message(slot, SlotUp(other))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from common.done import NOTHING_DONE, Done
 from common.errors import UserError
 from common.layout import Layout
 from common.spec import JobSpec, PackOptions, write_spec
@@ -80,9 +81,9 @@ def test_contents_are_looked_at_after_a_crash_and_when_asked(
     request = replace(make_request(), resume=True, check_contents=asked)
     checked: list[bool] = []
 
-    def take_nothing(_: JobRequest, *, check: bool, **__: object) -> list[object]:
+    def take_nothing(_: JobRequest, *, check: bool, **__: object) -> Done:
         checked.append(check)
-        return []
+        return NOTHING_DONE
 
     monkeypatch.setattr(local, "take_over", take_nothing)
     if marked:
@@ -105,14 +106,14 @@ def test_a_file_of_its_size_without_its_bytes_is_made_again(
 ) -> None:
     output = make_output(tmp_path, pack)
     whole = take_over(request_of(output, pack), roots=[], check=check)
-    assert sum(video.frames for video in whole) == 80
+    assert sum(video.frames for video in whole.videos) == 80
     victim = output / max(name for name in files(output) if "/v/" in name or name.startswith("shards/"))
     victim.write_bytes(_with_a_hole(victim.read_bytes()))
     done = take_over(request_of(output, pack), roots=[], check=check)
     if not check:
-        assert sum(video.frames for video in done) == 80, "sizes tell nothing of it"
+        assert sum(video.frames for video in done.videos) == 80, "sizes tell nothing of it"
         return
-    assert sum(video.frames for video in done) < 80
+    assert sum(video.frames for video in done.videos) < 80
     assert not victim.exists()
     assert take_over(request_of(output, pack), roots=[], check=True) == done, "what is kept is whole"
 
@@ -137,7 +138,7 @@ def test_a_job_whose_specification_is_damaged_is_set_aside(tmp_path: Path, text:
     check_options(replace(request, output=tmp_path / "none"), [root])
     said: list[str] = []
     done = take_over(request, roots=[root], check=True, note=said.append)
-    assert sum(video.frames for video in done) == 80
+    assert sum(video.frames for video in done.videos) == 80
     assert files(output) == before
     assert not root.exists()
     assert (output / "job" / "damaged" / "framefleet-lost" / "algo-1").is_dir()

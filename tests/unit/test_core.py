@@ -7,6 +7,7 @@ import pytest
 
 from common import messages as m
 from common.media import Timing
+from common.report import nothing_made
 from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
@@ -74,7 +75,8 @@ def test_conclude_comes_before_the_first_end() -> None:
     )
     actions = bench.core.schedule(100.0)
     kinds = [action.message if isinstance(action, Send) else action for action in actions]
-    assert kinds.index(Conclude(outcome="completed", reason="")) < kinds.index(m.End(failed=None))
+    reason = nothing_made(0, 0)
+    assert kinds.index(Conclude(outcome="failed", reason=reason)) < kinds.index(m.End(failed=reason))
 
 
 def test_no_work_before_ready_and_never_more_than_slots() -> None:

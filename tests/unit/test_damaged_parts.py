@@ -16,6 +16,7 @@ from common.layout import Layout
 from common.manifest import FIELDS, read_part, write_part
 from common.part_file import MAX_BYTES, PartError, read_schema, read_table
 from common.spec import ImageOptions
+from coordinator.simulation.hosts import LIBRARIES
 from targets.job import JobRequest
 from targets.proof import read_options
 from targets.resume import take_over
@@ -37,6 +38,7 @@ def output(tmp_path: Path) -> Path:
     for unit, name in enumerate(("v", "w")):
         (tmp_path / "videos" / f"{name}.mp4").write_bytes(bytes(1000))
         publisher = Publisher(layout, f"algo-{unit + 1}", OPTIONS)
+        publisher.made_with(LIBRARIES)
         rows = stage(layout, unit, 1, range(40))
         publisher.add(unit, 1, f"{name}.mp4", name, rows, 0, extent=Extent(shown=40, video_bytes=1000))
         publisher.flush()
@@ -61,7 +63,7 @@ def resume(output: Path) -> tuple[list[str], list[str]]:
         resume=True,
     )
     said: list[str] = []
-    done = take_over(request, roots=[], note=said.append)
+    done = take_over(request, roots=[], note=said.append).videos
     assert all(video.is_whole and video.frames == 40 for video in done)
     return [video.name for video in done], said
 

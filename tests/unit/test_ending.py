@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common import messages as m
+from common.report import nothing_made
 from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
@@ -37,7 +38,7 @@ def test_a_late_host_is_told_that_the_job_is_over() -> None:
     bench.say("a", m.Bye(reason=""))
     assert Quit() not in bench.others
     said = bench.hello("b")
-    assert (b"b", m.End(failed=None)) in said
+    assert (b"b", m.End(failed=nothing_made(0, 0))) in said
     bench.say("b", m.Bye(reason=""))
     assert bench.others[-1] == Quit()
 

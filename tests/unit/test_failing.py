@@ -32,7 +32,7 @@ def test_an_exception_is_tried_once_elsewhere_then_recorded() -> None:
     assert [(failure.video, failure.kind, failure.attempts) for failure in bench.core.failing.failures] == [
         ("0.mp4", "lost", 2)
     ]
-    assert Conclude(outcome="completed", reason="") in bench.others
+    assert bench.ended_of_itself
 
 
 def test_the_only_host_left_retries_by_itself() -> None:
@@ -71,7 +71,7 @@ def test_what_was_killed_from_outside_again_and_again_is_tried_once_more_at_the_
     assert others == 4
     bench.finish("a", unlucky)
     assert bench.core.failing.failures == []
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
 
 
 def crash_at(bench: Bench, bad: range, limit: int = 1000) -> list[tuple[int, int | None]]:
@@ -113,7 +113,7 @@ def test_a_file_that_crashes_everywhere_is_quarantined() -> None:
     failures = bench.core.failing.failures
     assert len(tried) < 100
     assert "parts of it crashed" in failures[-1].reason or any("parts of it" in f.reason for f in failures)
-    assert Conclude(outcome="completed", reason="") in bench.others
+    assert bench.ended_of_itself
 
 
 def test_a_host_that_cannot_write_is_drained_and_costs_no_unit() -> None:
@@ -128,7 +128,7 @@ def test_a_host_that_cannot_write_is_drained_and_costs_no_unit() -> None:
     assert bench.running("a") == []
     bench.work("b")
     assert not bench.core.failing.failures
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
     assert any("host a is given nothing any more" in note and "No space" in note for note in bench.core.notes)
 
 
@@ -146,7 +146,7 @@ def test_a_host_at_which_units_fail_that_succeed_elsewhere_is_drained() -> None:
     bench.say("a", failed(bench.running("a")[0], "error", "ImportError: libfoo"))
     assert bench.running("a") == []
     bench.work("b")
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
     assert not bench.core.failing.failures
 
 
@@ -225,7 +225,7 @@ def test_a_host_that_can_read_nothing_costs_no_video_and_is_drained() -> None:
                 bench.finish("sound", unit)
     assert bench.core.failing.failures == []
     assert bench.core.hosts["blind"].drained
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
 
 
 def test_a_file_that_two_hosts_cannot_read_is_refused_for_good() -> None:
@@ -237,7 +237,7 @@ def test_a_file_that_two_hosts_cannot_read_is_refused_for_good() -> None:
     refuse(bench, "b", bench.running("b")[0], "no video stream")
     (failure,) = bench.core.failing.failures
     assert (failure.kind, failure.reason, failure.attempts) == ("input", "no video stream", 2)
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
     assert not bench.core.hosts["a"].drained
 
 
@@ -254,7 +254,7 @@ def test_the_only_host_of_a_job_looks_twice_the_second_time_when_nothing_else_is
     assert second.files == first.files
     refuse(bench, "a", second)
     assert [(failure.kind, failure.attempts) for failure in bench.core.failing.failures] == [("input", 2)]
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
 
 
 def test_what_the_only_host_can_read_at_its_second_look_is_done() -> None:
@@ -264,7 +264,7 @@ def test_what_the_only_host_can_read_at_its_second_look_is_done() -> None:
     find(bench, "a", bench.running("a")[0])
     bench.work("a")
     assert bench.core.failing.failures == []
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
     assert bench.core.hosts["a"].faults == 0
 
 
@@ -300,7 +300,7 @@ def test_a_refusal_is_confirmed_by_a_host_that_is_expected_and_not_there_yet(com
         beat_until_overdue(bench, "a")
         refuse(bench, "a", bench.running("a")[0], "no video stream")
         assert [failure.attempts for failure in bench.core.failing.failures] == [2]
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
 
 
 def test_a_lost_host_is_expected_back() -> None:
@@ -312,7 +312,7 @@ def test_a_lost_host_is_expected_back() -> None:
     refuse(bench, "a", bench.running("a")[0])
     beat_until_overdue(bench, "a")
     refuse(bench, "a", bench.running("a")[0])
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
 
 
 def test_a_host_that_said_goodbye_is_not_waited_for() -> None:
@@ -322,7 +322,7 @@ def test_a_host_that_said_goodbye_is_not_waited_for() -> None:
     bench.say("b", m.Bye(reason=""))
     refuse(bench, "a", bench.running("a")[0])
     refuse(bench, "a", bench.running("a")[0])
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
 
 
 @pytest.mark.parametrize("kind", ["input", "error", "crash", "output"])
@@ -347,7 +347,7 @@ def test_one_host_gives_nothing_up_while_another_is_expected(kind: m.FailedKind,
         bench.say("a", failed(bench.running("a")[0], kind))
         tries += 1
         assert tries < 20
-    assert bench.core.outcome == ("failed" if kind == "output" else "completed")
+    assert bench.ended_of_itself == (kind != "output")
     assert len(bench.core.failing.failures) == 1
 
 
@@ -431,7 +431,7 @@ def test_a_refused_video_is_reported_and_the_rest_goes_on() -> None:
     assert [(failure.video, failure.kind, failure.reason) for failure in bench.core.failing.failures] == [
         (f"{first.video}.mp4", "input", "empty")
     ]
-    assert Conclude(outcome="completed", reason="") in bench.others
+    assert bench.ended_of_itself
 
 
 def test_a_probe_answered_for_other_files_counts_as_failed() -> None:
@@ -450,7 +450,7 @@ def test_a_vanished_file_is_given_up_once_for_all_its_ranges() -> None:
     bench.say("a", failed(unit, "input", "vanished"))
     assert len(bench.core.failing.failures) == 1
     assert bench.core.failing.failures[0].kind == "input"
-    assert Conclude(outcome="completed", reason="") in bench.others
+    assert bench.ended_of_itself
 
 
 def test_a_full_disk_ends_the_job() -> None:
@@ -482,7 +482,7 @@ def test_bad_disks_cost_nothing_while_there_is_a_host_that_can_write() -> None:
     for name in names:
         bench.work(name)
     assert bench.core.failing.failures == []
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
 
 
 def test_a_list_made_of_a_short_copy_is_believed_by_nobody() -> None:
@@ -494,7 +494,7 @@ def test_a_list_made_of_a_short_copy_is_believed_by_nobody() -> None:
     bench.say("b", failed(theirs, "list", "has 2,000 bytes on this host, and 1,000 in the list"))
     for name in ("a", "b"):
         bench.work(name)
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
     (failure,) = bench.core.failing.failures
     assert (failure.kind, failure.attempts) == ("input", 1)
     assert "2,000 bytes" in failure.reason
@@ -502,9 +502,9 @@ def test_a_list_made_of_a_short_copy_is_believed_by_nobody() -> None:
 
 
 def test_a_slow_host_does_not_look_at_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(videos=1, hosts=("fast", "lost", "slow"), options=SchedulingOptions(unit_span_s=1))
-    bench.hello("lost", slots=1000)
-    bench.probe_all("lost", 1000.0)
+    bench = Bench(videos=1, hosts=("a lost one", "fast", "slow"), options=SchedulingOptions(unit_span_s=1))
+    bench.hello("a lost one", slots=1000)
+    bench.probe_all("a lost one", 1000.0)
     bench.hello("fast")
     bench.hello("slow")
     bench.core.hosts["slow"].speed = 1e-5
@@ -516,7 +516,7 @@ def test_a_slow_host_does_not_look_at_all_that_waits(monkeypatch: pytest.MonkeyP
         return 1e9
 
     monkeypatch.setattr(workload, "estimate_s", estimate_s)
-    bench.say("lost", m.Bye(reason=""))
+    bench.say("a lost one", m.Bye(reason=""))
     assert len(bench.core.pool.queued) > 900
     assert bench.running("slow") == []
     looks.clear()

@@ -262,7 +262,7 @@ def test_nothing_is_handed_out_where_nothing_is_wanted() -> None:
     times = encode_table([(None, ["1", "2"])])
     bench, units = extracting(SamplingOptions(timestamps="t", start="3"), timestamps=times)
     assert units == []
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
     (note,) = summary(bench.core, bench.now, "completed", "").notes
     assert "1 video gave no frame" in note
     assert "0.mp4" in note

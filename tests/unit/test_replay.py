@@ -11,6 +11,7 @@ import pytest
 from common import messages as m
 from common.done import DoneVideo
 from common.errors import UserError
+from common.report import nothing_made
 from common.spec import JobSpec, SamplingOptions, SchedulingOptions
 from coordinator.core import Core
 from coordinator.events import Action, Conclude, Event, Quit, Record, Tick, Unreachable
@@ -148,7 +149,7 @@ def test_who_is_expected_and_who_is_not_any_more_is_known_after_a_restart() -> N
     bench.hello("a", running=(unit.lease,))
     (unit,) = bench.running("a")
     bench.say("a", m.Probed(lease=unit.lease, found=[], refused=[(0, "empty")], seconds=0.0))
-    assert bench.core.outcome == "completed"
+    assert bench.ended_of_itself
 
 
 def test_what_a_host_does_not_name_is_handed_out_at_once() -> None:
@@ -188,7 +189,7 @@ def test_an_end_that_not_all_have_heard_is_told_again() -> None:
     actions = bench.core.schedule(bench.now)
     assert any(isinstance(action, Conclude) for action in actions)
     assert Quit() not in actions
-    assert (b"b", m.End(failed=None)) in bench.hello("b")
+    assert (b"b", m.End(failed=nothing_made(0, 0))) in bench.hello("b")
     bench.say("b", m.Bye(reason=""))
     assert bench.others[-1] == Quit()
 

@@ -203,7 +203,7 @@ def test_a_shard_with_an_image_that_does_not_count_goes_as_a_whole(
     assert ranges(taken) == {"a.mp4": [(0, 5)]}
     assert len(shards(aws)) == 1
     check_whole(aws, tmp_path, taken)
-    assert taken_over(aws, form) == Taken(done=taken.done, notes=taken.notes[:1])
+    assert taken_over(aws, form) == Taken(done=taken.done, libraries=LIBRARIES, notes=taken.notes[:1])
 
 
 def test_what_is_given_up_for_a_shard_makes_room_for_another_attempt(

@@ -12,7 +12,7 @@ import pytest
 
 from common import messages as m
 from common.layout import Layout
-from common.report import Summary, decode_status
+from common.report import Summary, decode_status, nothing_made
 from common.selection import Selection
 from common.spec import JobSpec, SchedulingOptions
 from common.transport import CoordinatorLink, HostLink
@@ -105,10 +105,10 @@ def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.
             assign = bench.hear(m.Assign)
             assert isinstance(assign, m.Assign)
             bench.say(m.Probed(lease=assign.lease, found=[], refused=[(0, "not a video")], seconds=0.0))
-        assert bench.hear(m.End) == m.End(failed=None)
+        assert bench.hear(m.End) == m.End(failed=nothing_made(1, 1))
         assert bench.summary().failures == 1, "on disk before the end is told"
         bench.say(m.Bye(reason=""))
-    assert bench.code == 0
+    assert bench.code == EXIT_LOST
     assert bench.summary().notes == ["2 messages that are none were ignored"]
     failures = (tmp_path / "processing" / "output" / "job" / "failures.jsonl").read_text().splitlines()
     assert [json.loads(line)["reason"] for line in failures] == ["not a video"]
@@ -119,12 +119,12 @@ def test_garbage_is_answered_and_the_job_goes_on(tmp_path: Path, capsys: pytest.
     ]  # fmt: skip
     message = bench.layout.exit_message.read_bytes()
     assert len(message) <= 1024
-    assert b"completed" in message
+    assert b"nothing was extracted" in message
     statuses = [decode_status(line) for line in capsys.readouterr().out.splitlines()]
     last = statuses[-1]
     assert last is not None
-    assert (last.videos, last.videos_done, last.fraction, last.failures) == (1, 1, 1.0, 1)
-    assert [each.outcome for each in statuses if each][-1] == "completed"
+    assert (last.videos, last.videos_done, last.failures) == (1, 1, 1)
+    assert last.outcome == "failed"
     assert (last.job_id, last.version) == ("j", 1)
 
 
@@ -203,9 +203,9 @@ def test_what_a_host_is_told_is_on_record_and_comes_at_once(tmp_path: Path) -> N
             expected=["a"],
             now=time.monotonic(),
         )
-        assert Server(core, link, layout, journal, should_stop=lambda: None).run() == 0
+        assert Server(core, link, layout, journal, should_stop=lambda: None).run() == EXIT_LOST
     (first, at_first), _, (last, at_last) = link.heard
     assert [type(message) for message in first] == [m.Welcome, m.Assign], "both of one wake, in their order"
     assert at_first == ["libraries", "host_up", "ready", "leased"], "of all that they tell"
-    assert last == [m.End(failed=None)]
+    assert last == [m.End(failed=nothing_made(1, 1))]
     assert at_last == [*at_first, "probed", "leased", "probed", "given_up", "end"]

@@ -13,6 +13,7 @@ from common.done import DoneVideo
 from common.layout import Layout
 from common.part_file import read_table
 from common.spec import ImageOptions, PackOptions
+from coordinator.simulation.hosts import LIBRARIES
 from targets.job import JobRequest
 from targets.resume import take_over
 from targets.sampling_options import NAMES, make_sampling
@@ -33,6 +34,7 @@ def make_output(folder: Path, pack: PackOptions | None) -> Path:
     layout = Layout(folder / "job")
     (folder / "videos").mkdir()
     publisher = Publisher(layout, "algo-1", {"--fps": "5"}, pack=pack)
+    publisher.made_with(LIBRARIES)
     for number, name in enumerate(("v", "w")):
         (folder / "videos" / f"{name}.mp4").write_bytes(bytes(1000))
         for half, (samples, extent) in enumerate(HALVES):
@@ -60,7 +62,7 @@ def request_of(output: Path, pack: PackOptions | None) -> JobRequest:
 
 def resume(output: Path, pack: PackOptions | None = None) -> tuple[list[DoneVideo], list[str]]:
     said: list[str] = []
-    return take_over(request_of(output, pack), roots=[], note=said.append), said
+    return list(take_over(request_of(output, pack), roots=[], note=said.append).videos), said
 
 
 def files(output: Path) -> dict[str, bytes]:
