@@ -52,8 +52,12 @@ class Contradictions:
         self._roster = roster
         self._emit = emit
 
-    def probed(self, host: Host, found: Sequence[tuple[int, VideoInfo]]) -> None:
+    def probed(self, host: Host, unit: Unit, found: Sequence[tuple[int, VideoInfo]]) -> None:
         """A host has told what videos are; they can be cut from now on, unless others outvote it."""
+        # a video that is looked at anew was read by those that are to be avoided
+        unread = sum(self._pool.videos[index].agreement is None for index, _ in found)
+        for name in sorted(unit.avoid - {host.name}):
+            self._draining.contradicted(name, unread)
         for index, info in found:
             video, told = self._pool.videos[index], info.fingerprint
             agreement = video.agreement

@@ -309,9 +309,7 @@ class Core:
         )  # fmt: skip
         host.busy_s += message.seconds
         self._leases.settle(unit, host, "answered")
-        self._contradictions.probed(host, message.found)
-        if unit.refused_by not in (None, host.name):
-            self._draining.contradicted(unit.refused_by, len(message.found))
+        self._contradictions.probed(host, unit, message.found)
         self.failing.refused(host, unit, message.refused)
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:

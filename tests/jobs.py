@@ -32,7 +32,7 @@ from report.reading import read_job
 from report.timeline import Kind
 from targets.hosts import WORKER_COMMAND, LocalHost
 from targets.local import LocalCluster
-from tests import lying
+from tests import lying, refusing
 from tests.gated import COMMAND, VARIABLE, Gate
 from tests.packed import check_packed
 
@@ -42,6 +42,7 @@ AGENTS = (
     ["-m", "worker"],
     ["-m", "tests.gated"],
     ["-m", "tests.lying"],
+    ["-m", "tests.refusing"],
 )  # what an agent's command line has behind the interpreter
 
 
@@ -72,6 +73,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     containers: ContainerFaults | None = None  # hosts are containers, if it is given
     copies: dict[str, str] = {}  # hosts whose input is another folder than that of the rest
     lies: dict[str, dict[str, int | str]] = {}  # hosts that tell wrong what videos are: see tests/lying.py
+    refusing: dict[str, tuple[int, int]] = {}  # hosts that may not read behind a byte: errno, and the byte
     gate: str | None = None  # the folder of the gate that holds slots, if one does
     others: list[str] = []  # hosts that say that they have other libraries
     scheduling: SchedulingOptions = SchedulingOptions(
@@ -374,6 +376,9 @@ def main() -> int:
         os.environ[lying.VARIABLE] = json.dumps(options.lies)
         os.environ[lying.PLACE] = str(request.output.parent)
         command = lying.COMMAND
+    elif options.refusing:
+        os.environ[refusing.VARIABLE] = json.dumps(options.refusing)
+        command = refusing.COMMAND
     try:
         with lock_output(request.output) as lock:
             result = run_local(

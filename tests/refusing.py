@@ -1,12 +1,28 @@
-"""A disk that refuses to give what lies behind some byte of a file, for tests."""
+"""A disk that refuses to give what lies behind some byte of a file, for tests.
+
+``python -m tests.refusing`` runs a host whose slots have such a disk, if ``VARIABLE`` says so of it; the rest
+is the real one.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import functools
+import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from unittest import mock
+
+from common.layout import Layout
+from common.spec import JobSpec
+from worker import limits
+
+VARIABLE = "FRAMEFLEET_TEST_REFUSING"  # of each host: errno, and the byte; only this module reads it
+COMMAND = (sys.executable, "-m", "tests.refusing")
 
 # What a read may come to: a broken disk, a stale handle, a daemon that died, a soft mount that timed out.
 ERRNOS = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EACCES)
@@ -28,3 +44,33 @@ def refusing(code: int, *, after: int) -> Iterator[None]:
 
     with mock.patch("worker.input_file.os.pread", pread):
         yield
+
+
+def enter(
+    connection: Connection,
+    layout: Layout,
+    spec: JobSpec,
+    slot_limits: limits.Limits,
+    beats: ctypes.c_uint64,
+) -> None:
+    """A real slot, but for its disk."""
+    from worker.slot import run_slot
+
+    host = json.loads(layout.resource_config.read_bytes())["current_host"]
+    code, after = json.loads(os.environ[VARIABLE]).get(host, (0, sys.maxsize))
+    with refusing(code, after=after):
+        run_slot(connection, layout, spec, slot_limits, beats)
+
+
+def main() -> int:
+    """A host like any other, but for its slots."""
+    import worker.__main__
+    from tests import refusing  # by the name under which a slot process can find it
+    from worker.slots import SlotProcess
+
+    with mock.patch("worker.agent.SlotProcess", functools.partial(SlotProcess, entry=refusing.enter)):
+        return worker.__main__.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -27,6 +27,7 @@ from targets.proof import read_libraries
 from verify.options import FrameOptions, read_frame_options
 from verify.places import Videos
 from worker import images
+from worker.input_file import ReadError
 from worker.libraries import libraries
 from worker.media import MediaError, OpenVideo
 
@@ -184,7 +185,7 @@ def _compare_video(
                     shown = row
                 elif not open_rows:
                     break
-    except (MediaError, OSError, cv2.error, MemoryError) as error:
+    except (MediaError, ReadError, OSError, cv2.error, MemoryError) as error:
         compared.problems.append(f"{rows[0].video}: cannot be decoded: {error}")
         return
     compared.problems += (
@@ -193,7 +194,11 @@ def _compare_video(
 
 
 def _displayed(video: OpenVideo) -> Iterator[tuple[VideoFrame, int]]:
-    """All frames in order with their pts, those left out whose pts does not grow."""
+    """All frames in order with their pts, those left out whose pts does not grow.
+
+    Raises:
+        ReadError: the system refuses to read the file.
+    """
     last: int | None = None
     for packet in video.container.demux(video.stream):
         try:
@@ -204,3 +209,4 @@ def _displayed(video: OpenVideo) -> Iterator[tuple[VideoFrame, int]]:
             if isinstance(frame, VideoFrame) and frame.pts is not None and (last is None or frame.pts > last):
                 last = frame.pts
                 yield frame, frame.pts
+    video.file.check()

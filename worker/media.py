@@ -147,6 +147,11 @@ class OpenVideo:
         return self.file.size_bytes
 
     @property
+    def read_to(self) -> int:
+        """The byte up to which libav has read, from wherever it last went; its buffer is filled to there."""
+        return self._cursor.tell()
+
+    @property
     def time_base(self) -> Fraction:
         """Seconds per tick of the stream."""
         time_base = self.stream.time_base
@@ -175,7 +180,8 @@ class OpenVideo:
 
     def _open(self) -> None:
         try:
-            self.container = open_container(Cursor(self.file))
+            self._cursor = Cursor(self.file)
+            self.container = open_container(self._cursor)
         except (av.FFmpegError, ValueError) as error:
             self.file.check()
             check_memory(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -160,6 +161,45 @@ def shortened(source: Path, target: Path) -> str:
     for path in target.iterdir():
         os.truncate(path, path.stat().st_size * 3 // 4)
     return str(target)
+
+
+@pytest.fixture(scope="module")
+def half_readable(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos whose index lies at the front, and at the end; all are longer than ``READABLE_BYTES``."""
+    folder = tmp_path_factory.mktemp("readable")
+    for name in ("h264-closed.mp4", "h264-fragmented.mp4", "h264-open-mkv.mkv", "h264-no-cues.mkv"):
+        shutil.copy(clips / name, folder)
+        assert (folder / name).stat().st_size > READABLE_BYTES
+    return folder
+
+
+READABLE_BYTES = 12_000
+
+
+@pytest.mark.parametrize("host", ["algo-1", "algo-2"])
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, 0], ids=["ESTALE", "EIO", "cut short"])
+def test_what_one_host_may_not_read_another_does(
+    half_readable: Path, tmp_path: Path, host: str, code: int
+) -> None:
+    run_job(half_readable, tmp_path / "right", instances=1)
+    refused = {host: (code, READABLE_BYTES)}
+    job = run_job(half_readable, tmp_path / "out", instances=2, refusing=refused)
+    assert tree(job.output) == tree(tmp_path / "right")
+    assert failures(job.output) == {}
+    assert "cut short or damaged" not in job.text
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_what_no_host_may_read_is_lost_and_says_why(half_readable: Path, tmp_path: Path, hosts: int) -> None:
+    refused = {f"algo-{number}": (errno.ESTALE, READABLE_BYTES) for number in range(1, hosts + 1)}
+    job = Job(half_readable, tmp_path / "out", instances=hosts, refusing=refused)
+    assert job.wait() == 1, job.text
+    check_output(job.output)
+    found = failures(job.output)
+    assert {failure.video for failure in found.values()} == {path.name for path in half_readable.iterdir()}
+    for failure in found.values():
+        assert failure.kind == "lost"
+        assert os.strerror(errno.ESTALE) in failure.reason
 
 
 def test_copies_that_lack_their_end(source: Path, tmp_path: Path, expected: dict[str, str]) -> None:

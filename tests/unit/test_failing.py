@@ -325,7 +325,7 @@ def test_a_host_that_said_goodbye_is_not_waited_for() -> None:
     assert bench.ended_of_itself
 
 
-@pytest.mark.parametrize("kind", ["input", "error", "crash", "output"])
+@pytest.mark.parametrize("kind", ["input", "read", "error", "crash", "output"])
 @pytest.mark.parametrize("comes", [True, False])
 def test_one_host_gives_nothing_up_while_another_is_expected(kind: m.FailedKind, comes: bool) -> None:
     bench = Bench(videos=1, hosts=("a", "b"), options=WAIT)
@@ -523,3 +523,54 @@ def test_a_slow_host_does_not_look_at_all_that_waits(monkeypatch: pytest.MonkeyP
     bench.finish("fast", bench.running("fast")[0])
     assert bench.running("fast")
     assert 0 < len(looks) <= 3 * LOOKED_AT
+
+
+def test_a_host_that_may_not_read_is_left_out_and_costs_nothing() -> None:
+    bench = Bench(videos=4, hosts=("a", "b"), options=SchedulingOptions(unit_span_s=1000))
+    bench.hello("a")
+    while bench.running("a"):  # the batch, and then each file by itself
+        bench.say("a", failed(bench.running("a")[0], "read", "stale file handle"))
+    assert bench.core.failing.failures == []
+    bench.hello("b")
+    while bench.core.outcome is None:
+        for unit in bench.running("a"):
+            bench.say("a", failed(unit, "read", "stale file handle"))
+        unit = bench.running("b")[0]
+        if unit.is_probe:
+            find(bench, "b", unit)
+        else:
+            bench.finish("b", unit)
+    assert bench.core.failing.failures == []
+    assert bench.core.outcome == "completed"
+    assert bench.core.hosts["a"].drained
+
+
+def test_a_host_that_may_not_read_some_units_goes_on_with_others() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=SchedulingOptions(unit_span_s=1))
+    bench.hello("a")
+    bench.probe_all("a", 60.0)
+    bench.hello("b")
+    unit = bench.running("a")[0]
+    bench.say("a", failed(unit, "read", "stale file handle"))
+    assert unit not in bench.running("a")
+    bench.work("b")
+    bench.work("a")
+    assert bench.core.failing.failures == []
+    assert bench.core.hosts["a"].drained is None
+    assert bench.core.outcome == "completed"
+
+
+def test_what_no_host_may_read_is_lost_not_refused() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"))
+    bench.hello("a")
+    bench.hello("b")
+    tried = []
+    while bench.core.outcome is None:
+        host = next(name for name in ("a", "b") if bench.running(name))
+        tried.append(host)
+        bench.say(host, failed(bench.running(host)[0], "read", "stale file handle"))
+        assert len(tried) < 10
+    assert set(tried) == {"a", "b"}
+    (failure,) = bench.core.failing.failures
+    assert (failure.kind, failure.reason) == ("lost", "stale file handle")
+    assert bench.core.outcome == "completed", "a file that nobody can read ends no job"
