@@ -157,15 +157,19 @@ def write_part(path: Path, table: pa.Table, *, temporary: Path) -> None:
     Raises:
         OSError: the disk refuses. The part is as it was.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=ROWS_PER_GROUP, compression="zstd", write_page_checksum=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.write_bytes(seal(sink.getvalue().to_pybytes()))
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=ROWS_PER_GROUP,
+            compression="zstd",
+            write_page_checksum=True,
+        )
+        seal(temporary)
         replace_durably(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

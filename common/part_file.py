@@ -61,15 +61,20 @@ def manifest_parts(output: Path) -> list[Path]:
     return parts
 
 
-def seal(data: bytes) -> bytes:
-    """A Parquet file with a seal."""
-    at = _footer_at(data)
-    digest = hashlib.sha256(data).digest()
-    return b"".join((data[:at], _SEAL, digest, data[at:]))
+def seal(path: Path) -> None:
+    """Give a Parquet file that has been written, and that nobody knows yet, its seal.
 
-
-def _footer_at(data: bytes) -> int:
-    return len(data) - _TAIL_BYTES - int.from_bytes(data[-_TAIL_BYTES:-4], "little")
+    Raises:
+        OSError: the disk refuses.
+    """
+    with path.open("r+b") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.seek(-_TAIL_BYTES, os.SEEK_END)
+        footer_bytes = int.from_bytes(file.read(4), "little")
+        at = file.seek(-_TAIL_BYTES - footer_bytes, os.SEEK_END)
+        footer = file.read()
+        file.seek(at)
+        file.write(b"".join((_SEAL, digest, footer)))
 
 
 def _is_sealed(path: Path, data: bytes) -> bool:

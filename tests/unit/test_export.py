@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,32 @@ def test_what_cannot_be_exported_is_refused(output: Path, tmp_path: Path) -> Non
         each["shard"], each["place"] = "shards/algo-1-000000.tar", 512
     shards = write_manifest(tmp_path / "packed", packed)
     assert "without --pack" in refused(shards, "--format", "cvat")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("file", "frames/../../etc/x.jpg"),
+        ("file", "frames/v/\x00.jpg"),
+        ("file", "/etc/x.jpg"),
+        ("file", "frames/v/"),
+        ("time_s", math.nan),
+        ("time_s", math.inf),
+        ("sample", -1),
+        ("width", 0),
+        ("height", -7),
+    ],
+)
+def test_rows_that_cannot_be_are_not_exported(tmp_path: Path, column: str, value: object) -> None:
+    made = [row("v", sample) for sample in range(3)]
+    made[1][column] = value
+    bad = write_manifest(tmp_path / "bad", made)
+    assert "tells of" in refused(bad, "--format", "cvat")
+    assert not (bad / "manifest.jsonl").exists()
+
+
+def test_an_export_is_not_written_through_what_lies_in_its_place(output: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (output / "manifest.jsonl.part").symlink_to(tmp_path / "elsewhere")
+    run(output, "--format", "cvat")
+    assert (tmp_path / "elsewhere").read_text() == "mine"

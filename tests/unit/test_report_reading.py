@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -256,3 +258,51 @@ def test_whatever_a_journal_says_it_can_be_accounted_for(
         for attempt in lane.attempts:
             assert reached_us <= attempt.start_us <= attempt.end_us <= timeline.makespan_us
             reached_us = attempt.end_us
+
+
+@pytest.mark.parametrize("name", ["summary.json", "failures.jsonl"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    eventful_job(tmp_path)
+    (tmp_path / "job" / name).unlink(missing_ok=True)
+    make(tmp_path / "job" / name)
+    timeline = read_job(tmp_path)
+    assert (timeline.summary, timeline.failures) == (None, []) or name == "failures.jsonl"
+
+
+def sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**42)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (os.mkfifo, "is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a link"),
+        (sparse, "4,398,046,511,104 bytes"),
+    ],
+)
+def test_a_journal_that_is_none_is_named(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
+    (tmp_path / "job").mkdir()
+    make(tmp_path / "job/journal.jsonl")
+    with pytest.raises(UserError, match=f"cannot read the journal .*{why}"):
+        read_job(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"event":"ready","t_s":1e308,"host":"algo-1","slots":1}',
+        b'{"event":"ready","t_s":2.0,"host":"algo-1","slots":999999999999}',
+        b'{"event":"ready","t_s":-1e300,"host":"algo-1","slots":-5}',
+        b'{"event":' + b"[" * 100_000,
+        b'{"event":"committed","t_s":2,"unit":1,"attempt":1,"seconds":1e308}',
+    ],
+)
+def test_wild_numbers_in_a_journal_take_neither_time_nor_memory(tmp_path: Path, line: bytes) -> None:
+    eventful_job(tmp_path)
+    makespan_us = read_job(tmp_path).makespan_us
+    with (tmp_path / "job/journal.jsonl").open("ab") as journal:
+        journal.write(line + b"\n")
+    assert read_job(tmp_path).makespan_us == makespan_us
