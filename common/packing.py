@@ -104,9 +104,9 @@ def pack(
                     continue
                 data = readers.read(shard, file, place, count_bytes)
                 if writer is not None and done >= share * len(packed.shards):
-                    writer.close()
+                    full, writer = writer, None  # a writer is closed once, also where that fails
+                    full.close()
                     sync_path(packed.shards[-1][0])
-                    writer = None
                 if writer is None:
                     target = name()
                     path = temporary / f"{target.rpartition('/')[2]}.tmp"
@@ -118,9 +118,9 @@ def pack(
                 names.append(member)
                 done += count_bytes
         if writer is not None:
-            writer.close()
+            last, writer = writer, None
+            last.close()
             sync_path(packed.shards[-1][0])
-            writer = None
     except OSError:
         if writer is not None:
             with contextlib.suppress(OSError):

@@ -107,7 +107,8 @@ class Manifest:
 
 
 def _check(output: Path, table: pa.Table) -> None:
-    """Refuse frames that no job has written, as labelling tools take paths and sizes as they are told.
+    """Refuse frames that no job has written, and one frame twice, as labelling tools take paths and sizes as
+    they are told.
 
     Raises:
         UserError: there are some; it names one.
@@ -126,6 +127,13 @@ def _check(output: Path, table: pa.Table) -> None:
         raise UserError(
             f"the manifest of {output} tells of {odd[0].as_py()!r} what cannot be: "
             f"`launch.py verify {output}` says more"
+        )
+    counted = pc.value_counts(table["file"])
+    twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
+    if len(twice):
+        raise UserError(
+            f"the manifest of {output} has more than one row of {twice[0].as_py()!r}: "
+            "the job with --resume takes repeated rows away"
         )
 
 

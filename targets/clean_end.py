@@ -6,6 +6,7 @@ that the machine lost its power, after which a file may have its size and none o
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from common.errors import UserError
@@ -22,9 +23,10 @@ def begin_changes(output: Path) -> bool:
         UserError: the output cannot be written to.
     """
     mark = output / MARK
-    was_there = mark.exists()
+    was_there = os.path.lexists(mark)  # a link to nowhere is not made a file there
     try:
-        mark.touch()
+        if not was_there:
+            mark.touch()
         sync_path(output)
     except OSError as error:
         raise UserError(f"cannot write to {output}: {error.strerror}") from error

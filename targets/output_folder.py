@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.libraries import Libraries, otherwise_made
+from targets.damaged import FOLDER
 from targets.job import JobRequest
 from targets.local import ROOTS_PREFIX, abandoned
 from targets.resume import check_options, libraries_of
@@ -28,7 +29,7 @@ def prepare_output(request: JobRequest, *, is_demo: bool, is_local: bool = True)
         UserError: it may not, or the folder may not be written to.
     """
     output = request.output
-    for name in (*_OF_FRAMES, "job"):
+    for name in (*_OF_FRAMES, "job", "job/logs", FOLDER):
         if (output / name).is_symlink():
             raise UserError(
                 f"--output {output} has {name} as a link, and nothing is written through links there: "

@@ -75,6 +75,7 @@ class Unit:
     time_base: Fraction
     folder: str | None  # None: of none of its frames there is an image
     first_sample: int
+    is_one: bool = True  # all rows tell the same of it
     rows: int = 0
     suspect: int = 0
     dropped: int = 0
@@ -196,7 +197,8 @@ def read_units(part: Path, size_of: Callable[[str], int], read: ReadImage | None
         unit.suspect += row.status == "suspect"
         unit.dropped += row.status in DROPPED
         unit.bytes += row.bytes
-        unit.is_whole = unit.is_whole and _is_of(row, unit) and _is_there(row, size_of)
+        unit.is_one = unit.is_one and _is_of(row, unit)
+        unit.is_whole = unit.is_whole and unit.is_one and _is_there(row, size_of)
         unit.is_whole = unit.is_whole and (read is None or _has_its_bytes(row, read))
         samples.add((key, row.sample))
     different = Counter(key for key, _ in samples)
@@ -250,14 +252,18 @@ def prove(
 ) -> tuple[list[DoneVideo], list[Unit]]:
     """What is done of ``videos``, and the units whose rows do not count.
 
-    Units of videos that are not part of the job any more are neither, but for those that repeat others.
+    Units of videos that are not part of the job any more are neither, but for those that repeat others. Where
+    rows of a unit contradict one another, nobody knows which video it is of.
     """
     by_video: dict[str, list[Unit]] = {}
+    useless: list[Unit] = []
     for unit in units:
-        by_video.setdefault(unit.video, []).append(unit)
+        if unit.is_one:
+            by_video.setdefault(unit.video, []).append(unit)
+        else:
+            useless.append(unit)
     listed = {video.name: video for video in videos if video.name in by_video}
     done: list[DoneVideo] = []
-    useless: list[Unit] = []
     for name, theirs in sorted(by_video.items()):
         if name not in listed:
             useless += _repeated(theirs)

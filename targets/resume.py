@@ -115,7 +115,8 @@ def take_over(
         done, useless = prove(units, select(list_videos(request.input), selection).videos, selection)
         _remove(request, useless)
     except OSError as error:
-        raise UserError(f"--resume: cannot go on in {request.output}: {error.strerror or error}") from error
+        reason = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+        raise UserError(f"--resume: cannot go on in {request.output}: {reason}") from error
     return Done(done, libraries) if _parts(request.output) else NOTHING_DONE
 
 

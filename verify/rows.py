@@ -142,6 +142,8 @@ def _row_problems(row: Row) -> Iterator[str]:
         yield f"{row.where}: its status is {row.status!r}, and should be one of {', '.join(STATUSES)}"
     elif (row.file is None) != (row.status in DROPPED):
         yield f"{row.where}: it is {row.status}, and has {'no file' if row.file is None else 'a file'}"
+    if row.shard is None and row.place is not None:
+        yield f"{row.where}: it has the place {row.place}, and lies in no shard"
     if not 0 <= row.sample <= MAX_COUNT:
         yield f"{row.where}: its sample is {row.sample}"
     if row.bytes < 0 or min(row.width, row.height) <= 0:

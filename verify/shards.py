@@ -13,7 +13,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from common.below import Below
-from common.shards import END, TOLD, is_bundle
+from common.shards import BLOCK_BYTES, END, TOLD, is_bundle
 from common.shards_parquet import DAMAGE
 
 MAX_READ: Final = 2**20  # bytes: a header, or what is told of an image
@@ -81,7 +81,9 @@ def _of_tar(file: BinaryIO) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
     """Name, place, and what is told of each image of a tar."""
     with tarfile.open(fileobj=_Bounded(file), mode="r:") as tar:
         image: tarfile.TarInfo | None = None
+        end = 0  # of the last member
         for member in tar:
+            end = member.offset_data + -(-member.size // BLOCK_BYTES) * BLOCK_BYTES
             key, _, suffix = member.name.partition(".")
             if suffix != "json":
                 if image is not None:
@@ -98,9 +100,9 @@ def _of_tar(file: BinaryIO) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
             image = None
         if image is not None:
             yield image.name, image.offset_data, None
-    file.seek(max(0, os.fstat(file.fileno()).st_size - len(END)))
-    if file.read(len(END)) != END:
-        raise tarfile.ReadError("it has no end")
+    file.seek(end)
+    if os.fstat(file.fileno()).st_size != end + len(END) or file.read(len(END)) != END:
+        raise tarfile.ReadError("it does not end behind its last image")
 
 
 def _of_parquet(shard: BinaryIO) -> Iterator[tuple[str, int, dict[str, Any] | None]]:

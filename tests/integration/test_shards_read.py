@@ -154,12 +154,25 @@ def harm_end(data: bytearray, place: int) -> None:
     del data[-512:]
 
 
+def cut_little(data: bytearray, place: int) -> None:
+    del data[-7:]
+
+
+def add_zeros(data: bytearray, place: int) -> None:
+    data += bytes(10_240)
+
+
+def add_behind_the_end(data: bytearray, place: int) -> None:
+    data += b"x" * 512 + bytes(1024)
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
         (harm_image, "its SHA-256 is not the manifest's"),
         (harm_name, "tells of no image"),
-        (harm_end, "it has no end"),
+        *((harm, "does not end behind its last image") for harm in (harm_end, cut_little, add_zeros)),
+        (add_behind_the_end, "does not end behind its last image"),
     ],
 )
 def test_what_is_wrong_with_a_tar_is_named(

@@ -47,6 +47,15 @@ def test_the_mark_stays_until_all_is_on_the_disk(tmp_path: Path, monkeypatch: py
     assert begin_changes(tmp_path)
 
 
+def test_a_mark_that_is_a_link_makes_no_file_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / MARK).symlink_to(tmp_path / "elsewhere")
+    assert begin_changes(tmp_path / "output")
+    end_changes(tmp_path / "output")
+    assert not begin_changes(tmp_path / "output")
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_job_ends_well_when_its_output_is_on_the_disk(
     make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

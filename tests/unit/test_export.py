@@ -225,6 +225,12 @@ def test_rows_that_cannot_be_are_not_exported(tmp_path: Path, column: str, value
     assert not (bad / "manifest.jsonl").exists()
 
 
+def test_a_frame_with_two_rows_is_not_exported(tmp_path: Path) -> None:
+    twice = write_manifest(tmp_path / "twice", [row("v", 0), row("v", 1), row("v", 0)])
+    assert "more than one row of 'frames/v/00000000.jpg'" in refused(twice, "--format", "cvat")
+    assert not (twice / "manifest.jsonl").exists()
+
+
 def test_an_export_is_not_written_through_what_lies_in_its_place(output: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("mine")
     (output / "manifest.jsonl.part").symlink_to(tmp_path / "elsewhere")

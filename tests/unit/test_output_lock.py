@@ -224,13 +224,13 @@ def test_who_reads_an_output_is_told_of_the_job_in_it(tmp_path: Path) -> None:
         assert "job the-first is running in" in note_of_running_job(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["frames", "shards", "manifest", "job"])
+@pytest.mark.parametrize("name", ["frames", "shards", "manifest", "job", "job/logs", "job/damaged"])
 def test_an_output_is_not_written_through_a_link_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (tmp_path / "videos").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
     (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
     arguments = ["--input", str(tmp_path / "videos"), "--output", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["launch.py", *arguments])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from common import packing
 from common.layout import Layout
 from common.shards import Readers
 from common.spec import PackFormat, PackOptions
@@ -142,6 +143,36 @@ def test_what_cannot_be_packed_stays_in_bundles_until_it_can(
     publisher.close()
     assert len(check_packed(layout.output)) == 40
     assert not list((layout.output / "shards").glob("*.images"))
+
+
+@pytest.mark.parametrize("form", ["tar", "parquet"])
+@pytest.mark.parametrize("fails_at", [1, 2])  # of two shards, the last one or the one before
+def test_a_disk_that_does_not_take_a_closed_shard_is_what_is_told(
+    layout: Layout,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    form: PackFormat,
+    fails_at: int,
+) -> None:
+    synced = 0
+
+    def refuse(path: Path) -> None:
+        nonlocal synced
+        synced += 1
+        if synced >= fails_at:
+            raise OSError(errno.EIO, "Input/output error")
+
+    publisher = Publisher(layout, "algo-1", pack=PackOptions(format=form, shard_bytes=20))
+    publish(layout, publisher, 10, count=20)
+    with monkeypatch.context() as failing:
+        failing.setattr(packing, "sync_path", refuse)
+        publisher.close()
+    assert "not packed yet: [Errno 5] Input/output error" in capsys.readouterr().err
+    left = [path.suffix for path in (layout.output / "shards").iterdir()]
+    assert set(left) == {".images"}, "no shard is left that no row names"
+    assert check_rows(layout) == {10}
+    publisher.close()
+    assert len(check_packed(layout.output)) == 20
 
 
 def test_bundles_without_rows_are_removed_and_others_are_not(layout: Layout) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.done import DoneVideo
+from common.errors import UserError
 from common.layout import Layout
 from common.part_file import read_table
 from common.spec import ImageOptions, PackOptions
@@ -116,6 +117,36 @@ def test_the_other_rows_of_a_part_with_repeated_ones_keep_their_images(
     done, _ = resume(output, pack)
     assert sum(video.frames for video in done) == 80
     assert keys(output) == every
+
+
+@pytest.mark.parametrize("pack", PACKS)
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_unit_whose_rows_name_two_videos_is_made_again_though_one_is_not_in_the_input(
+    tmp_path: Path, pack: PackOptions | None, number: int
+) -> None:
+    """Else all its rows would stay, as those of a video that is gone do, beside the ones made again."""
+    output = make_output(tmp_path, pack)
+    (part,) = (output / "manifest").iterdir()
+    table = read_table(part)
+    videos = table.column("video").to_pylist()
+    videos[number] = "gone.mp4"
+    place, field = table.schema.get_field_index("video"), table.schema.field("video")
+    pq.write_table(table.set_column(place, field, pa.array(videos).cast(field.type)), part)
+    done, _ = resume(output, pack)
+    assert [(video.name, video.frames) for video in done] == [("v.mp4", 20), ("w.mp4", 40)]
+    assert {video for video, _ in keys(output)} == {"v.mp4", "w.mp4"}
+    assert len(keys(output)) == 60
+
+
+def test_what_lies_in_the_place_of_a_frame_and_is_no_file_is_named(tmp_path: Path) -> None:
+    output = make_output(tmp_path, None)
+    frame = output / "frames" / "v" / "00000003.jpg"
+    frame.unlink()
+    frame.mkdir()
+    (frame / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"frames/v/00000003\.jpg"):
+        resume(output)
+    assert (frame / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("format_", ["", "tar"])

@@ -173,6 +173,7 @@ def test_without_a_summary_nothing_says_that_all_rows_are_there(
         ("target_s", 1.01, "which is not the time of sample"),
         ("pts", 1000 + 200, "is not shown after the one before it"),
         ("width", -1, "-1x8 pixels"),
+        ("place", 512, "it has the place 512, and lies in no shard"),
         ("status", "dup", "its status is 'dup'"),
         ("status", "blurred", "it is blurred, and has a file"),
         ("file", None, "it is ok, and has no file"),
