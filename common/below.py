@@ -38,6 +38,19 @@ def is_frame_path(file: str) -> bool:
     return file.startswith("frames/") and is_relative(file)
 
 
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a regular file that others have written.
+
+    Raises:
+        UnsafePathError: it is a link, a folder, a FIFO or a device, or has more than ``most`` bytes.
+        OSError: it cannot be read.
+    """
+    with Below(path.parent) as folder, folder.open(path.name) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise UnsafePathError(errno.EFBIG, f"has more than {most:,} bytes", str(path))
+        return file.read(most)
+
+
 class Below:
     """A folder and the files below it, by paths relative to it. Not for use by several threads.
 

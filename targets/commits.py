@@ -22,7 +22,7 @@ from common.shards import is_shard_path
 Attempt = tuple[int, int, str]  # unit, attempt, host
 COLUMNS = ("video", "sample", "file", "shard", "unit", "attempt", "host")
 
-_MAX_LINE_BYTES = 2**20  # of a journal; ours have some hundred
+MAX_LINE_BYTES = 2**20  # of a journal or of failures; ours have some hundred
 
 
 class Commit(msgspec.Struct):
@@ -53,12 +53,13 @@ class Commit(msgspec.Struct):
 def read_commits(host: Below, journal: str) -> dict[Attempt, Commit]:
     """What a journal below the folder of a host calls committed, and has not taken back.
 
-    A torn last line is no line, and what is no regular file is no journal.
+    A torn last line is no line, and what is no regular file is no journal. Nothing behind a line that is
+    longer than ours is read: a hole in a file reads as zeros, terabytes of them.
     """
     found: dict[Attempt, Commit] = {}
     decoder = msgspec.json.Decoder(Commit)
     with contextlib.suppress(FileNotFoundError, UnsafePathError), host.open(journal) as lines:
-        while line := lines.readline(_MAX_LINE_BYTES):
+        while len(line := lines.readline(MAX_LINE_BYTES)) not in (0, MAX_LINE_BYTES):
             if b'"committed"' not in line and b'"voided"' not in line:
                 continue
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):

@@ -359,8 +359,9 @@ def _remove_old_account(folder: Path) -> None:
 
 
 def abandoned(output: Path) -> list[Path]:
-    """What launchers that were killed have left in ``output``."""
-    return sorted(path for path in output.glob(f"{ROOTS_PREFIX}*/") if not path.is_symlink())
+    """What launchers that were killed have left in ``output``: folders with those of hosts in them."""
+    found = (path for path in output.glob(f"{ROOTS_PREFIX}*/") if not path.is_symlink())
+    return sorted(path for path in found if any(path.glob("algo-*/")))
 
 
 @contextlib.contextmanager

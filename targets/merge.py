@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from common.below import Below, UnsafePathError
+from common.below import Below, UnsafePathError, read_file
 from common.errors import UserError
 from common.manifest import read_part, write_part
 from common.part_file import PartError, read_table
@@ -25,12 +25,13 @@ from common.report import Failure, Summary
 from common.selection import base_sampling
 from common.spec import Mode, PackOptions, SamplingOptions
 from targets.claims import ClaimedPart, Claims
-from targets.commits import COLUMNS, Attempt, Commit, HostRows, is_host, read_commits
+from targets.commits import COLUMNS, MAX_LINE_BYTES, Attempt, Commit, HostRows, is_host, read_commits
 from targets.damaged import FOLDER, set_aside
 from targets.merge_shards import PackedPart, merge_packed
 from targets.sharded import combine_summaries
 
 MAX_FAILURES_READ = 10_000
+MAX_SUMMARY_BYTES = 2**26  # a host takes some 200
 JOURNAL = "job/journal.jsonl"  # below a host's folder
 OnProgress = Callable[[int, int], None]
 
@@ -253,8 +254,8 @@ def _combine_job_files(hosts: Sequence[HostOutput], found: Sequence[_Host], outp
 def read_summary(path: Path) -> Summary | None:
     """A ``summary.json``, or None if there is none or it is not whole."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Summary)
-    except (FileNotFoundError, msgspec.DecodeError):
+        return msgspec.json.decode(read_file(path, MAX_SUMMARY_BYTES), type=Summary)
+    except (FileNotFoundError, UnsafePathError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -262,9 +263,13 @@ def read_failures(path: Path) -> list[Failure]:
     """The first ``MAX_FAILURES_READ`` lines of a ``failures.jsonl``, without those that are not whole."""
     failures: list[Failure] = []
     decoder = msgspec.json.Decoder(Failure)
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):
+    with (
+        contextlib.suppress(FileNotFoundError, UnsafePathError),
+        Below(path.parent) as folder,
+        folder.open(path.name) as lines,
+    ):
+        while len(line := lines.readline(MAX_LINE_BYTES)) not in (0, MAX_LINE_BYTES):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 failures.append(decoder.decode(line))
             if len(failures) == MAX_FAILURES_READ:
                 break

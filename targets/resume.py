@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from common.below import Below
+from common.below import Below, read_file
 from common.done import NOTHING_DONE, Done
 from common.errors import UserError
 from common.layout import Layout
@@ -43,6 +43,7 @@ from targets.proof import (
 
 SPEC_PATH = Layout(Path()).job_spec
 OUTPUT_PATH = Layout(Path()).output
+MAX_SPEC_BYTES = 2**24  # ours have some thousand
 
 OnProgress = Callable[[int, int], None]
 Note = Callable[[str], None]
@@ -145,7 +146,7 @@ def _read_spec(root: Path) -> tuple[Path, JobSpec] | None:
     if there is none that can be read, as after a power cut."""
     for path in sorted(root.glob(f"*/{SPEC_PATH}")):
         with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-            return path, msgspec.json.decode(path.read_bytes(), type=JobSpec)
+            return path, msgspec.json.decode(read_file(path, MAX_SPEC_BYTES), type=JobSpec)
     return None
 
 
