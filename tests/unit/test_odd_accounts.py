@@ -1,4 +1,4 @@
-"""What hosts have left of a job's account and specification, and is no file of ours, is not waited for, nor read
+"""What hosts have left of an account or a specification, and is no file of ours, is not waited for, nor read
 without end."""
 
 from __future__ import annotations
