@@ -38,6 +38,30 @@ def test_entries_come_back_in_order_with_the_jobs_time(path: Path) -> None:
     assert all(1000.0 <= entry["t_s"] < 1060.0 for entry in read_journal(path))
 
 
+def test_what_the_system_takes_in_pieces_is_written_to_its_end(path: Path) -> None:
+    with Journal(path) as journal:
+        file = journal._file
+
+        class Short:
+            def write(self, data: memoryview) -> int:
+                return file.write(data[:7])
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(file, name)
+
+        setattr(journal, "_file", Short())  # noqa: B010 - it is another kind of file
+        journal.append({"event": "end", "text": "y" * 100}, {"event": "more"})
+    assert without_time(path) == [*ENTRIES, {"event": "end", "text": "y" * 100}, {"event": "more"}]
+
+
+def test_a_sync_brings_the_file_to_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("coordinator.journal.os.fsync", synced.append)
+    with Journal(path) as journal:
+        journal.sync(0.0)
+        assert synced[-1:] == [journal._file.fileno()]
+
+
 def test_no_file_is_no_entries(tmp_path: Path) -> None:
     assert list(read_journal(tmp_path / "none")) == []
     cut_torn_line(tmp_path / "none")

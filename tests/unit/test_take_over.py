@@ -138,6 +138,15 @@ def test_a_unit_whose_rows_name_two_videos_is_made_again_though_one_is_not_in_th
     assert len(keys(output)) == 60
 
 
+def test_a_unit_that_lacks_a_row_is_made_again(tmp_path: Path) -> None:
+    output = make_output(tmp_path, None)
+    (part,) = (output / "manifest").iterdir()
+    pq.write_table(read_table(part).slice(1), part)
+    done, _ = resume(output)
+    assert [(video.name, video.frames) for video in done] == [("v.mp4", 20), ("w.mp4", 40)]
+    assert len(keys(output)) == 60
+
+
 def test_what_lies_in_the_place_of_a_frame_and_is_no_file_is_named(tmp_path: Path) -> None:
     output = make_output(tmp_path, None)
     frame = output / "frames" / "v" / "00000003.jpg"
