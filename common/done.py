@@ -22,7 +22,10 @@ class DoneRange(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class DoneVideo(msgspec.Struct, frozen=True, array_like=True):
-    """What is done of a video: ranges by start, or (``is_whole``) all that is wanted of it."""
+    """What is done of a video: ranges by start, or (``is_whole``) all that is wanted of it.
+
+    ``checksum``: of the file that it was made of (``Fingerprint``), if that is known.
+    """
 
     name: str
     is_whole: bool
@@ -31,6 +34,7 @@ class DoneVideo(msgspec.Struct, frozen=True, array_like=True):
     suspect: int
     bytes: int
     dropped: int = 0
+    checksum: str | None = None
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_GROUP = 10_000
-LATER_COLUMNS = ("shard", "place", "distance", "sharpness")
+LATER_COLUMNS = ("shard", "place", "distance", "sharpness", "video_checksum")
 
 FIELDS: tuple[tuple[str, str, str], ...] = (
     ("video", "dictionary", "path of the video below the input folder"),
@@ -64,6 +64,7 @@ FIELDS: tuple[tuple[str, str, str], ...] = (
     ("unit_frames", "int64", "rows of the unit, all of which this file holds"),
     ("unit_shown", "int64", "frames that are displayed in the unit's range, written or not"),
     ("video_bytes", "int64", "size of the video's file"),
+    ("video_checksum", "dictionary?", "CRC-32 of the first and of the last 64 KiB of the video's file"),
 )
 
 

@@ -25,6 +25,10 @@ from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
 from coordinator.totals import Totals
 
 MAX_TOLD = 10_000  # attempts in the journal's line, for the report; a merge goes by the video
+OTHER_FILE = (
+    "is not the file of which an earlier run has made frames: the size is the same, and its beginning or its "
+    "end is not; put that file back, or give another --output"
+)
 MAX_VOIDS = 4  # of a video, however many hosts there are that nobody has asked yet
 
 
@@ -52,8 +56,18 @@ class Contradictions:
         self._roster = roster
         self._emit = emit
 
-    def probed(self, host: Host, unit: Unit, found: Sequence[tuple[int, VideoInfo]]) -> None:
-        """A host has told what videos are; they can be cut from now on, unless others outvote it."""
+    def probed(self, host: Host, unit: Unit, found: Sequence[tuple[int, VideoInfo]]) -> list[tuple[int, str]]:
+        """A host has told what videos are; they can be cut from now on, unless others outvote it.
+
+        Returns:
+            Those that are refused, as they are not what an earlier run has made frames of, and why.
+        """
+        others = [
+            (index, OTHER_FILE)
+            for index, info in found
+            if self._pool.earlier.is_of_other_file(index, info.checksum)
+        ]
+        found = [(index, info) for index, info in found if (index, OTHER_FILE) not in others]
         # a video that is looked at anew was read by those that are to be avoided
         unread = sum(self._pool.videos[index].agreement is None for index, _ in found)
         for name in sorted(unit.avoid - {host.name}):
@@ -74,6 +88,7 @@ class Contradictions:
                     self._ask_again(index, agreement)
                     continue
             self._pool.probed(index, info)
+        return others
 
     def agreed(self, host: Host, video: Video) -> None:
         """A host has done a part of a video, so it has found what it was told."""

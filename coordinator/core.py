@@ -309,8 +309,8 @@ class Core:
         )  # fmt: skip
         host.busy_s += message.seconds
         self._leases.settle(unit, host, "answered")
-        self._contradictions.probed(host, unit, message.found)
-        self.failing.refused(host, unit, message.refused)
+        others = self._contradictions.probed(host, unit, message.found)
+        self.failing.refused(host, unit, [*message.refused, *others])
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
         if unit.is_probe:

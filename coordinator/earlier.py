@@ -41,6 +41,15 @@ class EarlierRun:
             self._pool.videos[index].frames = known.frames
             self._ahead[index] = deque(known.ranges)
 
+    def has_part_of(self, index: int) -> bool:
+        """Whether some of a video is done, and not all."""
+        return index in self._in_part
+
+    def is_of_other_file(self, index: int, checksum: str) -> bool:
+        """Whether what is done of a video was made of a file with another checksum."""
+        known = self._in_part.get(index)
+        return known is not None and known.checksum not in (None, checksum)
+
     def next_start(self, index: int) -> int | None:
         """Where the next range of a video begins that is done; None: none is ahead."""
         ahead = self._ahead.get(index)

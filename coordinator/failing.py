@@ -181,7 +181,8 @@ class Failing:
             self._pool.confirm([index for index, _ in files], host.name)
             return
         for index, reason in files:
-            self.refuse(index, kind="input", reason=reason, attempts=2)
+            kind: FailureKind = "lost" if self._pool.earlier.has_part_of(index) else "input"
+            self.refuse(index, kind=kind, reason=reason, attempts=2)
 
     def refuse(self, index: int, *, kind: FailureKind, reason: str, attempts: int = 1) -> None:
         """Nothing will come of this video."""

@@ -65,7 +65,7 @@ class Pool:
         self._doubted = Requeue()
         """What is handed out last: what one host could not read or do, as others may be there by then, and
         what has crashed too often, as what killed it may be over by then."""
-        self._earlier = EarlierRun(self, done or {})
+        self.earlier = EarlierRun(self, done or {})
         self._unprobed = Unprobed(self.videos)
         self.on_split: Callable[[Unit, Unit], None] = lambda unit, rest: None
         """Is told of every unit that was divided, and of its rest."""
@@ -81,7 +81,7 @@ class Pool:
     @property
     def taken_over(self) -> Totals:
         """What an earlier run of the job has left."""
-        return self._earlier.totals
+        return self.earlier.totals
 
     @property
     def empty(self) -> bool:
@@ -222,7 +222,7 @@ class Pool:
 
     def _cut_extraction(self, index: int, size_s: float) -> Unit:
         stop = self.workload.cut(self.videos[index], size_s)
-        return self.cut_at(index, earlier(stop, self._earlier.next_start(index)))
+        return self.cut_at(index, earlier(stop, self.earlier.next_start(index)))
 
     def cut_at(self, index: int, stop: int | None) -> Unit:
         """The next unit of a video, which ends at ``stop``; None: at the video's end."""
@@ -238,7 +238,7 @@ class Pool:
             video.next_start = stop
         if stop == video.stop:
             self.stop_cutting(video)
-        self._earlier.pass_over(index)
+        self.earlier.pass_over(index)
         return unit
 
     def new_unit(
@@ -309,7 +309,7 @@ class Pool:
         self._unprobed.measured(info.size_bytes, work_s)
         if video.stop is not None and video.start >= video.stop:
             self.stop_cutting(video)
-        self._earlier.pass_over(index)
+        self.earlier.pass_over(index)
         if video.settled:
             self.forget(video)
 
@@ -339,7 +339,7 @@ class Pool:
         self.rates.add_remaining(video, -video.remaining_px)
         self.known_bytes -= _known_bytes(video.info)
         video.unknow()
-        self._earlier.begin(index)
+        self.earlier.begin(index)
 
     def forget(self, video: Video) -> None:
         """A settled video, all of whose units were published, needs no more than a line in the account."""

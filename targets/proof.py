@@ -58,6 +58,7 @@ class _Row(NamedTuple):
     unit_frames: int
     unit_shown: int
     video_bytes: int
+    video_checksum: str | None
 
 
 COLUMNS = list(_Row._fields)
@@ -81,6 +82,7 @@ class Unit:
     dropped: int = 0
     bytes: int = 0
     is_whole: bool = True
+    video_checksum: str | None = None
 
 
 def read_options(part: Path) -> dict[str, str] | None:
@@ -189,6 +191,7 @@ def read_units(part: Path, size_of: Callable[[str], int], read: ReadImage | None
                 time_base=_time_base(part, row),
                 folder=None,
                 first_sample=row.sample,
+                video_checksum=row.video_checksum,
             )
         unit.first_sample = min(unit.first_sample, row.sample)
         if unit.folder is None and row.file is not None:
@@ -220,6 +223,7 @@ def _is_of(row: _Row, unit: Unit) -> bool:
     return (
         row.video == unit.video
         and row.video_bytes == unit.video_bytes
+        and row.video_checksum == unit.video_checksum
         and (row.unit_start, row.unit_stop, row.unit_frames, row.unit_shown)
         == (theirs.start, theirs.stop, theirs.frames, theirs.shown)
     )
@@ -314,6 +318,7 @@ def prove_video(
     units = sorted(units, key=lambda unit: unit.range.start)  # of repeated rows, the first whole ones count
     good: list[Unit] = []
     counted, is_enough = 0, False
+    checksum: str | None = None  # of the file that all that counts was made of
     start, stop = sampling.range_of(units[0].time_base)
     position: int | None = start
     for unit in units:
@@ -321,8 +326,10 @@ def prove_video(
         if selection.in_order:
             fits = unit.range.start == position and not is_enough
             fits = fits and _is_numbered(unit, counted, sampling)
+        fits = fits and (checksum is None or unit.video_checksum in (None, checksum))
         if fits and unit.is_whole and _is_same_video(unit, video):
             good.append(unit)
+            checksum = checksum or unit.video_checksum
             position = unit.range.stop
             counted += unit.range.shown if sampling.every > 1 else unit.range.frames
             is_enough = selection.limit is not None and -(-counted // sampling.every) >= selection.limit
@@ -340,6 +347,7 @@ def prove_video(
         suspect=sum(unit.suspect for unit in good),
         bytes=sum(unit.bytes for unit in good),
         dropped=sum(unit.dropped for unit in good),
+        checksum=checksum,
     )
     return done, rest
 

@@ -26,6 +26,7 @@ class Extent:
     stop: int | None = None
     shown: int = 0
     video_bytes: int = 0
+    video_checksum: str | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ def table_of(publications: Sequence[Publication], host: str) -> pa.Table:
             ("unit_frames", count),
             ("unit_shown", publication.extent.shown),
             ("video_bytes", publication.extent.video_bytes),
+            ("video_checksum", publication.extent.video_checksum),
         ):
             columns[name] += [repeated] * count
         columns["sample"] += publication.samples

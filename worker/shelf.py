@@ -153,6 +153,7 @@ class Shelf:
                 stop=None if done.saw_end else done.stop,
                 shown=done.shown,
                 video_bytes=result.video_bytes,
+                video_checksum=held.task.fingerprint.checksum,
             ),
         )
         if self._flush_since is None:

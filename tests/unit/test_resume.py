@@ -6,10 +6,11 @@ import random
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.done import DoneRange, DoneVideo
-from common.messages import Lease
+from common.messages import Lease, Probed
 from common.selection import Selection
 from common.spec import SamplingOptions
 from coordinator.listing import ListedVideo
@@ -17,7 +18,7 @@ from coordinator.simulation.judge import TIME_BASE, wanted
 from coordinator.simulation.world import World
 from coordinator.state import UnitState
 from targets.proof import Unit, prove_video
-from tests.bench import Bench, assigned
+from tests.bench import Bench, assigned, info
 from tests.unit.test_core_random import MODES, world
 from tests.unit.test_replay import MortalServer, same_job
 
@@ -108,6 +109,51 @@ def test_only_gaps_are_handed_out() -> None:
         (10, 20),
         (40, None),
     }
+
+
+@pytest.mark.parametrize("hosts", [("a",), ("a", "b")])
+def test_what_was_made_of_another_file_is_not_gone_on_with(hosts: tuple[str, ...]) -> None:
+    done = DoneVideo("0.mp4", False, [DoneRange(10, 20, 10, 0)], 10, 0, 0, checksum="another")
+    bench = with_done(Bench(videos=2, hosts=hosts), {"0.mp4": done})
+    for name in hosts:
+        bench.hello(name)
+    while bench.core.outcome is None:
+        name = next(name for name in hosts if bench.running(name))
+        each = bench.running(name)[0]
+        if each.is_probe:
+            told = [(index, info()) for index in each.files]
+            bench.say(name, Probed(lease=each.lease, found=told, refused=[], seconds=0.1))
+        else:
+            bench.finish(name, each)
+    (failure,) = bench.core.failing.failures
+    assert (failure.video, failure.kind, failure.attempts) == ("0.mp4", "lost", 2)
+    assert "put that file back" in failure.reason
+    assert bench.core.pool.videos[0].units == []
+    assert bench.core.pool.videos[1].settled
+
+
+def test_one_host_with_another_file_does_not_decide() -> None:
+    done = DoneVideo("0.mp4", False, [DoneRange(10, 20, 10, 0)], 10, 0, 0, checksum="another")
+    bench = with_done(Bench(videos=1, hosts=("a", "b")), {"0.mp4": done})
+    bench.hello("a", slots=2)
+    (unit,) = bench.running("a")
+    bench.say("a", Probed(lease=unit.lease, found=[(0, info(60.0))], refused=[], seconds=0.1))
+    bench.hello("b", slots=2)
+    (unit,) = bench.running("b")
+    assert unit.is_probe
+    told = msgspec.structs.replace(info(60.0), checksum="another")
+    bench.say("b", Probed(lease=unit.lease, found=[(0, told)], refused=[], seconds=0.1))
+    assert bench.core.failing.failures == []
+    assert not any(each.is_probe for each in bench.running("b"))
+    assert bench.running("b")
+
+
+def test_rows_that_were_made_of_two_files_prove_one_of_them() -> None:
+    one, other = unit(0, 5, 5), unit(5, None, 3)
+    one.video_checksum, other.video_checksum = "1", "2"
+    video, rest = prove_video([one, other], VIDEO, Selection(FPS))
+    assert video is not None
+    assert (video.checksum, video.is_whole, rest) == ("1", False, [other])
 
 
 def test_what_is_whole_is_not_even_probed() -> None:
