@@ -573,4 +573,4 @@ def test_what_no_host_may_read_is_lost_not_refused() -> None:
     assert set(tried) == {"a", "b"}
     (failure,) = bench.core.failing.failures
     assert (failure.kind, failure.reason) == ("lost", "stale file handle")
-    assert bench.core.outcome == "completed", "a file that nobody can read ends no job"
+    assert bench.ended_of_itself, "a file that nobody can read ends no job"
