@@ -125,6 +125,8 @@ class Numbering:
     def is_right(self, unit: Unit) -> bool:
         """Whether the staged frames of a numbered unit are those that are wanted."""
         assert unit.before is not None
+        if unit.counted == 0:  # of no frames, as behind the end of a shorter video, any number is right
+            return True
         return (unit.rank - unit.before) % self._every == 0
 
     def kept(self, unit: Unit) -> int:

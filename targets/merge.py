@@ -85,6 +85,7 @@ def merge(
     """
     with contextlib.ExitStack() as resources:
         try:
+            output.mkdir(parents=True, exist_ok=True)
             there = resources.enter_context(Below(output))
             found = list(_open_hosts(hosts, resources))
             frames, commits = _commits(found, mode, primary)

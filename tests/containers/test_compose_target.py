@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from common.shared import LOCK_FILE
 from targets.engine import Engine
 from targets.image import ensure_image
 from tests.faulty_containers import GATE_MOUNTS, docker
@@ -164,7 +165,7 @@ def test_the_plain_compose_file(
     assert "completed" in told
     check_output(output)
     assert tree(output) == expected
-    assert sorted(path.name for path in output.iterdir()) == ["frames", "job", "manifest"]
+    assert sorted(path.name for path in output.iterdir()) == [LOCK_FILE, "frames", "job", "manifest"]
     assert {"report.html", "trace.json"} <= {path.name for path in (output / "job").iterdir()}
     assert "There is no report" not in told
     assert len(summary(output).hosts) == 8
