@@ -216,7 +216,7 @@ class Membership:
 
     def lose_silent(self, now: float) -> None:
         """Lose hosts whose lease is over, and those that have been cut off for two heartbeats; wait no longer
-        for those that have been missing for ``host_wait_s``."""
+        for those that have been missing for too long."""
         options = self._spec.scheduling
         for host in list(self.hosts.values()):
             if host.state != "up":
@@ -225,7 +225,7 @@ class Membership:
             cut_off_s = now - host.unreachable_since if host.unreachable_since is not None else 0.0
             if silent_s > options.lease_s or cut_off_s > 2 * options.heartbeat_s:
                 self.lose(host, f"was not heard for {silent_s:.0f} s", now)
-        for name in self.roster.overdue(now, options.host_wait_s):
+        for name in self.roster.overdue(now, options):
             self.give_up_waiting(name)
 
     def give_up_waiting(self, name: str) -> None:

@@ -1,8 +1,9 @@
 """Which hosts a decision has to reckon with: those that are there, and those that are still expected.
 
 What asks for every host ("nobody else can read it") must not ask who is up at this moment: the first one that
-is up may be the one with the bad disk. A host is expected from the job's start, or from its loss, for
-``host_wait_s``; the end of that time is recorded, so a replayed job decides the same.
+is up may be the one with the bad disk. A host is expected from the job's start for ``host_wait_s``, and after
+its loss for ``silence_s``: by then it has taken the coordinator for dead. The end of that time is recorded, so
+a replayed job decides the same.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ class Roster:
         """A host is not expected (any more)."""
         self._missing.pop(name, None)
 
-    def overdue(self, now: float, wait_s: float) -> list[str]:
+    def overdue(self, now: float, options: SchedulingOptions) -> list[str]:
         """Missing hosts whose time is over."""
-        return [name for name, since in self._missing.items() if now - since > wait_s]
+        return [name for name in self._missing if not self._in_time(name, now, options)]
 
     def listens(self, now: float, options: SchedulingOptions) -> bool:
-        """Whether a host that is not there may still come and ask how the job ended: one that never came,
-        while it is expected; one that was lost, until it has taken the coordinator for dead."""
-        return any(
-            now - since <= (options.silence_s if name in self._hosts else options.host_wait_s)
-            for name, since in self._missing.items()
-        )
+        """Whether a host that is not there may still come and ask how the job ended."""
+        return any(self._in_time(name, now, options) for name in self._missing)
+
+    def _in_time(self, name: str, now: float, options: SchedulingOptions) -> bool:
+        known = name in self._hosts
+        return now - self._missing[name] <= (options.silence_s if known else options.host_wait_s)
 
     def has_sound(self, but: Set[str] = frozenset()) -> bool:
         """Whether a host that may be given work is up, those in ``but`` aside."""

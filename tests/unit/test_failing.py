@@ -303,8 +303,8 @@ def test_a_refusal_is_confirmed_by_a_host_that_is_expected_and_not_there_yet(com
     assert bench.ended_of_itself
 
 
-def test_a_lost_host_is_expected_back() -> None:
-    bench = Bench(videos=1, hosts=("a", "b"), options=WAIT)
+def test_a_lost_host_is_expected_back_until_it_has_given_up() -> None:
+    bench = Bench(videos=1, hosts=("a", "b"), options=SchedulingOptions(unit_span_s=1000, host_wait_s=900))
     bench.hello("b")
     bench.hello("a")
     bench.core.members.lose(bench.core.hosts["b"], "is gone", bench.now)
