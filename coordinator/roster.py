@@ -2,8 +2,8 @@
 
 What asks for every host ("nobody else can read it") must not ask who is up at this moment: the first one that
 is up may be the one with the bad disk. A host is expected from the job's start for ``host_wait_s``, and after
-its loss for ``silence_s``: by then it has taken the coordinator for dead. The end of that time is recorded, so
-a replayed job decides the same.
+its loss for ``silence_s``: by then it has taken the coordinator for dead. The end of that time is recorded,
+so a replayed job decides the same.
 """
 
 from __future__ import annotations
