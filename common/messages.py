@@ -28,11 +28,13 @@ LongName = Annotated[str, msgspec.Meta(min_length=1, max_length=32768)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 # Why an attempt failed. "input": the file cannot be read as a video, here or anywhere; "read": the system
-# refused to read it, which is this host's failure; "error": an exception; "crash": the slot process died;
-# "output": the host could not write; "list": the file is larger here than the list tells, so it is the
-# coordinator's copy that lacks its end; "contradiction": the video is not what its probe told, but
-# ``Failed.found``; "changed": the file is not as it was when this host opened it first.
-FailedKind = Literal["input", "read", "error", "crash", "output", "list", "contradiction", "changed"]
+# refused to read it, which is this host's failure; "absent": it is not there any more; "error": an exception;
+# "crash": the slot process died; "output": the host could not write; "list": the file is larger here than the
+# list tells, so it is the coordinator's copy that lacks its end; "contradiction": the video is not what its
+# probe told, but ``Failed.found``; "changed": the file is not as it was when this host opened it first.
+FailedKind = Literal[
+    "input", "read", "absent", "error", "crash", "output", "list", "contradiction", "changed"
+]
 
 
 class MessageError(Exception):

@@ -16,7 +16,7 @@ STATUS_VERSION = 1  # grows when a member changes its meaning or goes; more memb
 STATUS_EVENT = "framefleet-status"
 STATUS_PREFIX = f'{{"event":"{STATUS_EVENT}",'  # how a line begins; nothing else that is printed does
 
-# "input": the file itself cannot give these frames (not a video, damaged, unreadable, vanished);
+# "input": the file itself cannot give these frames (not a video, damaged, not allowed to be read);
 # "lost": it perhaps could, but this job did not get them (crashes, a full disk, a bug).
 FailureKind = Literal["input", "lost"]
 HostState = Literal["up", "lost", "left"]

@@ -17,7 +17,8 @@ from coordinator.state import Host, Unit, Video
 MAX_ERRORS = 2  # one retry elsewhere
 # where no host is expected that has not failed at it: that it cannot write, or read, or finds another video
 # than all others, is the host's fault
-HOSTS_OWN = frozenset({"output", "read", "contradiction"})
+HOSTS_OWN = frozenset({"output", "read", "absent", "contradiction"})
+OF_ALL_RANGES = frozenset({"input", "list", "absent"})  # the other ranges of the file would only say so again
 MAX_HOSTS_ERRORS = 4
 MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
 MAX_POISONED = 8  # parts of a video that crash what decodes them; then the rest of it is not tried
@@ -66,7 +67,7 @@ class Failing:
             self._leases.give_up(unit)
             return False
         if failed.kind == "list":  # the hosts that agree with the list have the same short copy
-            self.give_up(unit, kind="input", reason=failed.text)
+            self.give_up(unit, kind="input", reason=failed.text, whole=True)
             return True
         is_hosts_own, others = failed.kind in HOSTS_OWN, self._roster.expects(unit.avoid)
         limit = MAX_HOSTS_ERRORS if is_hosts_own else MAX_ERRORS
@@ -89,7 +90,8 @@ class Failing:
             return False
         if failed.kind == "crash" and (self._divide(unit) or self._put_off(unit, host)):
             return False
-        self.give_up(unit, kind="input" if failed.kind == "input" else "lost", reason=failed.text)
+        kind: FailureKind = "input" if failed.kind == "input" else "lost"
+        self.give_up(unit, kind=kind, reason=failed.text, whole=failed.kind in OF_ALL_RANGES)
         return True
 
     def _divide(self, unit: Unit) -> bool:
@@ -132,8 +134,8 @@ class Failing:
         if video.poisoned >= MAX_POISONED and not video.all_cut:
             self._quarantine_rest(index, video)
 
-    def give_up(self, unit: Unit, *, kind: FailureKind, reason: str) -> None:
-        """The unit's frames will not be had by this job."""
+    def give_up(self, unit: Unit, *, kind: FailureKind, reason: str, whole: bool = False) -> None:
+        """The unit's frames will not be had by this job; ``whole``: nor those of the video behind it."""
         self._leases.give_up(unit)
         if unit.is_probe:
             for index in unit.files:
@@ -146,8 +148,7 @@ class Failing:
             video.poisoned += 1
         seconds_of, time_base = self._pool.workload.sampling_of(video).seconds_of, video.info.time_base
         stop_s = None if unit.stop is None else seconds_of(unit.stop, time_base)
-        if kind == "input":
-            # the file is gone or unreadable: the ranges behind it would only say so again
+        if whole:
             self._pool.stop_cutting(video)
             if unit.video in self._unreadable:
                 return

@@ -303,7 +303,7 @@ def open_session(
     ``tick`` None means from the file's first packet. ``fresh``: with a new decoder, not a flushed one.
 
     Raises:
-        MediaError: the file has vanished.
+        MediaError: the video cannot be opened anew.
     """
     tries = 0
     while tick is not None and video.can_seek:

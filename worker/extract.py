@@ -48,7 +48,7 @@ def extract(
 
     Raises:
         ContradictionError: the video is not what its probe ``told``.
-        MediaError: the file has vanished, or holds frames that cannot become images.
+        MediaError: the file holds frames that cannot become images.
         OSError: ``folder`` cannot be written to.
         Whatever ``checkpoint`` raises.
     """

@@ -12,11 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-# What opening says of the file itself, as it would on any host. All else is the host's failure.
+# What opening says of the file itself, as it would on any host. All else is the host's failure: what was
+# listed and is not there any more may be a folder that is mounted no longer.
 OF_THE_FILE: Final = frozenset(
     [
-        errno.ENOENT,
-        errno.ENOTDIR,
         errno.EACCES,
         errno.EPERM,
         errno.ELOOP,
@@ -28,6 +27,10 @@ OF_THE_FILE: Final = frozenset(
 
 class ReadError(Exception):
     """The system refused to open or read a file that is there: this host's failure, not the file's."""
+
+
+class AbsentError(ReadError):
+    """A file that was listed is not there: a folder may be mounted no longer, or not on this host."""
 
 
 class InputFile:
@@ -56,6 +59,8 @@ class InputFile:
         except OSError as error:
             if error.errno in OF_THE_FILE:
                 raise
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise AbsentError("vanished: on this host it is no longer there") from error
             raise ReadError(f"cannot be opened on this host: {error.strerror}") from error
         try:
             self.status: Final = os.fstat(self._descriptor)

@@ -230,8 +230,8 @@ def open_file(path: Path) -> InputFile:
     """Open a regular file that is not empty.
 
     Raises:
-        MediaError: it is none, is not there, or may not be read.
-        ReadError: the system refuses to open it.
+        MediaError: it is none, or may not be read.
+        ReadError: the system refuses to open it, or it is not there any more.
     """
     try:
         file = InputFile(path)
@@ -295,7 +295,7 @@ def _why_not_open(error: OSError) -> str:
         errno.ENAMETOOLONG: "its name is too long for the system",
         errno.ENXIO: "not a video: it is a pipe, socket or device",
     }
-    return reasons.get(error.errno or 0, "file vanished: it is no longer there")
+    return reasons.get(error.errno or 0, f"cannot be opened: {error.strerror}")
 
 
 def _why_not_media(file: InputFile, error: Exception) -> str:

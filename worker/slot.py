@@ -36,7 +36,7 @@ from common.selection import Selection
 from common.spec import JobSpec
 from worker.extract import extract
 from worker.fingerprint import ContradictionError
-from worker.input_file import ReadError
+from worker.input_file import AbsentError, ReadError
 from worker.libraries import libraries
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, beat, enter, give_back_memory
 from worker.media import MediaError, OpenVideo, ShortListError
@@ -125,7 +125,7 @@ class Slot:
         except ShortListError as error:
             kind, text = "list", str(error)
         except ReadError as error:
-            kind, text = "read", str(error)
+            kind, text = "absent" if isinstance(error, AbsentError) else "read", str(error)
         except ContradictionError as error:
             kind, text, found = "contradiction", str(error), error.found
         except ChangedError as error:

@@ -136,10 +136,10 @@ def test_a_file_vanishes(source: Path, tmp_path: Path, expected: dict[str, str])
         for slot in job.pids(host, slots=True):
             os.kill(slot, signal.SIGKILL)
     job.gate.open()
-    assert job.wait() == 0, job.text
+    assert job.wait() == 1, job.text
     check_output(job.output)
     (failure,) = failures(job.output).values()
-    assert failure.video == long
+    assert (failure.video, failure.kind) == (long, "lost")  # perhaps a folder that is mounted no longer
     assert "vanished" in failure.reason
     assert long in job.text
     # whatever was read before is right, and nothing else is lost

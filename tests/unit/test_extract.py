@@ -20,7 +20,8 @@ from tests.extractor import FIVE, NATIVE, ODD_RATE, PNG, SEEKABLE, Extractor, cl
 from tests.oracle_reference import bgr_md5, reference
 from worker import decode
 from worker.extract import extract
-from worker.media import MediaError, OpenVideo
+from worker.input_file import ReadError
+from worker.media import OpenVideo
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -241,7 +242,7 @@ def test_a_file_that_is_open_is_read_to_its_end_whatever_its_name_leads_to(
     path.write_bytes(b"another file")
     assert work.unit(FIVE)[0].rows == before
     path.unlink()
-    with pytest.raises(MediaError, match="vanished"):
+    with pytest.raises(ReadError, match="vanished"):
         OpenVideo(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common import messages as m
+from common.report import FailureKind
 from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
@@ -325,7 +326,7 @@ def test_a_host_that_said_goodbye_is_not_waited_for() -> None:
     assert bench.ended_of_itself
 
 
-@pytest.mark.parametrize("kind", ["input", "read", "error", "crash", "output"])
+@pytest.mark.parametrize("kind", ["input", "read", "absent", "error", "crash", "output"])
 @pytest.mark.parametrize("comes", [True, False])
 def test_one_host_gives_nothing_up_while_another_is_expected(kind: m.FailedKind, comes: bool) -> None:
     bench = Bench(videos=1, hosts=("a", "b"), options=WAIT)
@@ -441,15 +442,17 @@ def test_a_probe_answered_for_other_files_counts_as_failed() -> None:
     assert bench.core.pool.units[unit.lease.unit].errors == 1
 
 
-def test_a_vanished_file_is_given_up_once_for_all_its_ranges() -> None:
+@pytest.mark.parametrize(("kind", "told"), [("input", "input"), ("absent", "lost")])
+def test_a_file_that_cannot_be_had_is_given_up_once_for_all_its_ranges(
+    kind: m.FailedKind, told: FailureKind
+) -> None:
     bench = Bench(hosts=("a",))
     bench.hello("a")
     bench.probe_all("a", 600.0)
-    unit = bench.running("a")[0]
-    bench.say("a", failed(unit, "input", "vanished"))
-    bench.say("a", failed(unit, "input", "vanished"))
-    assert len(bench.core.failing.failures) == 1
-    assert bench.core.failing.failures[0].kind == "input"
+    while bench.core.outcome is None:
+        bench.say("a", failed(bench.running("a")[0], kind, "it is gone"))
+    (failure,) = bench.core.failing.failures
+    assert failure.kind == told
     assert bench.ended_of_itself
 
 

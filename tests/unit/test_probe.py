@@ -164,7 +164,6 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
         "pipe.mp4": "pipe",
         "empty.mp4": r"empty \(0 bytes\)",
         "loop.mp4": "symbolic link",
-        "gone.mp4": "vanished",
         ".": "folder",
         "zeros.mp4": "zero bytes",
         "x" * 300: "too long",
