@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -112,6 +113,8 @@ def test_a_job_that_is_detached_and_attached_to_with_videos_dealt_out(
     platform: Platform, local: Path
 ) -> None:
     """To more instances than there are videos, one of which gets none."""
+    may_run = threading.Event()
+    platform.on_tick = lambda run: run.let_go() if may_run.is_set() else run.hold()
     text = launch(
         platform, *SHORT, "--instances", "5", "--mode", "sharded", "--upload", "end", "--detach",
         "--job-name", "job-1",
@@ -119,6 +122,7 @@ def test_a_job_that_is_detached_and_attached_to_with_videos_dealt_out(
     assert "Note: 1 of 5 instances will get no video, and are paid for all the same" in text
     assert "launch.py attach job-1" in text
     assert "job job-1 is running in --output s3://bucket/out" in launch(platform, *SHORT, code=2)
+    may_run.set()
     text = launch(platform, "attach", "job-1")
     assert "SageMaker: Completed" in text
     check_same(platform, local)
