@@ -16,7 +16,8 @@ test: $(VENV)/.test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests/containers tests/integration tests/chaos tests/conformance tests/unit
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 10 \
+	    tests/conformance tests/containers tests/integration tests/chaos tests/unit
 
 check: $(VENV)/.test-installed
 	$(BIN)/ruff check .
