@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # everything else is imported where it is needed: --help must
     from targets.job import JobRequest
     from targets.output_lock import OutputLock
 
+from common import stdio  # noqa: E402
 from targets.command_line import DefaultGroup, SectionedCommand  # noqa: E402 - it needs click, as this does
 from targets.image_options import image_options  # noqa: E402
 from targets.pack_options import make_pack, pack_options  # noqa: E402
@@ -59,6 +60,7 @@ COMMANDS = {
     "stop": "targets.sagemaker_commands",
     "verify": "verify.command",
 }
+ANSWERS = ("export", "plan", "report", "verify")  # what these print is what they are for
 
 
 @click.group(cls=DefaultGroup, default="run", elsewhere=COMMANDS)
@@ -332,8 +334,14 @@ def main() -> int:
             raise
         _complain(f"the Python package {error.name!r} is missing: {REMEDY}")
         return 2
+    sys.stdout.flush()
+    lost = stdio.lost_output()
+    if lost is not None and not code and sys.argv[1:2] and sys.argv[1] in ANSWERS:
+        _complain(f"the answer could not be written: {lost.strerror}")
+        return 1
     return code or 0
 
 
 if __name__ == "__main__":
+    stdio.set_up()
     sys.exit(main())

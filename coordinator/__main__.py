@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from common import messages
+from common import messages, stdio
 from common.cluster import Cluster
 from common.done import DONE_FILE, NOTHING_DONE, Done, decode_done
 from common.environment import detect_cluster
@@ -171,4 +171,5 @@ def answering(link: CoordinatorLink, entries: Iterator[dict[str, Any]]) -> Itera
 
 
 if __name__ == "__main__":
+    stdio.set_up()
     sys.exit(main())

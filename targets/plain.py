@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from common import stdio
 from common.cluster import read_cluster
 from common.environment import MAX_HOSTS, host_name
 from common.errors import UserError
@@ -218,4 +219,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    stdio.set_up()
     sys.exit(main())

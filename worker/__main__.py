@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from common import stdio
 from worker.forks import start_fork_server
 
 
@@ -18,4 +19,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    stdio.set_up()
     sys.exit(main())

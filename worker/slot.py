@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 import av
 import msgspec
 
+from common import stdio
 from common.layout import Layout
 from common.media import Fingerprint, VideoInfo
 from common.messages import (
@@ -270,6 +271,7 @@ def run_slot(
     connection: Connection, layout: Layout, spec: JobSpec, limits: Limits, beats: ctypes.c_uint64
 ) -> None:
     """Entry point of the slot process."""
+    stdio.set_up()
     enter(limits, beats)
     threading.Thread(target=_die_with_agent, daemon=True).start()
     try:
