@@ -1,7 +1,8 @@
 """Where things lie on a host: the tree that SageMaker Processing mounts under ``/opt/ml``.
 
 A local host has the same tree under a folder of its own, named by the environment variable
-``FRAMEFLEET_ROOT``; nothing else differs between a process here and a container there.
+``FRAMEFLEET_ROOT``, and its videos where ``FRAMEFLEET_VIDEOS`` says: its disk may have no links. Nothing else
+differs between a process here and a container there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from common.names import safe_component
 OPTIONS_KEY = "framefleet_options"  # in the metadata of a manifest part: what decided on the frames, as JSON
 
 ROOT_VARIABLE = "FRAMEFLEET_ROOT"
+VIDEOS_VARIABLE = "FRAMEFLEET_VIDEOS"
 DEFAULT_ROOT = "/opt/ml"
 
 
@@ -29,17 +31,22 @@ class Layout:
             where what they tell would overwrite one another's); empty where the launcher merges outputs.
         share: a folder below that of the run, for hosts that each tell of their own share.
         host: whose staging it is: the output may be a folder that all hosts share, and each empties its own.
+        source: the folder of videos, if it is not in the tree.
     """
 
     root: Path
     run: str = ""
     share: str = ""
     host: str = ""
+    source: Path | None = None
 
     @classmethod
     def from_environment(cls) -> Layout:
         """The tree named by ``FRAMEFLEET_ROOT``, or ``/opt/ml``."""
-        return cls(Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT))
+        source = os.environ.get(VIDEOS_VARIABLE)
+        return cls(
+            Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT), source=Path(source) if source else None
+        )
 
     def of_run(self, run: str, host: str = "") -> Layout:
         """The same tree, for one run of several in one output; ``host``: one with a share of its own."""
@@ -60,7 +67,7 @@ class Layout:
 
     @property
     def videos(self) -> Path:
-        return self.root / "processing" / "input" / "videos"
+        return self.source or self.root / "processing" / "input" / "videos"
 
     @property
     def job_spec(self) -> Path:

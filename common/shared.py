@@ -37,8 +37,8 @@ def link_tree(shared: Path, host: str) -> Path:
         if not needed.is_dir():
             raise UserError(f"{SHARED_VARIABLE} is {shared}, and there is no folder {needed}: {remedy}")
     _share_lock(shared / OUTPUT)
-    layout = Layout(Path(tempfile.mkdtemp(prefix="framefleet-")))
     try:
+        layout = Layout(Path(tempfile.mkdtemp(prefix="framefleet-")))
         (hosts / safe_component(host)).mkdir(exist_ok=True)
         for link, target in (
             (layout.videos, shared / VIDEOS),

@@ -42,6 +42,7 @@ CONFIG, JOB, VIDEOS, OUTPUT = (
     "/opt/ml/processing/input/videos",
     "/opt/ml/processing/output",
 )
+MAX_PROCESSES = 4096  # and threads, of a container; a host has some three for each slot
 LEAST_CPUS = 0.01  # the engine's own bound
 MEMORY_SHARE = 0.8  # of the machine's, for all hosts
 LEAST_MEMORY_BYTES = 512 * 2**20
@@ -99,6 +100,11 @@ def compose_file(
             "hostname": host.name,
             "init": True,  # the first process of a container ignores SIGTERM until it has a handler
             "user": user,
+            "cap_drop": ["ALL"],
+            # root is the launcher's user then, and may read what others own, as it may without a container
+            "cap_add": ["DAC_OVERRIDE"] if user.startswith("0:") else [],
+            "security_opt": ["no-new-privileges:true"],
+            "pids_limit": MAX_PROCESSES,
             "cpus": limits.cpus,
             "mem_limit": limits.memory_bytes,
             "labels": labels,

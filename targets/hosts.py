@@ -14,8 +14,9 @@ from typing import IO
 
 import msgspec
 
-from common.layout import ROOT_VARIABLE, Layout
+from common.layout import ROOT_VARIABLE, VIDEOS_VARIABLE, Layout
 from common.report import STATUS_PREFIX, Status, decode_status
+from common.shared import SHARED_VARIABLE
 from common.spec import JobSpec, write_spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -38,6 +39,7 @@ class LocalHost:
         self.name = name
         self.layout = Layout(root)
         self.log = root / "host.log"
+        self.videos = self.layout.videos
         self.returncode: int | None = None  # None while it runs; -N when signal N ended it
         self.told_to_stop = False
         self.status: Status | None = None  # the latest that it has printed
@@ -51,10 +53,10 @@ class LocalHost:
         """Make the tree that SageMaker would mount: the cluster, the input, the job with its ``files``, the
         output."""
         config = {"current_host": self.name, "hosts": list(hosts), "network_interface_name": "lo"}
-        for folder in (self.layout.resource_config.parent, self.layout.videos.parent, self.layout.output):
+        for folder in (self.layout.resource_config.parent, self.layout.job_spec.parent, self.layout.output):
             folder.mkdir(parents=True, exist_ok=True)
         self.layout.resource_config.write_bytes(msgspec.json.encode(config))
-        self.layout.videos.symlink_to(videos, target_is_directory=True)
+        self.videos = videos
         write_spec(self.layout.job_spec, spec)
         for name, data in (files or {}).items():
             (self.layout.job_spec.parent / name).write_bytes(data)
@@ -64,7 +66,9 @@ class LocalHost:
         environment = dict(os.environ)
         paths = [str(REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
+        environment.pop(SHARED_VARIABLE, None)  # of a job on a cluster
         environment[ROOT_VARIABLE] = str(self.layout.root)
+        environment[VIDEOS_VARIABLE] = str(self.videos)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

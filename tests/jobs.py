@@ -331,8 +331,7 @@ def unlike_hosts(copies: dict[str, str], others: Sequence[str]) -> type[LocalClu
             super().prepare(resources)
             for host in self.hosts:
                 if host.name in copies:
-                    host.layout.videos.unlink()
-                    host.layout.videos.symlink_to(copies[host.name], target_is_directory=True)
+                    host.videos = Path(copies[host.name])
 
     return Unlike
 

@@ -6,12 +6,17 @@ import contextlib
 import sys
 
 from common import stdio
+from common.errors import UserError
+from common.temporary import use_short_folder
 from worker.forks import start_fork_server
 
 
 def main() -> int:
     """Run this host; return the exit code."""
-    with contextlib.suppress(OSError):  # whoever needs it tries again, and tells why it cannot be done
+    with contextlib.suppress(
+        OSError, UserError
+    ):  # whoever needs it tries again, and tells why it cannot be done
+        use_short_folder()
         start_fork_server()  # first of all: it loads the media libraries while this process loads its own
     from worker.host import run_host
 

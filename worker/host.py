@@ -28,6 +28,7 @@ from common.messages import End
 from common.resolving import resolve
 from common.shared import SHARED_VARIABLE, link_tree, output_of
 from common.spec import JobSpec, read_spec
+from common.temporary import use_short_folder
 from common.transport import HostLink
 from worker.agent import Agent
 from worker.outcome import Account
@@ -59,6 +60,7 @@ class Host:
 
     def run(self) -> int:
         """Take part in the job of this tree; return the exit code."""
+        use_short_folder()
         layout = Layout.from_environment()
         platform, cluster = detect_cluster(layout, os.environ)
         if SHARED_VARIABLE in os.environ:
@@ -80,7 +82,10 @@ class Host:
             return 0
         check_image_options(spec.image)
         layout.output.mkdir(parents=True, exist_ok=True)
-        sockets = tempfile.mkdtemp(prefix="framefleet-")
+        try:
+            sockets = tempfile.mkdtemp(prefix="framefleet-")
+        except OSError as error:
+            raise UserError(f"no temporary folder can be made: {error}: set TMPDIR to another") from error
         try:
             endpoint, bind = _endpoints(spec, cluster, sockets)
             if spec.mode == "sharded" or cluster.is_primary:

@@ -147,7 +147,6 @@ def test_the_plain_compose_file(
         "INPUT": str(source),
         "OUTPUT": str(output),
         "OPTIONS": "--fps native",
-        "OWNER": f"{os.getuid()}:{os.getgid()}",
     }
 
     def compose(*arguments: str) -> str:
@@ -163,6 +162,7 @@ def test_the_plain_compose_file(
     finally:
         compose("down", "--timeout", "0")
     assert "completed" in told
+    assert {path.stat().st_uid for path in (output / "frames").rglob("*")} == {1000}
     check_output(output)
     assert tree(output) == expected
     assert sorted(path.name for path in output.iterdir()) == [LOCK_FILE, "frames", "job", "manifest"]

@@ -167,8 +167,14 @@ def test_the_manifests_in_the_documentation_are_whole() -> None:
     assert given["FRAMEFLEET_SIZE"] == str(job["spec"]["completions"])
     assert given["FRAMEFLEET_PRIMARY"] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
     assert pod["subdomain"] == service["metadata"]["name"]
-    (mount,) = container["volumeMounts"]
-    assert given["FRAMEFLEET_SHARED"] == mount["mountPath"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts == {"data": given["FRAMEFLEET_SHARED"], "tmp": "/tmp"}
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     batch = json.loads((DOCS / "batch.json").read_text())
     nodes = batch["nodeProperties"]
     assert nodes["mainNode"] == 0

@@ -1,4 +1,4 @@
-"""Jobs from the command line in odd locales, on full disks, and without a terminal."""
+"""Jobs from the command line in odd locales, on full disks, without a terminal, with a long TMPDIR."""
 
 from __future__ import annotations
 
@@ -90,6 +90,19 @@ def test_a_terminal_may_go(source: Path, tmp_path: Path) -> None:
     os.close(theirs)
     os.read(ours, 1)  # the view is there
     os.close(ours)  # from here on a write to it fails: EIO
+    assert job.wait() == 0
+    check_output(tmp_path / "out")
+    assert tree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["coordinated", "sharded"])
+def test_a_temporary_folder_may_have_a_long_path(source: Path, tmp_path: Path, mode: str) -> None:
+    long = tmp_path / ("y" * 120)
+    long.mkdir()
+    job = launch(
+        "--input", source, "--output", tmp_path / "out", "--mode", mode,
+        env={**os.environ, "TMPDIR": str(long), "FRAMEFLEET_SHARED": "/of/another/job"},
+    )  # fmt: skip
     assert job.wait() == 0
     check_output(tmp_path / "out")
     assert tree(tmp_path / "out")
