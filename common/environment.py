@@ -13,6 +13,7 @@ from typing import Final
 from common.cluster import Cluster, read_cluster
 from common.errors import UserError
 from common.layout import Layout
+from common.resolving import check_address
 
 Environment = Mapping[str, str]
 
@@ -159,7 +160,11 @@ def _cluster(environment: Environment, rank_name: str, size_name: str, primary: 
             f"the address of the first host is not known: set {PRIMARY} to its name or address on every host"
         )
     hosts = tuple(sorted(host_name(each) for each in range(size)))
-    return Cluster(host_name(rank), hosts, primary or "localhost")
+    try:
+        address = check_address(primary or "localhost")
+    except ValueError as error:
+        raise UserError(f"the address of the first host is {primary!r}: {error} (see {PRIMARY})") from None
+    return Cluster(host_name(rank), hosts, address)
 
 
 def _number(environment: Environment, name: str, *, most: int) -> int:

@@ -78,6 +78,7 @@ class _Link:
         self._socket: zmq.Socket[bytes] = self._context.socket(kind)
         self._poller = zmq.Poller()
         options = {
+            zmq.IPV6: 1,
             zmq.LINGER: LINGER_S * 1000,
             zmq.MAXMSGSIZE: MAX_MESSAGE_BYTES,
             zmq.SNDHWM: HIGH_WATER,

@@ -27,14 +27,13 @@ from worker.pins import Pins
 from worker.pipe import Broken, Looked, Running, SlotUp, Staged, staging_folder
 from worker.publish import Publisher, warm_up
 from worker.shelf import Shelf
+from worker.silence import Silence
 from worker.slots import SlotProcess
 from worker.stamp import CHANGED
 
 HELLO_S = 2.0
 RESEND_S = 10.0
 LOOP_S = 0.25
-MAX_STEP_S = 5.0  # of silence, for a step of the loop: a host that was stopped has not listened meanwhile
-END_LOOK_S = 5.0
 MAX_FAILED_STARTS = 3
 GOODBYE_S = 2.0
 
@@ -61,8 +60,7 @@ class Agent:
         self._spec = spec
         self._link = link
         self._should_stop = should_stop
-        self._account = account
-        self._end_looked_at = float("-inf")
+        self._silence = Silence(spec.scheduling, account)
         names = spec.image.name_template
         self._publisher = Publisher(layout, host, spec.frame_options, pack=spec.pack, names=names)
         self._shelf = Shelf(self._publisher, layout, say=self._send)
@@ -80,8 +78,7 @@ class Agent:
         self._cancelled: set[m.Lease] = set()
         self._welcome: m.Welcome | None = None
         self._was_welcome = False
-        self._silent_s = 0.0
-        self._step_at = self._idle_since = time.monotonic()
+        self._idle_since = time.monotonic()
         self._hello_at = self._beat_at = float("-inf")
         self._end: m.End | None = None
 
@@ -111,7 +108,7 @@ class Agent:
             self._hear_slot(slot)
         self._watch_slots(now)
         for data in self._link.receive():
-            self._silent_s, self._step_at = 0.0, time.monotonic()
+            self._silence.end()
             try:
                 message = m.decode_from_coordinator(data)
             except m.MessageError as error:
@@ -121,8 +118,7 @@ class Agent:
             if self._end is not None:
                 return
         now = time.monotonic()
-        self._silent_s += min(now - self._step_at, MAX_STEP_S)
-        self._step_at = now
+        self._silence.step(now)
         self._feed_slots(now)
         self._keep_in_touch(now)
         self._shelf.publish(now, idle_since=self._idle_since)
@@ -133,9 +129,9 @@ class Agent:
 
     def _keep_in_touch(self, now: float) -> None:
         if self._publisher.libraries is None:
-            self._silent_s = 0.0  # nobody has been asked anything
+            self._silence.end()  # nobody has been asked anything
             return
-        self._bear_silence(now)
+        self._end = self._end or self._silence.bear(now, was_welcome=self._was_welcome)
         if self._welcome is None:
             if now - self._hello_at > HELLO_S:
                 self._hello_at = now
@@ -147,32 +143,6 @@ class Agent:
             self._beat()
             self._say_ready()  # the last one may have been lost with its connection
             self._shelf.say_staged(now, after_s=RESEND_S)
-
-    def _bear_silence(self, now: float) -> None:
-        """Look whether the job has ended, if the coordinator is not heard, and at last take it for dead."""
-        options = self._spec.scheduling
-        look = self._silent_s > 2 * options.heartbeat_s and now - self._end_looked_at > END_LOOK_S
-        if self._account is not None and look:
-            self._end_looked_at, self._end = now, self._account.end()
-            if self._account.has_moved() and self._was_welcome:
-                self._silent_s = 0.0  # it is alive, and this host may find it again
-            if self._end is not None:
-                print(
-                    "framefleet: the coordinator is gone; by its account the job is over "
-                    f"({self._end.failed or 'completed'})",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                return
-        if not self._was_welcome and self._silent_s > options.host_wait_s:
-            raise UserError(
-                f"the coordinator did not answer within {options.host_wait_s:.0f} s: "
-                "see the log of the primary host"
-            )
-        if self._was_welcome and self._silent_s > options.silence_s:
-            raise UserError(
-                f"the coordinator has been silent for {self._silent_s:.0f} s and is taken for dead"
-            )
 
     def _say_hello(self) -> None:
         running = [*self._unfinished(), *self._shelf.leases()]

@@ -25,7 +25,7 @@ from common.files import write_exit_message
 from common.imaging import check_image_options
 from common.layout import ROOT_VARIABLE, Layout
 from common.messages import End
-from common.resolving import resolve
+from common.resolving import resolve, tcp_endpoint
 from common.shared import SHARED_VARIABLE, link_tree, output_of
 from common.spec import JobSpec, read_spec
 from common.temporary import use_short_folder
@@ -150,7 +150,8 @@ def _endpoints(spec: JobSpec, cluster: Cluster, sockets: str) -> tuple[str, str]
         return alone, alone
     if spec.endpoint is not None:
         return spec.endpoint, spec.endpoint
-    return f"tcp://{cluster.address}:{spec.port}", f"tcp://0.0.0.0:{spec.port}"
+    # "*": all addresses of both kinds; of IPv4 alone where the system has no IPv6
+    return tcp_endpoint(cluster.address, spec.port), f"tcp://*:{spec.port}"
 
 
 def run_host() -> int:

@@ -198,7 +198,7 @@ def member(bench: Bench, clock: mock.Mock) -> Bench:
     """An agent that was welcome."""
     bench.agent._slots[0].messages.return_value = []  # type: ignore[attr-defined]
     bench.agent._slots[0].beyond_limit.return_value = None  # type: ignore[attr-defined]
-    bench.agent._step_at = clock.return_value
+    bench.agent._silence.end()  # by this clock
     step(bench, clock, 0.0, WELCOME)
     return bench
 
@@ -226,7 +226,7 @@ def test_a_host_that_hears_nothing_looks_how_the_job_ended(
     if not was_welcome:
         member.agent._welcome, member.agent._was_welcome = None, False
     account = mock.Mock(**{"end.return_value": None, "has_moved.return_value": False})
-    with mock.patch.object(member.agent, "_account", account):
+    with mock.patch.object(member.agent._silence, "_account", account):
         quiet(member, clock, 30)
         assert 3 <= account.end.call_count <= 6
         assert member.agent._end is None
@@ -247,7 +247,7 @@ def test_a_host_that_was_cut_off_waits_as_long_as_the_journal_shows_that_the_job
     member: Bench, clock: mock.Mock
 ) -> None:
     account = mock.Mock(**{"end.return_value": None, "has_moved.return_value": True})
-    with mock.patch.object(member.agent, "_account", account):
+    with mock.patch.object(member.agent._silence, "_account", account):
         quiet(member, clock, 600)
         account.has_moved.return_value = False
         with pytest.raises(UserError, match="silent"):

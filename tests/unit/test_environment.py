@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,11 @@ def test_all_hosts_agree_on_ranks_and_primary() -> None:
     [
         ({"JOB_COMPLETION_INDEX": "1"}, "FRAMEFLEET_SIZE is not set"),
         ({"JOB_COMPLETION_INDEX": "1", "FRAMEFLEET_SIZE": "2"}, "set FRAMEFLEET_PRIMARY"),
+        ({**TOLD, "FRAMEFLEET_PRIMARY": "node-a:5757"}, "'node-a:5757': give a name or an address alone"),
+        ({**TOLD, "FRAMEFLEET_PRIMARY": "[fd77::1]:5757"}, "without a port"),
+        ({**TOLD, "FRAMEFLEET_PRIMARY": "tcp://node-a"}, "without a port or a scheme"),
+        ({**TOLD, "FRAMEFLEET_PRIMARY": "node a"}, "neither a host's name nor an address"),
+        ({**TOLD, "FRAMEFLEET_PRIMARY": "-x"}, "neither a host's name nor an address"),
         ({"JOB_COMPLETION_INDEX": "2", "FRAMEFLEET_SIZE": "2"}, "ranks count from 0"),
         ({"FRAMEFLEET_RANK": "-1", "FRAMEFLEET_SIZE": "2"}, "'-1', which is no number"),
         ({"FRAMEFLEET_RANK": "0", "FRAMEFLEET_SIZE": "9999999"}, "'9999999', which is no number"),
@@ -118,7 +124,7 @@ def test_all_hosts_agree_on_ranks_and_primary() -> None:
     ],
 )
 def test_what_will_not_do_is_told(environment: dict[str, str], told: str) -> None:
-    with pytest.raises(UserError, match=told.replace("(", r"\(")):
+    with pytest.raises(UserError, match=re.escape(told)):
         find_cluster(environment)
 
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+from unittest import mock
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ import zmq
 
 from common.errors import UserError
 from common.keys import JobKeys
-from common.resolving import resolve
+from common.resolving import resolve, tcp_endpoint
 from common.transport import SPARE_PEERS, CoordinatorLink, HostLink, _hang_up
 from tests.keys import KEYS, OTHER_KEYS, stranger_keys
 
@@ -349,7 +350,56 @@ def test_a_name_that_never_resolves_is_an_error_within_its_budget(monkeypatch: p
     assert max(slept) == 5.0
 
 
-@pytest.mark.parametrize("endpoint", ["algo-1:5757", "tcp://algo-1", "http://algo-1:1"])
+def test_of_several_addresses_one_that_answers_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = [(10, 1, 6, "", ("::1", port, 0, 0)), (2, 1, 6, "", ("127.0.0.1", port))]
+        real = socket.getaddrinfo
+        answer = lambda name, *rest: found if name == "algo-1" else real(name, *rest)  # noqa: E731
+        with mock.patch.object(socket, "getaddrinfo", answer):
+            endpoint = resolve(f"tcp://algo-1:{port}", budget_s=60, should_stop=lambda: False)
+    assert endpoint == f"tcp://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("tcp://[::1]:5757", "tcp://[::1]:5757"), ("tcp://127.0.0.1:1", "tcp://127.0.0.1:1")],
+)
+def test_addresses_stay_what_they_are(given: str, found: str) -> None:
+    assert resolve(given, budget_s=1, should_stop=lambda: False) == found
+
+
+def test_a_wait_for_a_name_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def getaddrinfo(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    slept: list[float] = []
+    with pytest.raises(UserError):
+        resolve(
+            "tcp://algo-1:5757", budget_s=100, should_stop=lambda: False,
+            clock=lambda: sum(slept), sleep=slept.append,
+        )  # fmt: skip
+    told = capsys.readouterr().err.splitlines()
+    assert 3 <= len(told) <= 5
+    assert all("waiting for the primary host 'algo-1': it does not resolve" in line for line in told)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_coordinator_is_reached_by_either_kind_of_address(address: str) -> None:
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    with (
+        CoordinatorLink(f"tcp://*:{port}", keys=KEYS, hosts=2) as link,
+        HostLink(tcp_endpoint(address, port), keys=KEYS) as host,
+    ):
+        connect(link, host)
+
+
+@pytest.mark.parametrize("endpoint", ["algo-1:5757", "tcp://algo-1", "http://algo-1:1", "tcp://fd77::1:5757"])
 def test_an_endpoint_of_another_form_is_refused(endpoint: str) -> None:
     with pytest.raises(UserError, match=r"tcp://host:port"):
         resolve(endpoint, budget_s=1, should_stop=lambda: False)
