@@ -1,7 +1,6 @@
 """Real jobs on a local cluster, for tests: start them, look into them, compare what they leave.
 
-``python -m tests.jobs REQUEST.json`` runs one job as ``launch.py`` would, with a scheduling of the test's own
-choice, which the command line does not offer.
+A job runs in a process of its own: ``tests/local_job.py``.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +21,13 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.errors import UserError
 from common.media import DROPPED
 from common.report import Failure, Summary
-from common.spec import ImageFormat, ImageOptions, Mode, OnError, PackOptions, SchedulingOptions
+from common.spec import ImageFormat, Mode, OnError, PackOptions, SchedulingOptions
 from report.accounting import account
 from report.reading import read_job
 from report.timeline import Kind
-from targets.hosts import WORKER_COMMAND, LocalHost
-from targets.local import LocalCluster
-from tests import lying, refusing
-from tests.gated import COMMAND, VARIABLE, Gate
+from tests.gated import Gate
 from tests.packed import check_packed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -86,21 +80,34 @@ class Job:
 
     gate: Gate
 
-    def __init__(self, source: Path, output: Path, *, held_after: int | None = None, **options: Any) -> None:
-        """``held_after``: a slot is held when it has completed so many units, until ``gate`` is opened."""
+    def __init__(
+        self,
+        source: Path,
+        output: Path,
+        *,
+        held_after: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        """``held_after``: a slot is held when it has completed so many units, until ``gate`` is opened.
+        ``environment``: variables that the job's processes have besides."""
         if held_after is not None:
             self.gate = Gate(output.parent, held_after)
             options["gate"] = str(self.gate.folder)
         made = JobOptions(input=str(source), output=str(output), **options)
-        self.start(output, [sys.executable, "-m", "tests.jobs", msgspec.json.encode(made).decode()])
+        command = [sys.executable, "-m", "tests.local_job", msgspec.json.encode(made).decode()]
+        self.start(output, command, environment)
 
-    def start(self, output: Path, command: Sequence[str]) -> None:
+    def start(
+        self, output: Path, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
         """Start the job's process."""
         self.output = output
         self.text = ""
         self.process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
+            env={**os.environ, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -313,85 +320,3 @@ def verify(*arguments: str | Path) -> tuple[int, str]:
         timeout=120,
     )
     return done.returncode, done.stdout + done.stderr
-
-
-class _OtherHost(LocalHost):
-    def start(self, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> None:
-        super().start([sys.executable, "-m", "tests.fake_libraries"], keep_open=keep_open)
-
-
-def unlike_hosts(copies: dict[str, str], others: Sequence[str]) -> type[LocalCluster]:
-    """A cluster in which some hosts have folders of their own as input, and ``others`` other libraries."""
-
-    class Unlike(LocalCluster):
-        def _make_host(self, name: str, root: Path) -> LocalHost:
-            return (_OtherHost if name in others else LocalHost)(name=name, root=root)
-
-        def prepare(self, resources: contextlib.ExitStack) -> None:
-            super().prepare(resources)
-            for host in self.hosts:
-                if host.name in copies:
-                    host.videos = Path(copies[host.name])
-
-    return Unlike
-
-
-def main() -> int:
-    from targets.display import make_console
-    from targets.job import ContainerOptions, JobRequest
-    from targets.local import run_local
-    from targets.output_lock import lock_output
-    from targets.progress import open_view
-    from targets.sampling_options import NAMES, make_sampling
-    from targets.summary import print_result
-
-    options = msgspec.json.decode(sys.argv[1], type=JobOptions)
-    console = make_console()
-    request = JobRequest(
-        input=Path(options.input),
-        output=Path(options.output),
-        instances=options.instances,
-        slots_per_instance=options.slots,
-        sampling=make_sampling(dict.fromkeys(NAMES) | (options.sampling or {"fps": options.fps})),
-        mode=options.mode,
-        image=ImageOptions(**{"format": options.format, **options.image}),
-        on_error=options.on_error,
-        scheduling=options.scheduling,
-        resume=options.resume,
-        pack=options.pack,
-    )
-    cluster_type: Callable[..., LocalCluster] = unlike_hosts(options.copies, options.others)
-    if options.containers is not None:
-        from tests.faulty_containers import faulty_cluster, remove_disks
-
-        request = replace(request, containers=ContainerOptions(cpus=options.containers.cpus))
-        gate = None if options.gate is None else Path(options.gate)
-        cluster_type = faulty_cluster(options.containers, gate)
-    command: Sequence[str] = WORKER_COMMAND
-    if options.gate is not None:
-        os.environ[VARIABLE] = options.gate
-        command = COMMAND
-    if options.lies:
-        os.environ[lying.VARIABLE] = json.dumps(options.lies)
-        os.environ[lying.PLACE] = str(request.output.parent)
-        command = lying.COMMAND
-    elif options.refusing:
-        os.environ[refusing.VARIABLE] = json.dumps(options.refusing)
-        command = refusing.COMMAND
-    try:
-        with lock_output(request.output) as lock:
-            result = run_local(
-                request, view=open_view(console), lock=lock, command=command, cluster_type=cluster_type
-            )
-    except UserError as error:
-        print(error)
-        return 1
-    finally:
-        if options.containers is not None:
-            remove_disks(request.output)
-    print_result(console, request, result)
-    return result.exit_code(request.on_error)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

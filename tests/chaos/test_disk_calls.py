@@ -1,0 +1,27 @@
+"""A few of the disks that ``tests.lost_writes`` tries in full: killed, or without power, after any call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.disk_calls import compiler
+from tests.jobs import REPOSITORY
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="calls are watched by a library in C, on Linux")
+
+
+def campaign(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [["--disks", "60"], ["--disks", "30", "--again", "--pack", "tar"]], ids=["frames", "shards"]
+)
+def test_what_a_kill_or_a_power_cut_leaves_is_gone_on_with(options: list[str]) -> None:
+    campaign("tests.lost_writes", "--seed", "1", "--jobs", "1", *options)
