@@ -311,7 +311,10 @@ def _demo_set() -> Path:
 
 
 def _absolute(folder: str) -> Path:
-    return Path(folder).expanduser().resolve()
+    try:
+        return Path(folder).expanduser().resolve()
+    except (RuntimeError, OSError) as error:  # ~ of nobody, or a loop of links
+        raise click.UsageError(f"{folder}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _complain(text: str) -> None:

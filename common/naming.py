@@ -91,14 +91,7 @@ class FrameNames:
         """
         known = set(folders)
         for folder in sorted(known):
-            stem = folder.rpartition("/")[2]
-            longest = sum(
-                len(piece.text.encode())
-                + {"stem": len(stem.encode()), "ext": len(suffix)}.get(
-                    piece.field, max(MAX_DIGITS, int(piece.width or 0))
-                )
-                for piece in self._pieces
-            )
+            longest, stem = self.most_bytes(folder, suffix), folder.rpartition("/")[2]
             if longest > MAX_COMPONENT_BYTES:
                 raise UserError(
                     f"--name-template {self.template}: with {stem!r} for {{stem}} a name may have {longest} "
@@ -112,6 +105,17 @@ class FrameNames:
                         f"--name-template {self.template} would give a frame of {above!r} the name of "
                         f"the folder {'/'.join(parts[: depth + 1])!r}: use another template"
                     )
+
+    def most_bytes(self, folder: str, suffix: str) -> int:
+        """How long a frame's name within the video's folder may become."""
+        stem = folder.rpartition("/")[2]
+        return sum(
+            len(piece.text.encode())
+            + {"stem": len(stem.encode()), "ext": len(suffix)}.get(
+                piece.field, max(MAX_DIGITS, int(piece.width or 0))
+            )
+            for piece in self._pieces
+        )
 
     def paths(self, suffix: str) -> re.Pattern[str]:
         """What paths of frames look like below the output, whatever the video."""

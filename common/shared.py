@@ -13,9 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from common.errors import UserError
 from common.layout import Layout
 from common.names import safe_component
+from common.report import Summary
 
 SHARED_VARIABLE: Final = "FRAMEFLEET_SHARED"
 VIDEOS, OUTPUT = "videos", "output"
@@ -50,6 +53,16 @@ def link_tree(shared: Path, host: str) -> Path:
     except OSError as error:
         raise UserError(f"{SHARED_VARIABLE} is {shared}: {error.filename}: {error.strerror}") from error
     return layout.root
+
+
+def is_merged(shared: Path) -> bool:
+    """Whether the job in the shared folder is completed, and there is nothing left of its hosts."""
+    output = shared / OUTPUT
+    try:
+        found = msgspec.json.decode((output / "job" / "summary.json").read_bytes(), type=Summary)
+    except (OSError, msgspec.DecodeError):
+        return False
+    return found.outcome == "completed" and not (output / HOSTS).exists()
 
 
 def output_of(shared: Path, host: str) -> Path:

@@ -112,6 +112,9 @@ def main() -> int:
             if first is not None:
                 replay(core, answering(link, earlier), now=time.monotonic)
                 core.restarts += 1
+                if core.outcome is None:  # what a run that was stopped told of its end is not true any more
+                    for name in ("summary.json", "failures.jsonl"):
+                        (layout.job / name).unlink(missing_ok=True)
             with Journal(path, elapsed_s=time.monotonic() - core.started_at) as journal:
                 journal.append(start if first is None else {"event": "restarted"})
                 telling = Telling(core, host=cluster.current, exporter=open_exporter(spec.metrics))

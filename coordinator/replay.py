@@ -102,6 +102,7 @@ class _Replay:
         self._now = core.started_at
         self._answered: m.Lease | None = None  # by the entry before
         self._ended: Entry | None = None
+        self._was_stopped = False
         self._by_event: dict[str, Callable[[Entry], None]] = {
             "libraries": self._libraries,
             "host_unfit": lambda entry: core.members.is_unfit(entry["host"], entry["reason"]),
@@ -143,6 +144,8 @@ class _Replay:
         for host in core.hosts.values():
             host.peer, host.capacity = b"", 0
             host.last_seen, host.unreachable_since = now, None
+        if self._was_stopped:
+            core.members.roster.expect_all(now)
         if self._ended is not None:
             core._ending.conclude(self._ended["outcome"], self._ended["reason"], frozenset(), now)
 
@@ -282,7 +285,10 @@ class _Replay:
         self._core.restarts += 1
 
     def _end(self, entry: Entry) -> None:
-        self._ended = entry
+        if entry["outcome"] == "interrupted":  # by a scheduler that starts the hosts again, or by a full disk
+            self._was_stopped = True
+        else:
+            self._ended = entry
 
 
 def durable(core: Core) -> Entry:

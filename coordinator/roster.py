@@ -35,6 +35,10 @@ class Roster:
         """A host was lost; it may come back."""
         self._missing[name] = now
 
+    def expect_all(self, now: float) -> None:
+        """All hosts were told to leave, and may come again."""
+        self._missing = dict.fromkeys(sorted(self.names), now)
+
     def give_up(self, name: str) -> None:
         """A host is not expected (any more)."""
         self._missing.pop(name, None)

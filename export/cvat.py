@@ -17,7 +17,7 @@ FILE: Final = "manifest.jsonl"
 
 
 def write(frames: Manifest, output: Path) -> Path:
-    """Write the manifest of an output's images, in the order of videos and samples.
+    """Write the manifest of an output's images, in the order of their names, which is how CVAT sorts files.
 
     Raises:
         OSError: the file cannot be written.
@@ -30,7 +30,7 @@ def write(frames: Manifest, output: Path) -> Path:
 def _lines(frames: Manifest) -> Iterator[dict[str, Any]]:
     yield {"version": "1.1"}
     yield {"type": "images"}
-    for frame in frames:
+    for frame in frames.by_file():
         suffix = PurePosixPath(frame.file).suffix
         yield {
             "name": frame.file.removesuffix(suffix),

@@ -96,14 +96,22 @@ class Manifest:
 
     def __iter__(self) -> Iterator[Frame]:
         """Each frame, video by video."""
-        for batch in self._table.to_batches(ROWS_AT_ONCE):
-            columns = (batch.column(name).to_pylist() for name in Frame._fields)
-            yield from (Frame(*values) for values in zip(*columns, strict=True))
+        return _frames(self._table)
+
+    def by_file(self) -> Iterator[Frame]:
+        """Each frame, in the order of files' names."""
+        return _frames(self._table.sort_by("file"))
 
     def videos(self) -> Iterator[Video]:
         """Each video with its frames."""
         for name, frames in groupby(self, key=attrgetter("video")):
             yield Video(name, list(frames))
+
+
+def _frames(table: pa.Table) -> Iterator[Frame]:
+    for batch in table.to_batches(ROWS_AT_ONCE):
+        columns = (batch.column(name).to_pylist() for name in Frame._fields)
+        yield from (Frame(*values) for values in zip(*columns, strict=True))
 
 
 def _check(output: Path, table: pa.Table) -> None:

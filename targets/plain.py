@@ -20,22 +20,24 @@ import click
 
 from common import stdio
 from common.cluster import read_cluster
+from common.done import DONE_FILE, NOTHING_DONE, Done, decode_done, encode_done
 from common.environment import MAX_HOSTS, host_name
 from common.errors import UserError
 from common.keys import make_keys
 from common.layout import Layout
 from common.shared import HOSTS, JOB, LOCK_FILE
-from common.spec import JobSpec, SchedulingOptions, read_spec, write_spec
+from common.spec import ImageOptions, JobSpec, PackOptions, SchedulingOptions, read_spec, write_spec
 from coordinator.server import exit_message
 from report.making import try_report
 from targets.clean_end import begin_changes, end_changes
 from targets.frame_options import frame_options
 from targets.image_options import image_options, make_image_options
-from targets.job import EXIT_USAGE, LOCAL_SCHEDULING, JobResult
+from targets.job import EXIT_USAGE, LOCAL_SCHEDULING, JobRequest, JobResult
 from targets.merge import HostOutput, merge, read_summary
 from targets.output_lock import OutputInUseError, lock_output
 from targets.pack_options import make_pack, pack_options
-from targets.sampling_options import make_sampling, sampling_options
+from targets.resume import check_options, take_over
+from targets.sampling_options import SamplingRequest, make_sampling, sampling_options
 
 MOUNT = Path("/output")
 SPEC = "job.json"
@@ -50,9 +52,11 @@ def write_job(
     names: Sequence[str],
     owner: str = "",
     scheduling: SchedulingOptions = LOCAL_SCHEDULING,
+    resume: Path | None = None,
 ) -> None:
     """Write the specification of a job with ``options``, as the command line names them, and make the outputs
-    of the hosts that ``names`` lists; all this is to belong to ``owner``, as ``uid:gid``.
+    of the hosts that ``names`` lists; all this is to belong to ``owner``, as ``uid:gid``. ``resume``: the
+    folder of videos of a job that was stopped and merged, with whose output this one goes on.
 
     Raises:
         UserError: an option will not do, or ``output`` holds an earlier job's frames, or another is at work
@@ -61,7 +65,12 @@ def write_job(
     sampling, image = make_sampling(dict(options)), make_image_options(dict(options))
     pack = make_pack(options, image)
     with lock_output(output, f"compose-{secrets.token_hex(6)}") as lock:
-        _check_clear(output)
+        _check_clear(output, may_hold_frames=resume is not None)
+        files = dict(sampling.files)
+        if resume is not None:
+            done = _take_over(output, resume, sampling, image, pack)
+            if done.videos:
+                files[DONE_FILE] = encode_done(done)
         spec = JobSpec(
             job_id=lock.job,
             sampling=sampling.options,
@@ -72,16 +81,35 @@ def write_job(
             keys=make_keys(),
         )
         try:
-            _write_files(output, spec, sampling.files, names, owner)
+            _write_files(output, spec, files, names, owner)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot write the job to OUTPUT for {owner or 'root'}: {error}") from error
 
 
-def _check_clear(output: Path) -> None:
+def _take_over(
+    output: Path, videos: Path, sampling: SamplingRequest, image: ImageOptions, pack: PackOptions | None
+) -> Done:
+    """What an earlier run has done, after what proves nothing was removed."""
+    if not videos.is_dir():
+        raise UserError(f"--resume {videos} is no folder of videos")
+    request = JobRequest(
+        input=videos, output=output, instances=1, slots_per_instance=None, sampling=sampling,
+        mode="coordinated", image=image, on_error="report", pack=pack, resume=True,
+    )  # fmt: skip
+    check_options(request, ())
+    crashed = begin_changes(output)
+    done = take_over(
+        request, roots=(), check=crashed, note=lambda text: print(f"Note: {text}", file=sys.stderr)
+    )
+    end_changes(output)
+    return done
+
+
+def _check_clear(output: Path, *, may_hold_frames: bool) -> None:
     hosts = output / HOSTS
+    earlier = () if may_hold_frames else ("frames", "shards")
     for folder, remedy in (
-        (output / "frames", "give another OUTPUT"),
-        (output / "shards", "give another OUTPUT"),
+        *((output / name, "give another OUTPUT, or go on with it (--resume)") for name in earlier),
         *((folder, f"merge it (`{MERGE}`), or remove it") for folder in _folders(hosts)),
     ):
         if folder.is_dir() and next(folder.iterdir(), None) is not None:
@@ -129,6 +157,8 @@ def _merge_hosts(output: Path, spec: JobSpec) -> tuple[str, int]:
     if not outputs:
         raise UserError(f"no host has begun: there is nothing in {hosts} but the job")
     crashed = begin_changes(output)
+    done_file = hosts / JOB / DONE_FILE
+    done = decode_done(done_file.read_bytes()) if done_file.is_file() else NOTHING_DONE
     merged = merge(
         outputs, output, mode=spec.mode, primary=outputs[0].host, sampling=spec.sampling, pack=spec.pack
     )
@@ -141,7 +171,7 @@ def _merge_hosts(output: Path, spec: JobSpec) -> tuple[str, int]:
         trouble=[],
         lost=bool(merged.rowless or merged.missing),
         log_tail=[],
-        frames_merged=merged.frames,
+        frames_merged=merged.frames + sum(video.frames for video in done.videos),
     )
     if summary is None:
         text = f"the job did not end: {merged.frames} frames are there; --resume goes on with it"
@@ -185,7 +215,13 @@ output_option = click.option(
 @sampling_options
 @image_options
 @pack_options
-def job(output: Path, hosts: int | None, **options: Any) -> int:
+@click.option(
+    "--resume",
+    metavar="VIDEOS",
+    type=click.Path(path_type=Path),
+    help="Go on with a job that was stopped and merged; the folder of its videos.",
+)
+def job(output: Path, hosts: int | None, resume: Path | None, **options: Any) -> int:
     """Write the specification of the job."""
     if hosts is None:
         names: Sequence[str] = read_cluster(Layout.from_environment().resource_config).hosts
@@ -193,7 +229,7 @@ def job(output: Path, hosts: int | None, **options: Any) -> int:
     else:
         names, scheduling = [host_name(rank) for rank in range(hosts)], SchedulingOptions()
     owner = os.environ.get(OWNER_VARIABLE, "")
-    write_job(output, options, names=names, owner=owner, scheduling=scheduling)
+    write_job(output, options, names=names, owner=owner, scheduling=scheduling, resume=resume)
     return 0
 
 

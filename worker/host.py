@@ -26,7 +26,7 @@ from common.imaging import check_image_options
 from common.layout import ROOT_VARIABLE, Layout
 from common.messages import End
 from common.resolving import resolve, tcp_endpoint
-from common.shared import SHARED_VARIABLE, link_tree, output_of
+from common.shared import SHARED_VARIABLE, is_merged, link_tree, output_of
 from common.spec import JobSpec, read_spec
 from common.temporary import use_short_folder
 from common.transport import HostLink
@@ -65,6 +65,9 @@ class Host:
         platform, cluster = detect_cluster(layout, os.environ)
         if SHARED_VARIABLE in os.environ:
             shared = Path(os.environ[SHARED_VARIABLE])
+            if is_merged(shared):
+                print("framefleet: the job is over, and its outputs are merged", file=sys.stderr, flush=True)
+                return 0
             layout = Layout(link_tree(shared, cluster.current))
             os.environ[ROOT_VARIABLE] = str(layout.root)  # for the coordinator
         spec = read_spec(layout.job_spec)

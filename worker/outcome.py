@@ -24,6 +24,7 @@ class Account:
         self._folder = folder
         self._job_id = job_id
         self._journal: tuple[int, int] | None = None
+        self._before = self._mark()  # an earlier run's, if that was stopped: this one goes on with it
 
     def end(self) -> End | None:
         """What the coordinator would say; None: the job has not ended."""
@@ -33,9 +34,16 @@ class Account:
             found = msgspec.json.decode((self._folder / SUMMARY).read_bytes(), type=Summary)
         except (OSError, msgspec.DecodeError):
             return None
-        if found.job_id != self._job_id:
+        if found.job_id != self._job_id or (found.outcome == "interrupted" and self._mark() == self._before):
             return None
         return End(failed=None if found.outcome == "completed" else found.reason or found.outcome)
+
+    def _mark(self) -> tuple[int, int] | None:
+        try:
+            found = (self._folder / SUMMARY).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def has_moved(self) -> bool:
         """Whether the journal was touched since the last look: the coordinator is at work, though it is not

@@ -67,7 +67,9 @@ class Aws:
                 connect_timeout=CONNECT_TIMEOUT_S,
                 read_timeout=READ_TIMEOUT_S,
             )
-            self._clients[service] = self.session.client(service, region_name=self.region, config=config)
+            with translated(f"connecting to {service}"), configured():
+                made = self.session.client(service, region_name=self.region, config=config)
+            self._clients[service] = made
         return self._clients[service]
 
     @property
@@ -93,7 +95,7 @@ def open_aws(found: Found) -> Aws:
     if not region:
         raise NoAccessError("no AWS region is set: give --region, for example us-east-1, or set AWS_REGION")
     session = _session(found, region)
-    with translated("reading the credentials"):
+    with translated("reading the credentials"), configured():
         credentials = session.get_credentials()
     if credentials is None:
         raise NoAccessError(NO_CREDENTIALS)
@@ -118,13 +120,29 @@ def _session(found: Found, region: str | None) -> Any:
     from botocore.exceptions import ProfileNotFound
 
     profile = found.settings.profile
-    with translated("reading the configuration of AWS"):
+    with translated("reading the configuration of AWS"), configured():
         try:
             return boto3.Session(profile_name=profile, region_name=region)
         except ProfileNotFound as error:
             name = found.origin("profile") if profile else "AWS_PROFILE"
             known = ", ".join(boto3.Session().available_profiles) if profile else ""
             raise UserError(f"{name}: {error}" + (f"; there are {known}" if known else "")) from error
+
+
+@contextlib.contextmanager
+def configured() -> Iterator[None]:
+    """Turn what botocore raises for values that users have set into the user's error.
+
+    Raises:
+        UserError: instead of ValueError: an endpoint that is no URL, a program that prints no credentials.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(
+            f"the configuration of AWS will not do ({error}): see AWS_ENDPOINT_URL and the other AWS_ "
+            "variables, and the profile in ~/.aws/config"
+        ) from error
 
 
 @contextlib.contextmanager

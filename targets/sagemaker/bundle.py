@@ -6,6 +6,7 @@ and kept in the user's cache; in S3 they are kept beside the output's other hidd
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -92,8 +93,7 @@ def fetch_wheels(python: str, say: Callable[[str], None]) -> Path:
     if target.is_dir():
         return target
     say("fetching the packages that hosts need, once ...")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with _scratch(target.parent) as folder:
         made = Path(folder) / "wheels"
         command = [
             sys.executable,
@@ -125,6 +125,20 @@ def fetch_wheels(python: str, say: Callable[[str], None]) -> Path:
     return target
 
 
+@contextlib.contextmanager
+def _scratch(cache: Path) -> Iterator[str]:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(dir=cache)
+    except OSError as error:
+        raise UserError(
+            f"the packages for --image none cannot be kept in {cache} ({error.strerror}): set XDG_CACHE_HOME "
+            "to a folder that can be written to"
+        ) from error
+    with made as folder:
+        yield folder
+
+
 def source_archive() -> bytes:
     """The packages that hosts run, as a zip file; equal sources give equal bytes."""
     data = io.BytesIO()
@@ -151,5 +165,10 @@ def _requirements() -> bytes:
 
 
 def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "framefleet"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "framefleet"
+    except RuntimeError as error:
+        raise UserError(
+            "this user has no home to keep the packages for --image none in: set XDG_CACHE_HOME to a folder "
+            "that can be written to"
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from common.errors import UserError
+from common.naming import DEFAULT_TEMPLATE, FrameNames
 from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
 from common.spec import ImageOptions, MetricsOptions, Mode, OnError, PackOptions
 from coordinator.catalogue import select
@@ -27,7 +29,7 @@ from targets.sagemaker.listing import LEAST_GB, check_sharded, expected_frames, 
 from targets.sagemaker.prebuilt import NO_IMAGE, image_uri
 from targets.sagemaker.request import Job, Request, build_request
 from targets.sagemaker.rules import ECR_IMAGE
-from targets.sagemaker.s3 import S3Folder, parse_folder
+from targets.sagemaker.s3 import MAX_KEY_BYTES, S3Folder, parse_folder
 from targets.sagemaker.settings import Found
 from targets.sampling_options import SamplingRequest
 
@@ -126,6 +128,8 @@ def draft(request: SageMakerRequest, aws: Aws | None, region: str | None = None)
             listing, sizes = read_input(aws.s3, job.input)
         videos, missing = _wanted(request, listing)
         check_names(request.image, videos)
+        if request.pack is None:
+            _check_keys(request, videos)
         if missing:
             shown = ", ".join(missing[:MAX_NAMES_SHOWN]) + (" ..." if len(missing) > MAX_NAMES_SHOWN else "")
             notes.append(f"{len(missing)} videos that --timestamps or --ranges name are not there: {shown}")
@@ -158,6 +162,23 @@ def draft(request: SageMakerRequest, aws: Aws | None, region: str | None = None)
     return Draft(job=job, request=built, videos=videos, notes=tuple(notes))
 
 
+def _check_keys(request: SageMakerRequest, videos: Iterable[ListedVideo]) -> None:
+    """See that frames' keys in the output's bucket will not be too long.
+
+    Raises:
+        UserError: one may be; which is known before a name is.
+    """
+    names = FrameNames(request.image.name_template or DEFAULT_TEMPLATE)
+    frames, suffix = request.output.key("frames/"), request.image.suffix
+    for video in videos:
+        most = len(f"{frames}{video.folder}/".encode()) + names.most_bytes(video.folder, suffix)
+        if most > MAX_KEY_BYTES:
+            raise UserError(
+                f"--output {request.output}: keys of the frames of {video.name!r} may have {most:,} bytes, "
+                f"and S3 takes {MAX_KEY_BYTES:,}: choose a shorter --output, rename that video, or use --pack"
+            )
+
+
 def check_buckets(aws: Aws, request: SageMakerRequest) -> None:
     """See that both buckets are there and in the job's region, and that the output holds no frames yet.
 
@@ -169,7 +190,11 @@ def check_buckets(aws: Aws, request: SageMakerRequest) -> None:
             try:
                 told = aws.s3.head_bucket(Bucket=folder.bucket)
             except Exception as error:
-                headers = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+                headers = (
+                    (getattr(error, "response", None) or {})
+                    .get("ResponseMetadata", {})
+                    .get("HTTPHeaders", {})
+                )
                 if code_of(error) != "301" or "x-amz-bucket-region" not in headers:
                     raise
                 told = {"BucketRegion": headers["x-amz-bucket-region"]}

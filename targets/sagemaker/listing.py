@@ -13,8 +13,9 @@ from common.sampling import parse_sampling
 from common.spec import ImageOptions, Mode, SamplingOptions
 from coordinator.catalogue import Listing, name_videos
 from coordinator.listing import ListedVideo
-from targets.sagemaker.s3 import S3Folder, list_objects
+from targets.sagemaker.s3 import S3Folder, list_archived
 
+MAX_SHOWN = 3
 MAX_COMPONENT_BYTES = 255  # of a file's name on Linux
 GB = 10**9
 # For the size of disks, before any video has been looked at. Too small a disk fails a job, too large a one
@@ -33,16 +34,25 @@ def read_input(client: Any, folder: S3Folder) -> tuple[Listing, list[int]]:
     and the sizes of all objects, hidden ones too, as hosts get those as well.
 
     Raises:
-        UserError: there is nothing, or an object cannot be a file on a host's disk.
+        UserError: there is nothing, or an object is archived, or cannot be a file on a host's disk.
     """
     files: list[tuple[bytes, int]] = []
     sizes: list[int] = []
-    for key, size in list_objects(client, folder):
+    archived: list[str] = []
+    for key, size, kind in list_archived(client, folder):
         if key.endswith("/") or not key:
             continue  # what consoles make for an empty folder
         sizes.append(size)
+        if kind:
+            archived.append(f"{key} ({kind})")
         if not any(piece.startswith(".") for piece in key.split("/")):
             files.append((key.encode(), size))
+    if archived:
+        shown = ", ".join(archived[:MAX_SHOWN]) + (" ..." if len(archived) > MAX_SHOWN else "")
+        raise UserError(
+            f"--input {folder}: {len(archived)} of {len(sizes)} objects are archived and cannot be read: "
+            f"{shown}: restore them first (aws s3api restore-object), or move them elsewhere"
+        )
     if not files:
         raise UserError(_emptiness(client, folder, hidden=len(sizes)))
     _check_names([path for path, _ in files], folder)

@@ -10,6 +10,8 @@ from typing import Any
 from common.errors import UserError
 
 SCHEME = "s3://"
+ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
+MAX_KEY_BYTES = 1024  # S3 user guide, "Naming Amazon S3 objects"
 MAX_REMOVED = 1000  # API reference, DeleteObjects: keys in one call
 # docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, in short
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -68,10 +70,29 @@ def parse_folder(text: str, option: str) -> S3Folder:
 
 def list_objects(client: Any, folder: S3Folder) -> Iterator[tuple[str, int]]:
     """Every object of a folder: its key relative to it and its size in bytes, in S3's order."""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=folder.bucket, Prefix=folder.prefix)
+    for found in _list(client, folder):
+        yield found["Key"][len(folder.prefix) :], found["Size"]
+
+
+def list_archived(client: Any, folder: S3Folder) -> Iterator[tuple[str, int, str]]:
+    """The same, and the storage class of those that cannot be read as they are archived; "" of the others.
+
+    (S3 user guide, "Understanding and managing Amazon S3 storage classes".) The archive tiers of
+    INTELLIGENT_TIERING are not told in listings.
+    """
+    for found in _list(client, folder, OptionalObjectAttributes=["RestoreStatus"]):
+        kind = found.get("StorageClass", "") if found.get("StorageClass") in ARCHIVED else ""
+        if "RestoreExpiryDate" in found.get("RestoreStatus", {}):
+            kind = ""  # there is a copy for a while
+        yield found["Key"][len(folder.prefix) :], found["Size"], kind
+
+
+def _list(client: Any, folder: S3Folder, **more: Any) -> Iterator[dict[str, Any]]:
+    pages = client.get_paginator("list_objects_v2").paginate(
+        Bucket=folder.bucket, Prefix=folder.prefix, **more
+    )
     for page in pages:
-        for found in page.get("Contents", ()):
-            yield found["Key"][len(folder.prefix) :], found["Size"]
+        yield from page.get("Contents", ())
 
 
 def list_folders(client: Any, folder: S3Folder) -> Iterator[str]:

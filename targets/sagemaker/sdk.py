@@ -5,8 +5,11 @@ The SDK is an extra (``pip install 'framefleet[sagemaker]'``), as it is large; t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
@@ -14,9 +17,11 @@ from common.spec import ImageOptions, MetricsOptions, Mode, OnError
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft, make_request
 from targets.sagemaker.request import Request
+from targets.sagemaker.settings import NAMES as SETTINGS
 from targets.sagemaker.settings import load_settings
 from targets.sagemaker.submit import upload_spec
-from targets.sampling_options import NAMES, make_sampling
+from targets.sampling_options import NAMES as SAMPLING
+from targets.sampling_options import make_sampling
 
 if TYPE_CHECKING:
     from sagemaker.core.processing import Processor
@@ -67,7 +72,8 @@ def processor(
         source: ``s3://bucket/prefix`` of the videos.
         destination: ``s3://bucket/prefix`` for frames, manifest and account (``launch.py report``
             makes a report of a copy of it).
-        sampling: as the command line's options, ``{"fps": "5"}`` (the default) or ``{"every": 10}``.
+        sampling: as the command line's options, ``{"fps": 5}`` (the default) or ``{"every": 10}``; numbers
+            may be numbers or their texts.
         image_options: what becomes of a picture.
         session: a ``Session`` or ``PipelineSession`` of the SDK; None makes one.
         settings: ``role``, ``image``, ``instance_type``, ``volume_size``, ``max_runtime``, ``subnets`` and
@@ -82,12 +88,19 @@ def processor(
         raise UserError(
             "the SageMaker SDK, version 3, is missing: pip install 'framefleet[sagemaker]'"
         ) from error
-    options = dict.fromkeys(NAMES) | dict(sampling or {"fps": "5"})
+    for name, value in {
+        "source": source,
+        "destination": destination,
+        "job_name": job_name,
+        **settings,
+    }.items():
+        _check_constant(name, value)
+    _check_names(settings, SETTINGS, "setting")
     found = load_settings(settings)
     request = make_request(
         source=source,
         destination=destination,
-        sampling=make_sampling(options),
+        sampling=make_sampling(_sampling_options(sampling or {"fps": "5"})),
         found=found,
         image=image_options or ImageOptions(),
         instances=instances,
@@ -110,6 +123,54 @@ def processor(
     )
     upload_spec(aws, request, made)  # last: it holds keys, and nothing else would remove it
     return job
+
+
+def _check_constant(name: str, value: Any) -> None:
+    if type(value).__module__.partition(".")[0] == "sagemaker":
+        raise UserError(
+            f"{name} is a {type(value).__name__} of the SDK: the job is checked and its specification "
+            "uploaded now, so variables of pipelines are not supported; give its value"
+        )
+
+
+def _check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise UserError(f"{name!r} is no {what}: {hint}")
+
+
+def _sampling_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as the command line has them: counts are numbers, all else texts."""
+    _check_names(given, SAMPLING, "option of sampling")
+    options: dict[str, Any] = dict.fromkeys(SAMPLING)
+    for name, value in given.items():
+        _check_constant(f"sampling[{name!r}]", value)
+        options[name] = None if value is None else _READ.get(name, _text)(name, value)
+    return options
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Fraction | os.PathLike):
+        raise UserError(f"sampling[{name!r}] is {value!r}: give a text or a number")
+    return str(value)
+
+
+def _count(name: str, value: Any) -> int:
+    text = _text(name, value)
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UserError(f"sampling[{name!r}] is {value!r}: give a whole number from 1 on")
+    return int(text)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"sampling[{name!r}] is {value!r}: give True or False")
+    return value
+
+
+_READ = {"every": _count, "max_frames_per_video": _count, "keyframes": _flag}
 
 
 def _session(aws: Aws) -> Any:

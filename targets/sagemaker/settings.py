@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tomllib
 import types
@@ -72,9 +74,10 @@ def option(name: str) -> str:
 
 def default_files(environment: Mapping[str, str]) -> list[Path]:
     """Where files are looked for, the strongest first."""
-    home = environment.get("XDG_CONFIG_HOME")
-    below = Path(home) if home else Path("~/.config").expanduser()
-    return [Path(FILE_NAME), below / FILE_NAME]
+    files = [Path(FILE_NAME)]
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        files.append(Path(environment.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()) / FILE_NAME)
+    return files
 
 
 def load_settings(
@@ -117,11 +120,12 @@ def load_settings(
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
-    except FileNotFoundError:
+        tables = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
+        if path != Path(FILE_NAME) and error.errno == errno.EACCES:
+            return {}  # in the home of another user
         raise UserError(f"cannot read the settings in {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error

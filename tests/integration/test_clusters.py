@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,13 @@ def plain(*arguments: str) -> str:
         cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=PATIENCE_S,
     )  # fmt: skip
     return done.stdout
+
+
+def wait_until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class Pods:
@@ -97,14 +104,62 @@ def test_a_job_whose_work_is_done_waits_for_no_host_that_never_came_which_ends_w
     check_output(pods.shared / "output")
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_job_whose_hosts_were_stopped_and_are_started_again_goes_on(
+    pods: Pods, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    """As Slurm, Batch and Kubernetes do with what they put back into the queue; twice."""
+    for times in (1, 2):
+        gate = Gate(tmp_path, times)
+        hosts = [pods.start(rank, *COMMAND, **{VARIABLE: str(gate.folder)}) for rank in order]
+        wait_until(lambda gate=gate: gate.holds("host-0") or gate.holds("host-1"))  # type: ignore[misc]
+        for host in hosts:
+            host.terminate()
+        gate.open()
+        for host in hosts:
+            told, _ = host.communicate(timeout=PATIENCE_S)
+            assert host.returncode == 130, told
+    hosts = [pods.start(rank) for rank in order]
+    logs = [host.communicate(timeout=PATIENCE_S)[0] for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0], logs
+    assert "completed" in plain("merge", "--output", str(pods.shared / "output"))
+    check_output(pods.shared / "output")
+    run_job(pods.shared / "videos", tmp_path / "local", instances=1, fps="native")
+    assert tree(pods.shared / "output") == tree(tmp_path / "local")
+    late = pods.start(1)
+    told_late, _ = late.communicate(timeout=PATIENCE_S)
+    assert (late.returncode, "its outputs are merged" in told_late) == (0, True), told_late
+
+
+def test_a_job_that_was_stopped_and_merged_goes_on_as_another(pods: Pods, tmp_path: Path) -> None:
+    gate = Gate(tmp_path, 1)
+    host = pods.start(0, *COMMAND, **{VARIABLE: str(gate.folder)})
+    wait_until(lambda: gate.holds("host-0"))
+    host.terminate()
+    gate.open()
+    host.communicate(timeout=PATIENCE_S)
+    shared, output = pods.shared, str(pods.shared / "output")
+    stopped = subprocess.run(
+        [sys.executable, "-m", "targets.plain", "merge", "--output", output], cwd=REPOSITORY, check=False
+    )
+    assert stopped.returncode == 1
+    before = tree(shared / "output")
+    plain("job", "--output", output, "--hosts", "1", "--fps", "native", "--resume", str(shared / "videos"))
+    host = pods.start(0, FRAMEFLEET_SIZE="1")
+    told, _ = host.communicate(timeout=PATIENCE_S)
+    assert host.returncode == 0, told
+    assert "completed" in plain("merge", "--output", output)
+    check_output(shared / "output")
+    run_job(shared / "videos", tmp_path / "local", instances=1, fps="native")
+    assert tree(shared / "output") == tree(tmp_path / "local")
+    assert before.items() <= tree(shared / "output").items()
+
+
 @pytest.mark.parametrize("pods", [{"lease_s": 2.0, "heartbeat_s": 0.5}], indirect=True)
 def test_a_host_that_was_cut_off_until_the_job_was_over_ends_well(pods: Pods, tmp_path: Path) -> None:
     gate = Gate(tmp_path, 0)
     hosts = [pods.start(rank, *COMMAND, **{VARIABLE: str(gate.folder)}) for rank in (0, 1)]
-    deadline = time.monotonic() + PATIENCE_S
-    while not (gate.holds("host-0") and gate.holds("host-1")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: gate.holds("host-0") and gate.holds("host-1"))
     os.killpg(hosts[1].pid, signal.SIGSTOP)
     gate.open()
     told, _ = hosts[0].communicate(timeout=PATIENCE_S)

@@ -258,8 +258,9 @@ def test_help_imports_nothing_heavy() -> None:
     modules = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
     loaded = {module.partition(".")[0] for module in modules}
     assert "click" in loaded
-    heavy = {"av", "boto3", "common", "cv2", "msgspec", "numpy", "pyarrow", "rich", "zmq"}
+    heavy = {"av", "boto3", "cv2", "msgspec", "numpy", "pyarrow", "rich", "zmq"}
     assert loaded.isdisjoint(heavy)
+    assert {module for module in modules if module.startswith("common.")} == {"common.stdio"}
     ours = {module for module in modules if module.startswith("targets.")}
     ours.discard("targets.command_line")
     assert all(module.endswith("_options") for module in ours), "these need nothing but click"

@@ -26,9 +26,22 @@ def test_the_end_is_told_as_the_coordinator_would(
     tmp_path: Path, outcome: str, reason: str, end: End
 ) -> None:
     done = summary(outcome=outcome, reason=reason)
+    account = Account(tmp_path, done.job_id)
     (tmp_path / "summary.json").write_bytes(msgspec.json.encode(done))
-    assert Account(tmp_path, done.job_id).end() == end
+    assert account.end() == end
     assert Account(tmp_path, "another job").end() is None
+
+
+def test_a_run_that_was_stopped_before_this_one_is_no_end(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_bytes(msgspec.json.encode(summary(outcome="interrupted")))
+    account = Account(tmp_path, "job")
+    assert account.end() is None
+    path.unlink()
+    assert account.end() is None
+    path.write_bytes(msgspec.json.encode(summary(outcome="interrupted")))
+    os.utime(path, ns=(0, 0))  # another file, also where inodes and clocks repeat
+    assert account.end() == End(failed="interrupted")
 
 
 def test_without_a_whole_account_nothing_has_ended(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import HTTPClientError
 
 import launch
 from targets.sagemaker.aws import NoAccessError
@@ -147,3 +149,62 @@ def test_options_of_sagemaker_are_for_sagemaker(
     for option in ("--role", "--subnet", "--job-name"):
         assert call(monkeypatch, "--input", str(tmp_path), option, "x") == 2
         assert f"{option} is for --target sagemaker" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_is_none_is_told_in_a_sentence(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "minio:9000")
+    assert call(monkeypatch, *SHORT) == 2
+    assert "the configuration of AWS will not do (Invalid endpoint: minio:9000)" in capsys.readouterr().err
+
+
+def test_a_connection_that_fails_is_told_in_a_sentence(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: Any, operation: str, _: Any) -> None:
+        raise HTTPClientError(error=ValueError("Invalid header value b'abc\\n'"))  # its response is None
+
+    settle(tmp_path)
+    monkeypatch.setattr(BaseClient, "_make_api_call", fail)
+    assert call(monkeypatch, *SHORT) == 2
+    assert "AWS cannot be reached" in capsys.readouterr().err
+
+
+def test_a_program_that_prints_no_credentials_is_told_in_a_sentence(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(tmp_path)
+    (tmp_path / "aws").write_text("[default]\ncredential_process = /bin/echo hello\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    assert call(monkeypatch, *SHORT) == 2
+    assert "the configuration of AWS will not do" in capsys.readouterr().err
+
+
+def test_archived_videos_are_named_before_anything_is_started(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(tmp_path)
+    for name, kind in (("old.mp4", "DEEP_ARCHIVE"), ("older.mp4", "GLACIER"), ("cool.mp4", "GLACIER_IR")):
+        s3.put_object(Bucket="bucket", Key=f"videos/{name}", Body=b"x", StorageClass=kind)
+    assert call(monkeypatch, *SHORT, "--dry-run") == 2
+    told = capsys.readouterr().err
+    assert "2 of 4 objects are archived" in told
+    assert "old.mp4 (DEEP_ARCHIVE), older.mp4 (GLACIER): restore them first" in told
+    assert call(monkeypatch, "plan", "--input", "s3://bucket/videos", "--region", "us-east-1") == 2
+    assert "2 of 4 objects are archived" in capsys.readouterr().err
+
+
+def test_keys_that_would_be_too_long_are_told_before_anything_is_started(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(tmp_path)
+    put(s3, **{"videos/" + "/".join(["v" * 250] * 3) + "/a.mp4": b"x"})
+    output = "s3://bucket/" + "/".join(["o" * 100] * 3)
+    assert call(monkeypatch, *SHORT[:-1], output, "--dry-run") == 2
+    told = capsys.readouterr().err
+    assert "and S3 takes 1,024: choose a shorter --output" in told
+    assert call(monkeypatch, *SHORT[:-1], output, "--dry-run", "--pack", "tar", "--upload", "end") == 0

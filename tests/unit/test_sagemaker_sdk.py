@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from common.errors import UserError
-from common.spec import JobSpec
+from common.spec import JobSpec, SamplingOptions
 from targets.sagemaker import processor
 from targets.sagemaker.bundle import ENTRYPOINT
 from targets.sagemaker.sdk import SdkJob
@@ -141,3 +141,52 @@ def test_what_aws_would_refuse_is_refused(session: Any) -> None:
         make(session, instance_type="c5.xlarge")
     with pytest.raises(UserError, match="lie in one another"):
         processor("s3://bucket/a", "s3://bucket/a/b", role=ROLE, image=IMAGE, session=session)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sampling": {"FPS": "1"}}, "'FPS' is no option of sampling"),
+        ({"sampling": {"keyframe": True}}, "did you mean 'keyframes'"),
+        ({"sampling": {"every": 0}}, "whole number from 1"),
+        ({"sampling": {"every": True}}, "give a text or a number"),
+        ({"sampling": {"keyframes": "yes"}}, "True or False"),
+        ({"sampling": {"fps": ["5"]}}, "give a text or a number"),
+        ({"instance_typ": "ml.c5.large"}, "did you mean 'instance_type'"),
+    ],
+)
+def test_what_is_no_option_is_refused(session: Any, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        make(session, **options)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "options"),
+    [
+        ({"fps": 5}, SamplingOptions(fps="5")),
+        ({"fps": 0.5, "start": 5}, SamplingOptions(fps="0.5", start="5")),
+        ({"every": "10", "max_frames_per_video": "3"}, SamplingOptions(every=10, max_frames_per_video=3)),
+    ],
+)
+def test_numbers_may_be_numbers_or_texts(
+    session: Any, sampling: dict[str, Any], options: SamplingOptions
+) -> None:
+    make(session, sampling=sampling)
+    data = (
+        session.boto_session.client("s3")
+        .get_object(
+            Bucket="bucket",
+            Key=next(key for key in keys(session.boto_session.client("s3")) if "job.json" in key),
+        )["Body"]
+        .read()
+    )
+    assert msgspec.json.decode(data, type=JobSpec).sampling == options
+
+
+def test_a_variable_of_a_pipeline_is_refused(session: Any) -> None:
+    from sagemaker.core.workflow.parameters import ParameterString
+
+    with pytest.raises(UserError, match="source is a ParameterString of the SDK"):
+        processor(ParameterString("where"), "s3://bucket/frames", role=ROLE, image=IMAGE, session=session)
+    with pytest.raises(UserError, match="instance_type is a ParameterString"):
+        make(session, instance_type=ParameterString("kind"))

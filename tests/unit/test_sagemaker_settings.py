@@ -117,3 +117,31 @@ def test_a_tag_may_hold_signs_but_not_come_twice() -> None:
     assert parse_tags(["a=b=c"], "--tag") == {"a": "b=c"}
     with pytest.raises(UserError, match="--tag 'a=2' comes twice"):
         parse_tags(["a=1", "a=2"], "--tag")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "framefleet.toml"
+    path.write_bytes(b"\xef\xbb\xbf[sagemaker]\nregion = 'eu-west-1'\n")
+    assert load_settings({}, environment={}, files=[path]).settings.region == "eu-west-1"
+
+
+def test_a_home_that_is_not_there_holds_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    assert load_settings({}, environment={"XDG_CONFIG_HOME": str(tmp_path / "file")}).settings == Settings()
+
+    def nobody(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    assert load_settings({}, environment={}).settings == Settings()
+
+    def refuse(self: Path) -> bytes:
+        if self.is_absolute():
+            raise PermissionError(13, "Permission denied")
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert load_settings({}, environment={"XDG_CONFIG_HOME": "/root/.config"}).settings == Settings()
