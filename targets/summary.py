@@ -27,9 +27,11 @@ def print_result(console: Console, request: JobRequest, result: JobResult) -> No
     if result.frames_merged:
         say(f"Frames:   {request.output / ('frames' if request.pack is None else 'shards')}")
         say(f"Manifest: {request.output / 'manifest'}")
-    if result.no_report:
+    if not result.no_report:
+        say(f"Report:   {request.output / 'job' / 'report.html'}")
+    elif result.summary is not None:
         say(f"There is no report: {result.no_report}", style="yellow")
-    say(f"Report:   {request.output / 'job'}{'' if result.no_report else '/report.html'}")
+        say(f"Account:  {request.output / 'job'}")
 
 
 def print_account(console: Console, result: JobResult, *, source: str) -> None:

@@ -44,6 +44,10 @@ def main() -> int:
         (layout.root / "dying.tmp").replace(layout.root / "dying")
         os.kill(os.getpid(), signal.SIGKILL)
     write_frames(layout, cluster.current, unit=cluster.rank)
+    if "lose-a-frame" in behaviours:
+        next((layout.output / "frames").rglob("*.jpg")).unlink()
+    if "lose-the-rows" in behaviours:
+        next((layout.output / "manifest").iterdir()).unlink()
     reporting = spec.mode == "sharded" or cluster.is_primary
     served = [cluster.current] if spec.mode == "sharded" else list(cluster.hosts)
     given_up = {argument.partition("@")[2] for argument in sys.argv if argument.startswith("leave-hanging@")}

@@ -228,6 +228,22 @@ def test_host_that_the_coordinator_gave_up_is_not_waited_for(
     wait_until_gone(pids)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ("lose-a-frame", "1 files of the manifest are missing"),
+        ("lose-the-rows", "2 frames were committed and"),
+    ],
+)
+def test_frames_that_are_missing_after_the_merge_are_a_failure(
+    make_request: MakeRequest, behaviour: str, words: str
+) -> None:
+    result = run_local(make_request(2), view=RecordingView(), command=fake(f"{behaviour}@algo-2"))
+    assert result.lost
+    assert result.exit_code("report") == EXIT_LOST
+    assert any(words in trouble for trouble in result.trouble)
+
+
 @pytest.mark.parametrize("interrupts", [1, 2])
 def test_interrupt_ends_every_process(
     make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, interrupts: int

@@ -150,4 +150,6 @@ def test_exit_codes() -> None:
 def test_a_report_that_could_not_be_made_is_told_in_a_line() -> None:
     lines = printed(result(summary(), no_report="cannot write to /out/job: No space left on device"))
     told = "There is no report: cannot write to /out/job: No space left on device"
-    assert lines[-2:] == [told, "Report:   /out/job"]
+    assert lines[-2:] == [told, "Account:  /out/job"]
+    lines = printed(result(None, interrupted=True, no_report="/out holds no job"))
+    assert not any("report" in line.lower() for line in lines), "nothing ran"
