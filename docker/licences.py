@@ -115,7 +115,7 @@ def licence_of(distribution: metadata.Distribution) -> str:
         for text in told.get_all("Classifier") or []
         if text.startswith("License :: ")
     ]
-    short = (told["License"] if "License" in told else "").strip()
+    short = "".join(told.get_all("License") or []).strip()
     if short and "\n" not in short and len(short) < 60:
         return short
     return ", ".join(kind for kind in kinds if kind != "OSI Approved") or UNKNOWN
