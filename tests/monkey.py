@@ -1,7 +1,8 @@
 """Random faults in a real job, by a seed: which process, what happens to it, and when.
 
 ``python -m tests.monkey --runs 200`` runs one job after the other, each with its own faults, and compares
-what each leaves, files and manifest, with an undisturbed run.
+what each leaves, files and manifest, with an undisturbed run. Some faults end a job: its launcher or primary
+host is killed, or it is interrupted. ``--resume`` goes on with it then, under faults too.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ SHARD_BYTES: Final = 300_000  # of packed jobs: some shards of each host
 LENGTHS_S: Final = (8, 3, 2)  # of the videos: 26 units
 HELD_AFTER: Final = 2  # units of each slot process, of which faults make some more: they never do all of it
 MAX_FAULTS: Final = 6
+MAX_ENDS: Final = 3  # how often a job is ended and resumed
+LEAVE_S: Final = 60.0  # for hosts whose launcher was killed
+SEEDS_APART: Final = 1_000_003
 LATEST_S: Final = 0.8  # between two faults
 # what tells a frame, whoever took it
 KEYS: Final = (
@@ -58,11 +62,15 @@ Row = tuple[object, ...]
 class Monkey:
     """Does to a job what its seed says, until the job ends.
 
-    Of the primary host, slots and coordinator may die, but not the agent: the job ends with it.
+    Attributes:
+        story: what it did.
+        has_ended: a fault ended the job.
     """
 
-    def __init__(self, job: Job, seed: int) -> None:
+    def __init__(self, job: Job, seed: int, *, may_end: bool) -> None:
+        """``may_end``: faults that end the job are among those that it may have."""
         self._job = job
+        self.has_ended = False
         self._chance = random.Random(seed)
         self._stopped: list[tuple[float, int, bool]] = []
         self._lost: set[str] = set()
@@ -76,12 +84,24 @@ class Monkey:
             (2, self._kill_coordinator),
             (1, self._stop_coordinator),
         ]
+        if may_end:
+            self._actions += [
+                (1, self._kill_launcher),
+                (1, self._interrupt),
+                (1, lambda: self._kill_primary(group=False)),
+                (1, lambda: self._kill_primary(group=True)),
+            ]
 
     def run(self) -> None:
         """Play; returns when all faults are done and undone. What slots do is held until all are done."""
         job, chance = self._job, self._chance
-        job.until(lambda: any(entry["event"] == "leased" for entry in job.journal()))
+        while not any(entry["event"] == "leased" for entry in job.journal()):
+            if job.process.poll() is not None:  # one that was resumed had nothing left to do
+                return
+            time.sleep(0.01)
         for _ in range(chance.randint(1, MAX_FAULTS)):
+            if self.has_ended:
+                break
             self._pause(chance.uniform(0, LATEST_S))
             (action,) = chance.choices(
                 [action for _, action in self._actions], [weight for weight, _ in self._actions]
@@ -160,6 +180,21 @@ class Monkey:
             self._tell(f"kill {found[0]}")
             self._signal(found[1], signal.SIGKILL, group=True)
 
+    def _kill_launcher(self) -> None:
+        self._end("kill the launcher", self._job.process.pid, signal.SIGKILL)
+
+    def _interrupt(self) -> None:
+        self._end("interrupt the launcher", self._job.process.pid, signal.SIGINT)
+
+    def _kill_primary(self, *, group: bool) -> None:
+        for pid in self._job.pids(HOSTS[0], slots=False):
+            self._end(f"kill {'' if group else 'the agent of '}{HOSTS[0]}", pid, signal.SIGKILL, group=group)
+
+    def _end(self, what: str, pid: int, number: signal.Signals, *, group: bool = False) -> None:
+        self._tell(what)
+        self._signal(pid, number, group=group)
+        self.has_ended = True
+
     def _kill_coordinator(self) -> None:
         for pid in self._job.coordinators():
             self._tell("kill the coordinator")
@@ -192,15 +227,24 @@ class Undisturbed:
         Raises:
             AssertionError: it did not end well, or left something else.
         """
-        job = Job(self.source, output, held_after=HELD_AFTER, **self.options)
-        monkey = Monkey(job, seed)
-        try:
-            monkey.run()
-            code = job.wait()
-        finally:
-            if job.process.poll() is None:
-                job.process.send_signal(signal.SIGINT)
-        story = "\n".join([f"seed {seed}:", *monkey.story])
+        told: list[str] = []
+        for ends in range(MAX_ENDS + 1):
+            job = Job(self.source, output, held_after=HELD_AFTER, resume=ends > 0, **self.options)
+            monkey = Monkey(job, seed + ends * SEEDS_APART, may_end=ends < MAX_ENDS)
+            try:
+                monkey.run()
+                code = job.wait()
+            finally:
+                if job.process.poll() is None:
+                    job.process.send_signal(signal.SIGINT)
+            told += monkey.story
+            if not monkey.has_ended or code == 0:  # it may have been over already
+                break
+            until = time.monotonic() + LEAVE_S
+            while job.leftovers() and time.monotonic() < until:
+                time.sleep(0.05)
+            told.append(f"ended with {code}, resumed")
+        story = "\n".join([f"seed {seed}:", *told])
         assert code == 0, f"{story}\nexit code {code}\n{job.text}"
         try:
             check_output(output)
@@ -209,7 +253,7 @@ class Undisturbed:
         assert tree(output) == self.tree, f"{story}\nother files\n{job.text}"
         assert frames_of(output) == self.rows, f"{story}\nother rows\n{job.text}"
         assert job.leftovers() == [], f"{story}\nprocesses are left"
-        return monkey.story
+        return told
 
 
 @click.command()
