@@ -69,6 +69,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     lies: dict[str, dict[str, int | str]] = {}  # hosts that tell wrong what videos are: see tests/lying.py
     refusing: dict[str, tuple[int, int]] = {}  # hosts that may not read behind a byte: errno, and the byte
     gate: str | None = None  # the folder of the gate that holds slots, if one does
+    elsewhere: bool = False  # hosts are not of this machine: the launcher does not know their libraries
     others: list[str] = []  # hosts that say that they have other libraries
     scheduling: SchedulingOptions = SchedulingOptions(
         unit_span_s=0.5, cut="anywhere", heartbeat_s=0.5, lease_s=60.0, host_wait_s=60.0

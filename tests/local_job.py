@@ -96,7 +96,9 @@ def main() -> int:
         command = refusing.COMMAND
     try:
         with lock_output(request.output) as lock:
-            prepare_output(request, is_demo=False, is_local=options.containers is None)
+            prepare_output(
+                request, is_demo=False, is_local=options.containers is None and not options.elsewhere
+            )
             result = run_local(
                 request, view=open_view(console), lock=lock, command=command, cluster_type=cluster_type
             )

@@ -64,7 +64,7 @@ def test_a_job_is_not_gone_on_with_by_other_libraries(
     """The coordinator sees it too, as a launcher does not know the libraries of hosts that are elsewhere."""
     output = Path(shutil.copytree(made_by_others, tmp_path / "out"))
     next((output / "frames").rglob("*.jpg")).unlink()  # else nothing is to do
-    job = Job(source, output, instances=2, resume=True)
+    job = Job(source, output, instances=2, resume=True, elsewhere=True)
     assert job.wait() == 1, job.text
     assert "--resume: the frames in the output were made with PyAV 0.1, and now it would be PyAV" in job.text
     assert tree(output).items() < tree(made_by_others).items(), "nothing was added"
