@@ -143,12 +143,12 @@ class LocalHost:
         return ""
 
     def log_tail(self) -> list[str]:
-        """The last ``TAIL_LINES`` lines of the log that are not statuses."""
+        """The last ``TAIL_LINES`` lines of the log that are not statuses; none if it cannot be read."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
                 lines = [line for line in log.read().splitlines() if line and not line.startswith(_PREFIX)]
-        except FileNotFoundError:
+        except OSError:
             return []
         return [line.decode(errors="backslashreplace") for line in lines[-TAIL_LINES:]]
 

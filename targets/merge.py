@@ -253,19 +253,20 @@ def _combine_job_files(hosts: Sequence[HostOutput], found: Sequence[_Host], outp
 
 
 def read_summary(path: Path) -> Summary | None:
-    """A ``summary.json``, or None if there is none or it is not whole."""
+    """A ``summary.json``, or None if there is none, or it is not whole or cannot be read."""
     try:
         return msgspec.json.decode(read_file(path, MAX_SUMMARY_BYTES), type=Summary)
-    except (FileNotFoundError, UnsafePathError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 def read_failures(path: Path) -> list[Failure]:
-    """The first ``MAX_FAILURES_READ`` lines of a ``failures.jsonl``, without those that are not whole."""
+    """The first ``MAX_FAILURES_READ`` lines of a ``failures.jsonl``, without those that are not whole, as far
+    as it can be read. How many there are is for the summary to tell."""
     failures: list[Failure] = []
     decoder = msgspec.json.Decoder(Failure)
     with (
-        contextlib.suppress(FileNotFoundError, UnsafePathError),
+        contextlib.suppress(OSError),
         Below(path.parent) as folder,
         folder.open(path.name) as lines,
     ):

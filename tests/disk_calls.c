@@ -2,7 +2,7 @@
 
    Preloaded into every process of a job. FF_ROOT is the folder. With FF_TRACE each call that changed something is
    appended to that file when it has succeeded. With FF_FAIL ("KIND ERRNO N") the N-th call of each process that
-   FF_ROLE fits is failed; which one that was is appended to FF_LOG. */
+   FF_ROLE fits is failed; which one that was is appended to FF_LOG, or each call if they are counted. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ONCE = 'o', FULL = 'f', DEAD = 'd', SHORT = 's', TORN = 't' };
+enum { COUNT = 'c', ONCE = 'o', FULL = 'f', DEAD = 'd', SHORT = 's', TORN = 't' };
 /* as tests/disk_calls.py names them */
 enum { OPEN = 1, WRITE, TRUNCATE, RENAME, LINK, SYMLINK, UNLINK, RMDIR, MKDIR, BEGIN, SYNC, SYNCFS };
 static const char *NAMES[] = {"",       "open",   "write", "truncate", "rename", "link",  "symlink",
@@ -62,9 +62,11 @@ __attribute__((constructor)) static void begin(void) {
     if (getenv("FF_ROLE")) is_role = fits(getenv("FF_ROLE"));
 }
 
-/* for a test's own process: fail its n-th call from now on; nothing if the kind is 0 */
-void disk_calls_arm(int letter, int error, long n) {
+/* for a test's own process: fail its n-th call below a folder from now on; none if the kind is 0 */
+void disk_calls_arm(int letter, int error, long n, const char *below) {
     kind = letter, number = error, target = n, calls = 0, is_torn = 0, is_role = 1;
+    snprintf(root, sizeof root, "%s", below);
+    root_length = strlen(root);
 }
 
 long disk_calls_made(void) { return calls; }
@@ -137,10 +139,11 @@ static int fails(int call, const char *path, int grows, size_t *size) {
             n = -n;
         }
     }
-    if ((hit && (kind == ONCE || kind == TORN || n == target)) || n < 0) {
+    if ((hit && (kind == ONCE || kind == TORN || n == target)) || n < 0 || kind == COUNT) {
         char text[PATH_MAX + 100];
-        int length = snprintf(text, sizeof text, "call %ld: %s %s %s\n", n < 0 ? -n : n, NAMES[call],
-                              n < 0 ? "cut short" : strerror(number), path + root_length);
+        const char *what = kind == COUNT ? "made" : n < 0 ? "cut short" : strerror(number);
+        int length = snprintf(text, sizeof text, "%d: call %ld: %s %s: %s\n", getpid(), n < 0 ? -n : n,
+                              NAMES[call], path + root_length, what);
         struct iovec part = {text, length};
         if (fail_log[0]) append(fail_log, &part, 1);
     }

@@ -64,16 +64,20 @@ def watching(
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """How calls fail: ``kind`` is o (the n-th alone), f (the disk is full from the n-th on), d (nothing works
-    from the n-th on), s (the first write from there on is cut short), t (and the next one fails)."""
+    """How calls fail.
+
+    ``kind``: c (none fails, all are told), o (the n-th alone), f (the disk is full from the n-th on), d
+    (nothing works from the n-th on), s (the first write from the n-th on is cut short), t (and the next one
+    fails).
+    """
 
     kind: str
     number: int
     n: int
 
-    def arm(self) -> None:
-        """Fail calls of this process, into which the library has been loaded, from now on."""
-        ctypes.CDLL(None).disk_calls_arm(ord(self.kind), self.number, ctypes.c_long(self.n))
+    def arm(self, root: Path) -> None:
+        """Fail calls below a folder of this process, into which the library has been loaded, from now on."""
+        ctypes.CDLL(None).disk_calls_arm(ord(self.kind), self.number, ctypes.c_long(self.n), bytes(root))
 
     def __str__(self) -> str:
         return f"{self.kind} {os.strerror(self.number)} {self.n}"
@@ -84,7 +88,7 @@ def disarm() -> int:
     library = ctypes.CDLL(None)
     library.disk_calls_made.restype = ctypes.c_long
     made: int = library.disk_calls_made()
-    library.disk_calls_arm(0, 0, ctypes.c_long(0))
+    library.disk_calls_arm(0, 0, ctypes.c_long(0), b"")
     return made
 
 

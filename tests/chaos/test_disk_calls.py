@@ -1,4 +1,4 @@
-"""A few of the disks that ``tests.lost_writes`` tries in full: killed, or without power, after any call."""
+"""A few of what ``tests.lost_writes`` and ``tests.nth_call`` try in full: lost writes and failing calls."""
 
 from __future__ import annotations
 
@@ -25,3 +25,16 @@ def campaign(*arguments: str) -> None:
 )
 def test_what_a_kill_or_a_power_cut_leaves_is_gone_on_with(options: list[str]) -> None:
     campaign("tests.lost_writes", "--seed", "1", "--jobs", "1", *options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--part", "end", "--part", "resume", "--runs", "60"],
+        ["--part", "resume", "--runs", "40", "--pack", "parquet"],
+        ["--part", "coordinator", "--runs", "1"],
+    ],
+    ids=["frames", "shards", "coordinator"],
+)
+def test_a_call_that_fails_loses_nothing(options: list[str]) -> None:
+    campaign("tests.nth_call", "--seed", "1", *options)

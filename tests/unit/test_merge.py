@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +12,8 @@ import pytest
 
 from common.errors import UserError
 from common.spec import SamplingOptions
-from targets.merge import HostOutput, Merged, merge
+from targets.hosts import LocalHost
+from targets.merge import HostOutput, Merged, merge, read_failures, read_summary
 
 Row = tuple[str, int, int]  # file, unit, attempt
 
@@ -457,3 +459,20 @@ def test_a_merge_that_was_cut_short_goes_on(hosts: Hosts) -> None:
     assert hosts.merge().missing == []
     assert hosts.rows() == {("frames/v/0.jpg", "a"), ("frames/v/1.jpg", "a")}
     assert set(hosts.frames()) == {"frames/v/0.jpg", "frames/v/1.jpg"}
+
+
+def test_an_account_that_the_disk_does_not_give_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = LocalHost(name="algo-1", root=tmp_path)
+    for path in (tmp_path / "summary.json", tmp_path / "failures.jsonl", host.log):
+        path.write_text("{}\n")
+
+    def refuse(*arguments: object, **options: object) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("common.below.os.open", refuse)
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    assert read_summary(tmp_path / "summary.json") is None
+    assert read_failures(tmp_path / "failures.jsonl") == []
+    assert host.log_tail() == []
