@@ -28,6 +28,14 @@ def prepare_output(request: JobRequest, *, is_demo: bool, is_local: bool = True)
     Raises:
         UserError: it may not, or the folder may not be written to.
     """
+    try:
+        _prepare(request, is_demo=is_demo, is_local=is_local)
+    except OSError as error:
+        reason = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+        raise UserError(f"--output {request.output} cannot be used: {reason}") from error
+
+
+def _prepare(request: JobRequest, *, is_demo: bool, is_local: bool) -> None:
     output = request.output
     for name in (*_OF_FRAMES, "job", "job/logs", FOLDER):
         if (output / name).is_symlink():
@@ -46,13 +54,10 @@ def prepare_output(request: JobRequest, *, is_demo: bool, is_local: bool = True)
             _clear_earlier_demo(output)
         _check_empty(output)
     marker = output / DEMO_MARKER
-    try:
-        if is_demo:
-            marker.touch()
-        else:
-            marker.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"--output {output} cannot be written to: {error.strerror}") from error
+    if is_demo:
+        marker.touch()
+    else:
+        marker.unlink(missing_ok=True)
 
 
 def _check_libraries(made_with: Libraries) -> None:

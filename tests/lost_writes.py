@@ -76,7 +76,7 @@ class Recorded:
         """
         output = self.make(at, seed)
         if at == len(self.moments):
-            self.job.compare(output)
+            in_fork(partial(self.job.compare, output))
         in_fork(partial(self._check, output))
 
     def _check(self, output: Path) -> None:

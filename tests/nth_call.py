@@ -165,7 +165,7 @@ class Campaign:
         try:
             if code == 0:
                 self._remove_rest()
-                self.job.compare(self.output)
+                in_fork(partial(self.job.compare, self.output))
             else:
                 story += f", {self.job.go_on(self.output)}"
         except AssertionError as error:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import UserError
 from common.layout import Layout
 from common.manifest import FIELDS, read_part, write_part
 from common.part_file import MAX_BYTES, PartError, read_schema, read_table
 from common.spec import ImageOptions
 from coordinator.simulation.hosts import LIBRARIES
 from targets.job import JobRequest
+from targets.output_folder import prepare_output
 from targets.proof import read_options
 from targets.resume import take_over
 from targets.sampling_options import NAMES, make_sampling
@@ -49,9 +53,8 @@ def part(output: Path) -> Path:
     return output / "manifest" / "algo-1-0.parquet"
 
 
-def resume(output: Path) -> tuple[list[str], list[str]]:
-    """The videos that are taken over, and what is said."""
-    request = JobRequest(
+def request_in(output: Path) -> JobRequest:
+    return JobRequest(
         input=output.parents[2] / "videos",
         output=output,
         instances=1,
@@ -62,8 +65,12 @@ def resume(output: Path) -> tuple[list[str], list[str]]:
         on_error="report",
         resume=True,
     )
+
+
+def resume(output: Path) -> tuple[list[str], list[str]]:
+    """The videos that are taken over, and what is said."""
     said: list[str] = []
-    done = take_over(request, roots=[], note=said.append).videos
+    done = take_over(request_in(output), roots=[], note=said.append).videos
     assert all(video.is_whole and video.frames == 40 for video in done)
     return [video.name for video in done], said
 
@@ -223,3 +230,14 @@ def test_a_disk_that_does_not_give_a_part_damages_nothing(
     monkeypatch.setattr("common.part_file.Below.open", lambda *_: (_ for _ in ()).throw(OSError(5, "EIO")))
     with pytest.raises(OSError, match="EIO"):
         read_schema(part(output))
+
+
+def test_a_part_that_the_disk_does_not_give_is_a_clear_error(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object, *arguments: object, **options: object) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr("common.below.os.open", refuse)
+    with pytest.raises(UserError, match=r"cannot be used: Input/output error \(.*manifest"):
+        prepare_output(request_in(output), is_demo=False)
