@@ -63,6 +63,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     image: dict[str, Any] = {}  # other fields of ImageOptions
     on_error: OnError = "report"
     resume: bool = False
+    check: bool = False  # with resume: contents are compared
     pack: PackOptions | None = None
     containers: ContainerFaults | None = None  # hosts are containers, if it is given
     copies: dict[str, str] = {}  # hosts whose input is another folder than that of the rest

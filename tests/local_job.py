@@ -60,6 +60,7 @@ def make_request(options: JobOptions) -> JobRequest:
         on_error=options.on_error,
         scheduling=options.scheduling,
         resume=options.resume,
+        check_contents=options.check,
         pack=options.pack,
     )
 

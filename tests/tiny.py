@@ -75,8 +75,16 @@ class Tiny:
         assert len(self.rows) > 60
         return job
 
-    def start(self, output: Path, *, resume: bool = False, environment: dict[str, str] | None = None) -> Job:
-        return Job(self.source, output, resume=resume, environment=environment, **self.options)
+    def start(
+        self,
+        output: Path,
+        *,
+        resume: bool = False,
+        check: bool = False,
+        environment: dict[str, str] | None = None,
+    ) -> Job:
+        options = {**self.options, "resume": resume, "check": check}
+        return Job(self.source, output, environment=environment, **options)
 
     def request(self, output: Path, *, resume: bool) -> JobRequest:
         """What is asked of the launcher."""
@@ -137,7 +145,7 @@ class Tiny:
                 for sample in range(entry["first_sample"], entry["first_sample"] + entry["frames"]):
                     assert (entry["video"], sample, *by) in there, f"sample {sample} of {entry} is lost"
 
-    def begin_resume(self, output: Path) -> int:
+    def begin_resume(self, output: Path, *, check: bool = False) -> int:
         """Do what ``--resume`` does before it starts hosts; gives how many frames count as done.
 
         Raises:
@@ -148,17 +156,17 @@ class Tiny:
             prepare_output(request, is_demo=False)
             crashed = begin_changes(output)
             left = abandoned(output)
-            done = take_over(request, roots=left, check=crashed or bool(left)).videos
+            done = take_over(request, roots=left, check=check or crashed or bool(left)).videos
         return sum(video.frames for video in done)
 
-    def take_over(self, output: Path) -> int:
+    def take_over(self, output: Path, *, check: bool = False) -> int:
         """The same, with a look at what is left.
 
         Raises:
             AssertionError: it is not a part of what the job leaves if nobody disturbs it.
             UserError: it refuses.
         """
-        done = self.begin_resume(output)
+        done = self.begin_resume(output, check=check)
         assert abandoned(output) == [], "what hosts have left is still there"
         found = frames_of(output)
         assert len(set(found)) == len(found), "rows are there twice"
@@ -200,7 +208,9 @@ def in_fork(what: Callable[[], object]) -> str:
             os.close(reader)
             os.dup2(writer, 1)
             os.dup2(writer, 2)
+            sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, errors="backslashreplace")
             what()
+            sys.stdout.flush()
             code = 0
         except BaseException:  # noqa: BLE001 - the parent tells of it
             os.write(2, traceback.format_exc().encode())

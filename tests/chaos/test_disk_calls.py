@@ -1,4 +1,4 @@
-"""A few of what ``tests.lost_writes`` and ``tests.nth_call`` try in full: lost writes and failing calls."""
+"""A few of what ``tests.lost_writes``, ``tests.nth_call`` and ``tests.damage`` try in full."""
 
 from __future__ import annotations
 
@@ -38,3 +38,7 @@ def test_what_a_kill_or_a_power_cut_leaves_is_gone_on_with(options: list[str]) -
 )
 def test_a_call_that_fails_loses_nothing(options: list[str]) -> None:
     campaign("tests.nth_call", "--seed", "1", *options)
+
+
+def test_damage_is_no_loss_and_no_traceback() -> None:
+    campaign("tests.damage", "--seed", "1", "--runs", "10", "--jobs", "1")
