@@ -10,6 +10,7 @@ from common.errors import UserError
 from coordinator import journal as journal_module
 from coordinator.journal import (
     BLOCK_BYTES,
+    SYNC_S,
     Journal,
     cut_torn_line,
     elapsed_since,
@@ -60,6 +61,28 @@ def test_a_sync_brings_the_file_to_the_disk(path: Path, monkeypatch: pytest.Monk
     with Journal(path) as journal:
         journal.sync(0.0)
         assert synced[-1:] == [journal._file.fileno()]
+
+
+def test_what_is_written_is_on_the_disk_a_second_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(path) as journal:
+        synced: list[int] = []
+        monkeypatch.setattr("coordinator.journal.os.fsync", synced.append)
+        journal.append({"event": "early"})
+        assert synced == []
+        journal._synced_at -= 2 * SYNC_S
+        journal.append({"event": "late"})
+        assert synced == [journal._file.fileno()]
+
+
+@pytest.mark.parametrize("block", range(1, 24))
+def test_a_whole_line_is_kept_wherever_the_pieces_end_that_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(journal_module, "BLOCK_BYTES", block)
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"a":1}\n{"b":2}\n{"torn')
+    cut_torn_line(path)
+    assert path.read_bytes() == b'{"a":1}\n{"b":2}\n'
 
 
 def test_no_file_is_no_entries(tmp_path: Path) -> None:
