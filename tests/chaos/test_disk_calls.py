@@ -10,12 +10,15 @@ import pytest
 from tests.disk_calls import compiler
 from tests.jobs import REPOSITORY
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="calls are watched by a library in C, on Linux")
+pytestmark = [
+    pytest.mark.skipif(compiler() is None, reason="calls are watched by a library in C, on Linux"),
+    pytest.mark.timeout(1200),  # minutes, on a machine that is busy with other tests
+]
 
 
 def campaign(*arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=280
+        [sys.executable, "-m", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=1100
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
