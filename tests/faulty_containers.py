@@ -9,6 +9,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -127,8 +128,19 @@ class ContainerJob(Job):
 
 def docker(*arguments: str) -> str:
     """Run a command of the engine's; what it printed."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout.strip()
+
+
+def pause(container: str) -> None:
+    """Pause a container; where the kernel cannot freeze all its processes at once, again."""
+    for _ in range(10):
+        done = subprocess.run(["docker", "pause", container], capture_output=True, text=True, timeout=120)
+        if "unable to freeze" not in done.stderr:
+            break
+        time.sleep(0.5)
+    assert done.returncode == 0, f"docker pause {container}: {done.stderr}"
 
 
 def main() -> int:

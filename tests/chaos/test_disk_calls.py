@@ -24,7 +24,7 @@ def campaign(*arguments: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--disks", "60"], ["--disks", "30", "--again", "--pack", "tar"]], ids=["frames", "shards"]
+    "options", [["--disks", "16"], ["--disks", "8", "--again", "--pack", "tar"]], ids=["frames", "shards"]
 )
 def test_what_a_kill_or_a_power_cut_leaves_is_gone_on_with(options: list[str]) -> None:
     campaign("tests.lost_writes", "--seed", "1", "--jobs", "1", *options)
@@ -33,8 +33,8 @@ def test_what_a_kill_or_a_power_cut_leaves_is_gone_on_with(options: list[str]) -
 @pytest.mark.parametrize(
     "options",
     [
-        ["--part", "end", "--part", "resume", "--runs", "60"],
-        ["--part", "resume", "--runs", "40", "--pack", "parquet"],
+        ["--part", "end", "--part", "resume", "--runs", "16"],
+        ["--part", "resume", "--runs", "10", "--pack", "parquet"],
         ["--part", "coordinator", "--runs", "1"],
     ],
     ids=["frames", "shards", "coordinator"],
@@ -44,4 +44,4 @@ def test_a_call_that_fails_loses_nothing(options: list[str]) -> None:
 
 
 def test_damage_is_no_loss_and_no_traceback() -> None:
-    campaign("tests.damage", "--seed", "1", "--runs", "10", "--jobs", "1")
+    campaign("tests.damage", "--seed", "1", "--runs", "6", "--jobs", "1")

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from common.spec import SchedulingOptions
-from tests.faulty_containers import ContainerJob, docker
+from tests.faulty_containers import ContainerJob, docker, pause
 from tests.jobs import REPOSITORY, check_output, run_job, summary, tree
 
 Start = Callable[..., ContainerJob]
@@ -82,7 +82,7 @@ def test_a_host_is_killed_and_another_paused_beyond_its_lease(start: Start, expe
     job = start(instances=4)
     job.until_held("algo-2", "algo-3")
     docker("kill", job.container("algo-3"))
-    docker("pause", job.container("algo-2"))
+    pause(job.container("algo-2"))
     job.until_told("host_lost", of="algo-2")
     docker("unpause", job.container("algo-2"))
     job.until_back("algo-2")
