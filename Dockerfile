@@ -21,7 +21,8 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
 # A user of the launcher's number, whom no file of the image knows, needs no home.
 ENV PYTHONUNBUFFERED=1 PYTHONPATH=/framefleet HOME=/tmp
 WORKDIR /framefleet
-COPY common common
+COPY framefleet/*.py framefleet/
+COPY common framefleet/common
 COPY coordinator coordinator
 COPY worker worker
 COPY report report

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # everything else is imported where it is needed: --help must
     from targets.job import JobRequest
     from targets.output_lock import OutputLock
 
-from common import stdio  # noqa: E402
+from framefleet.common import startup as stdio  # noqa: E402
 from targets.command_line import DefaultGroup, SectionedCommand  # noqa: E402 - it needs click, as this does
 from targets.image_options import image_options  # noqa: E402
 from targets.pack_options import make_pack, pack_options  # noqa: E402
@@ -173,7 +173,7 @@ def run(**options: Any) -> int:
     if target != "compose" and (options["cpus"] is not None or options["memory"] is not None):
         raise click.UsageError("--cpus and --memory are limits of containers: use --target compose with them")
     options["target"] = target
-    from common.errors import UserError
+    from framefleet.common.errors import UserError
 
     if target == "sagemaker":
         from targets.sagemaker.command import run_sagemaker
@@ -219,8 +219,8 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     Raises:
         UserError: an option or a folder will not do.
     """
-    from common.cores import usable_cores
-    from common.errors import UserError
+    from framefleet.common.errors import UserError
+    from framefleet.common.host.cores import usable_cores
     from targets.image_options import make_image_options
     from targets.job import ContainerOptions, JobRequest
     from targets.metrics_options import make_metrics
@@ -273,7 +273,7 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
 
 def run_job(request: JobRequest, lock: OutputLock, *, target: str = "local") -> int:
     """Run a checked job on this machine and tell the user about it; the exit code."""
-    from common.errors import UserError
+    from framefleet.common.errors import UserError
     from targets.display import SlowStep, make_console
     from targets.job import EXIT_LOST
     from targets.local import run_local

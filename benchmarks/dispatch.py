@@ -31,7 +31,7 @@ from benchmarks.dispatch_million import make_tree
 from benchmarks.dispatch_profile import profile
 from benchmarks.dispatch_task import Listed, Peer, Results
 from benchmarks.report import machine
-from common.layout import Layout
+from framefleet.common.host.layout import Layout
 
 PEERS: Final = ("dask", "ray", "parsl", "ipyparallel")
 PEER_TIMEOUT_S: Final = 300.0

@@ -17,9 +17,9 @@ import msgspec
 
 from benchmarks.contestants import REPOSITORY
 from benchmarks.dispatch_task import Fleet, Told
-from common.keys import make_keys
-from common.layout import ROOT_VARIABLE, Layout
-from common.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
+from framefleet.common.host.layout import ROOT_VARIABLE, Layout
+from framefleet.common.job.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
+from framefleet.common.protocol.keys import make_keys
 
 UNITS_PER_VIDEO: Final = 250
 TIMEOUT_S: Final = 600.0

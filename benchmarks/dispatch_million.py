@@ -19,18 +19,18 @@ from typing import Final
 import msgspec
 
 from benchmarks.dispatch_task import Listed
-from common import messages as m
-from common.layout import Layout
-from common.media import VideoInfo
-from common.report import Summary
-from common.selection import Selection
-from common.spec import JobSpec, SamplingOptions
-from common.transport import MESSAGES_PER_WAKE, CoordinatorLink
 from coordinator.catalogue import list_videos, select
 from coordinator.core import Core
 from coordinator.journal import Journal
 from coordinator.server import Server
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import JobSpec, SamplingOptions
+from framefleet.common.media import VideoInfo
+from framefleet.common.protocol import messages as m
+from framefleet.common.protocol.transport import MESSAGES_PER_WAKE, CoordinatorLink
+from framefleet.common.status import Summary
 
 FILES_PER_FOLDER: Final = 1000
 HOSTS: Final = 1000

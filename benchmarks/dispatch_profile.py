@@ -28,11 +28,17 @@ PARTS: Final = (
     (
         "policy: which unit, how long",
         *(f"coordinator/{name}.py" for name in ("pool", "policy", "order", "rates", "workload", "waiting")),
-        *("coordinator/tail.py", "common/sampling.py", "common/selection.py", "/fractions.py", "/numbers.py"),
+        *(
+            "coordinator/tail.py",
+            "common/job/sampling.py",
+            "common/job/selection.py",
+            "/fractions.py",
+            "/numbers.py",
+        ),
     ),
     (
         "messages: MessagePack, validated",
-        "common/messages.py",
+        "common/protocol/messages.py",
         "<method 'encode' of 'msgspec.msgpack",
         "<method 'decode' of 'msgspec.msgpack",
     ),
@@ -43,7 +49,7 @@ PARTS: Final = (
         "<method 'write'",
         "<built-in method posix.",
     ),
-    ("sockets, as Python sees them", "common/transport.py", "zmq/", "/enum.py"),
+    ("sockets, as Python sees them", "common/protocol/transport.py", "zmq/", "/enum.py"),
     ("the loop", "coordinator/server.py", "coordinator/telling.py", "coordinator/events.py"),
 )
 WAITING: Final = ("poll",)  # for something to do: no work
@@ -71,7 +77,7 @@ def shares(own_s: dict[tuple[str, int, str], float]) -> list[Share]:
     """Own seconds by function (file, line, name) as shares by part; waiting and starting are left out."""
     by_part: defaultdict[str, float] = defaultdict(float)
     for (file, _, name), seconds in own_s.items():
-        waits = name in WAITING or (name == "wait" and file.endswith("common/transport.py"))
+        waits = name in WAITING or (name == "wait" and file.endswith("common/protocol/transport.py"))
         if not waits and not f"{file}{name}".removeprefix("~").startswith(STARTING):
             by_part[_part(file, name)] += seconds
     total = sum(by_part.values()) or 1.0

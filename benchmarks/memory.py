@@ -188,8 +188,8 @@ def extract_in_child(path: Path, wanted: Range) -> dict[str, float]:
 
 def child(request: str) -> None:
     """In the child: extract, and print what it took."""
-    from common.sampling import Sampling
-    from common.spec import ImageOptions, LimitOptions
+    from framefleet.common.job.sampling import Sampling
+    from framefleet.common.job.spec import ImageOptions, LimitOptions
     from worker import limits
     from worker.extract import extract
     from worker.media import OpenVideo

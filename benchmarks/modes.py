@@ -25,9 +25,9 @@ from benchmarks import modes_report
 from benchmarks.modes_results import WAYS, HostShare, Results, Run, SetResults, Setup, Way, load, save
 from benchmarks.modes_sets import VideoSet, made_sets, make_set
 from benchmarks.report import machine
-from common.errors import UserError
-from common.report import Status
-from common.spec import ImageOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import ImageOptions
+from framefleet.common.status import Status
 from targets.compose import ComposeHost, container_clusters
 from targets.engine import run_engine
 from targets.job import ContainerOptions, JobRequest

@@ -9,8 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from benchmarks.task import QUALITY, Task, from_json
-from common.imaging import ImageOptions
-from common.sampling import Sampling
+from framefleet.common.job.image_options import ImageOptions
+from framefleet.common.job.sampling import Sampling
 from worker.extract import extract
 from worker.media import OpenVideo
 from worker.probe import probe

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 import click
 
 from benchmarks.report import machine
-from common.report import Summary
+from framefleet.common.status import Summary
 from targets.demo import make_demo_set
 from targets.merge import read_summary
 

@@ -29,9 +29,9 @@ from rich.console import Console
 
 from benchmarks import startup_marks as marks
 from benchmarks.report import machine
-from common.keys import make_keys
-from common.layout import ROOT_VARIABLE, Layout
-from common.spec import SPEC_VERSION
+from framefleet.common.host.layout import ROOT_VARIABLE, Layout
+from framefleet.common.job.spec import SPEC_VERSION
+from framefleet.common.protocol.keys import make_keys
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 CLIP: Final = REPOSITORY / "assets" / "bigbuckbunny.mp4"

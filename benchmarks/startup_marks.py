@@ -19,8 +19,8 @@ LAST: Final = "first frame written"
 # module, function, label; "before" marks its beginning, "after" its end; a point without a function marks the
 # end of the module's loading
 POINTS: Final = (
-    ("common.spec", "read_spec", "modules loaded", "before"),
-    ("common.cluster", "read_cluster", "job and cluster read", "after"),
+    ("framefleet.common.job.spec", "read_spec", "modules loaded", "before"),
+    ("framefleet.common.host.cluster", "read_cluster", "job and cluster read", "after"),
     ("worker.supervisor", "Supervisor._start", "coordinator begun", "after"),
     ("worker.agent", "Agent.__init__", "connecting", "before"),
     ("worker.agent", "Agent.__init__", "slots begun", "after"),

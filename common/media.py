@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from common.sampling import MAX_INT32
+from framefleet.common.job.sampling import MAX_INT32
 
 MAX_HINTS = 4096  # keyframe times kept per video: one in 2 s for over two hours, thinned evenly beyond
 

@@ -17,18 +17,6 @@ from typing import Any
 
 import msgspec
 
-from common import messages, stdio
-from common.cluster import Cluster
-from common.done import DONE_FILE, NOTHING_DONE, Done, decode_done
-from common.environment import detect_cluster
-from common.errors import EXIT_CRASHED, UserError
-from common.files import write_exit_message
-from common.layout import Layout
-from common.naming import FrameNames
-from common.selection import Selection
-from common.shared import SHARED_VARIABLE
-from common.spec import JobSpec, read_spec
-from common.transport import CoordinatorLink
 from coordinator.catalogue import (
     FILES,
     Listing,
@@ -43,6 +31,19 @@ from coordinator.journal import Journal, cut_torn_line, elapsed_since, read_cloc
 from coordinator.replay import check_first_entry, first_entry, replay
 from coordinator.server import EXIT_LOST, Server
 from coordinator.telling import Telling, open_exporter
+from framefleet.common import startup as stdio
+from framefleet.common.errors import EXIT_CRASHED, UserError
+from framefleet.common.files.durable import write_exit_message
+from framefleet.common.host.cluster import Cluster
+from framefleet.common.host.detect_cluster import detect_cluster
+from framefleet.common.host.layout import Layout
+from framefleet.common.host.shared_filesystem import SHARED_VARIABLE
+from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, decode_done
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import JobSpec, read_spec
+from framefleet.common.output.frame_names import FrameNames
+from framefleet.common.protocol import messages
+from framefleet.common.protocol.transport import CoordinatorLink
 
 ANSWER_S = 1.0
 # What the core keeps holds no cycles, and grows to millions of objects: looking through them for cycles as

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from common import messages as m
 from coordinator.events import Action, Record, Send
 from coordinator.leases import Leases, task_of
 from coordinator.pool import Pool
 from coordinator.state import Host, Strength
+from framefleet.common.protocol import messages as m
 
 
 def assign_all(

@@ -11,13 +11,13 @@ from typing import Final
 
 import msgspec
 
-from common.errors import UserError
-from common.files import write_whole
-from common.media import MAX_BYTES
-from common.names import output_folders, video_name
-from common.report import Failure
-from common.selection import Selection
 from coordinator.listing import ListedVideo as ListedVideo
+from framefleet.common.errors import UserError
+from framefleet.common.files.durable import write_whole
+from framefleet.common.job.selection import Selection
+from framefleet.common.media import MAX_BYTES
+from framefleet.common.output.video_names import output_folders, video_name
+from framefleet.common.status import Failure
 
 FILES: Final = "files.json"  # the list of a job, beside its journal
 

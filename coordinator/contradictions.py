@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from common import messages as m
-from common.media import Fingerprint, VideoInfo
 from coordinator.agreement import Agreement
 from coordinator.committing import Committing
 from coordinator.discarding import Discarding
@@ -23,6 +21,8 @@ from coordinator.pool import Pool
 from coordinator.roster import Roster
 from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
 from coordinator.totals import Totals
+from framefleet.common.media import Fingerprint, VideoInfo
+from framefleet.common.protocol import messages as m
 
 MAX_TOLD = 10_000  # attempts in the journal's line, for the report; a merge goes by the video
 OTHER_FILE = (

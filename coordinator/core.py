@@ -17,12 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from common import messages as m
-from common.done import DoneVideo
-from common.libraries import Libraries, otherwise_made
-from common.report import Failure, Outcome
-from common.selection import Selection
-from common.spec import JobSpec
 from coordinator.assigning import assign_all
 from coordinator.committing import Committing
 from coordinator.contradictions import Contradictions
@@ -39,6 +33,12 @@ from coordinator.roster import Roster
 from coordinator.state import Host, Unit, UnitState
 from coordinator.tail import Tail
 from coordinator.totals import Totals
+from framefleet.common.job.completed import DoneVideo
+from framefleet.common.job.libraries import Libraries, otherwise_made
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import Failure, Outcome
 
 RESEND_S = 10.0
 TICK_S = 0.5

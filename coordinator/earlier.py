@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from common.done import DoneRange, DoneVideo
 from coordinator.totals import Totals
+from framefleet.common.job.completed import DoneRange, DoneVideo
 
 if TYPE_CHECKING:
     from coordinator.pool import Pool

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from common.messages import FromCoordinator, FromHost
-from common.report import Outcome
+from framefleet.common.protocol.messages import FromCoordinator, FromHost
+from framefleet.common.status import Outcome
 
 # ---- events -----------------------------------------------------------------------------------------
 

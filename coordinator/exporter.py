@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from common.errors import UserError
-from common.report import STATUS_VERSION, Status
 from coordinator.metrics import HOST_METRICS, METRICS
+from framefleet.common.errors import UserError
+from framefleet.common.status import STATUS_VERSION, Status
 
 if TYPE_CHECKING:
     import threading

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from common import messages as m
-from common.report import Failure, FailureKind, nothing_made
-from common.spec import Mode
 from coordinator import policy
 from coordinator.events import Action, Record
 from coordinator.leases import Leases
 from coordinator.pool import Pool
 from coordinator.roster import Roster
 from coordinator.state import Host, Unit, Video
+from framefleet.common.job.spec import Mode
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import Failure, FailureKind, nothing_made
 
 MAX_ERRORS = 2  # one retry elsewhere
 # where no host is expected that has not failed at it: that it cannot write, or read, or finds another video

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
-from common.errors import UserError
-from common.files import sync_path
+from framefleet.common.errors import UserError
+from framefleet.common.files.durable import sync_path
 
 SYNC_S = 1.0  # HyperQueue too accepts that the last seconds are lost and recomputed
 BLOCK_BYTES = 1 << 16

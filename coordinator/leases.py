@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common import messages as m
 from coordinator.pool import Pool
 from coordinator.state import Host, Unit, UnitState
+from framefleet.common.protocol import messages as m
 
 
 class Leases:

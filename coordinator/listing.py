@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
-from common.names import plain_folder
+from framefleet.common.output.video_names import plain_folder
 
 FOLDERS_REMEMBERED = 4096
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from common import messages as m
-from common.libraries import Libraries
-from common.spec import JobSpec
 from coordinator.committing import Committing
 from coordinator.discarding import Discarding
 from coordinator.draining import Draining
@@ -15,6 +12,9 @@ from coordinator.leases import Leases, task_of
 from coordinator.pool import Pool
 from coordinator.roster import Roster
 from coordinator.state import Host, Strength, Unit, UnitState
+from framefleet.common.job.libraries import Libraries
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol import messages as m
 
 CHALLENGE_S = 1.0  # a flood of claims must not fill the queue of the host that they are about
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from common.report import HostStatus, Status, encode_status
+from framefleet.common.status import HostStatus, Status, encode_status
 
 NAMESPACE: Final = "Framefleet"  # in CloudWatch
 CloudWatchUnit = Literal["Count", "Bytes", "Seconds", "Count/Second", "None"]

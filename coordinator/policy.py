@@ -15,9 +15,9 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from common.media import MAX_HINTS, MAX_TICK, VideoInfo
-from common.sampling import Sampling
-from common.spec import CutRule
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.spec import CutRule
+from framefleet.common.media import MAX_HINTS, MAX_TICK, VideoInfo
 
 DISPATCH_COST_S = 100e-6  # coordinator CPU for one unit, taken from poll loops in other schedulers
 DISPATCH_LOAD = 0.3  # share of one core that handing out may take, so u_min grows with the slots

@@ -12,10 +12,6 @@ from itertools import islice
 
 import msgspec
 
-from common.done import DoneVideo
-from common.media import VideoInfo
-from common.selection import Selection
-from common.spec import SchedulingOptions
 from coordinator import policy
 from coordinator.earlier import EarlierRun
 from coordinator.listing import ListedVideo
@@ -25,6 +21,10 @@ from coordinator.state import OPEN, Host, Strength, Unit, UnitState, Video
 from coordinator.totals import Totals
 from coordinator.waiting import Requeue, Unprobed
 from coordinator.workload import Workload, earlier
+from framefleet.common.job.completed import DoneVideo
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.media import VideoInfo
 
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
 # What is known of videos not yet done may take so many bytes before probing waits. Many slots need more:

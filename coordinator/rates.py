@@ -5,9 +5,9 @@ Rates are those of a host of speed 1; what a host did is divided by its speed be
 
 from __future__ import annotations
 
-from common.messages import Done
 from coordinator import policy
 from coordinator.state import Unit, Video
+from framefleet.common.protocol.messages import Done
 
 
 class Rates:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 
-from common.spec import SchedulingOptions
 from coordinator.state import Host
+from framefleet.common.job.spec import SchedulingOptions
 
 
 class Roster:

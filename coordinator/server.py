@@ -11,11 +11,6 @@ from typing import Any
 
 import msgspec
 
-from common import messages
-from common.files import write_exit_message, write_whole
-from common.layout import Layout
-from common.report import Failure, Outcome, Summary
-from common.transport import CoordinatorLink
 from coordinator.accounts import summary
 from coordinator.core import TICK_S, Core
 from coordinator.events import (
@@ -33,6 +28,11 @@ from coordinator.events import (
 )
 from coordinator.journal import Journal
 from coordinator.telling import Telling
+from framefleet.common.files.durable import write_exit_message, write_whole
+from framefleet.common.host.layout import Layout
+from framefleet.common.protocol import messages
+from framefleet.common.protocol.transport import CoordinatorLink
+from framefleet.common.status import Failure, Outcome, Summary
 
 BEAT_S = 5.0
 EXIT_LOST = 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.s3 import parse_folder
 
 if TYPE_CHECKING:

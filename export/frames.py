@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.errors import UserError
-from common.manifest import read_part
-from common.part_file import manifest_parts
+from framefleet.common.errors import UserError
+from framefleet.common.output.manifest import read_part
+from framefleet.common.output.part_file import manifest_parts
 
 ROWS_AT_ONCE = 16_384
 FRAMES = "frames/"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from common.errors import UserError
 from export.frames import Frame, Manifest, Video
 from export.writing import encode, whole_file, write_lines
+from framefleet.common.errors import UserError
 
 SEQUENCES_OF_MANIFEST: Final = 10  # the most that a labelling job of video frames takes
 READABLE: Final = (".jpg", ".jpeg", ".png")  # "Supported data formats" of the developer guide

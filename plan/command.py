@@ -12,7 +12,7 @@ from targets.sagemaker.s3 import is_in_s3
 from targets.sampling_options import NAMES, sampling_options
 
 if TYPE_CHECKING:
-    from common.imaging import ImageFormat, ImageOptions
+    from framefleet.common.job.image_options import ImageFormat, ImageOptions
     from plan.estimate import Estimate
     from plan.looking import Look
     from plan.prices import Prices
@@ -85,8 +85,8 @@ def plan(
     Some videos are looked at (headers, indexes and first frames, by ranged reads in S3), and the scheduler's
     own core is run on what they promise.
     """
-    from common.errors import UserError
-    from common.imaging import ImageOptions
+    from framefleet.common.errors import UserError
+    from framefleet.common.job.image_options import ImageOptions
     from plan.prices import OURS, read_prices
     from targets.display import SlowStep, make_console
     from targets.sampling_options import make_sampling
@@ -147,8 +147,8 @@ def _sampling_of(request: Any) -> Any:
     Raises:
         UserError: it differs by video.
     """
-    from common.errors import UserError
-    from common.selection import Selection
+    from framefleet.common.errors import UserError
+    from framefleet.common.job.selection import Selection
 
     if request.files:
         raise UserError("plan knows rates, not lists: leave out --timestamps and --ranges")

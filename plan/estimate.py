@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
-from common.media import VideoInfo
-from common.sampling import Sampling
 from coordinator.policy import DEFAULT_BYTES_PER_VIDEO_S, DEFAULT_RATE, ENCODE_WEIGHT, frames_per_second
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.media import VideoInfo
 from plan.looking import Look
 
 UNKNOWN_GOP_S: Final = 2.0  # between keyframes

@@ -15,7 +15,7 @@ import av
 import av.container
 import numpy as np
 
-from common.imaging import ImageOptions
+from framefleet.common.job.image_options import ImageOptions
 from worker.encoding import encode
 from worker.input_file import Cursor, ReadError
 from worker.media import MediaError, open_container, open_file

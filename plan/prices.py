@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 OURS: Final = Path(__file__).with_name("prices.toml")
 

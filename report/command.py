@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 DEFAULT_PAGE = "comparison.html"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from report.accounting import Account, account
 from report.making import write_text
 from report.page import account_bar, account_table, charts, document

@@ -16,9 +16,9 @@ from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
 
-from common.below import Below
-from common.errors import UserError
-from common.media import Duration, Timing
+from framefleet.common.errors import UserError
+from framefleet.common.files.beneath import Below
+from framefleet.common.media import Duration, Timing
 from report.timeline import Kind
 
 # The last things that a job does; hosts that leave, and the end itself, come after its work.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 PAGE, TRACE = "report.html", "trace.json"
 

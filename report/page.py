@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from common.report import Failure
+from framefleet.common.status import Failure
 from report.accounting import PARTS, Account, account
 from report.charts import HUES, chart_data
 from report.thumbnails import Thumbnail

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from common.below import Below
-from common.errors import UserError
-from common.report import Failure, Summary
+from framefleet.common.errors import UserError
+from framefleet.common.files.beneath import Below
+from framefleet.common.status import Failure, Summary
 from report import journals
 from report.lanes import lanes_of, us
 from report.timeline import Timeline

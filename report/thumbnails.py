@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from common.errors import UserError
-from common.manifest import read_part
-from common.part_file import PartError, manifest_parts
-from common.shards import Readers
+from framefleet.common.errors import UserError
+from framefleet.common.output.manifest import read_part
+from framefleet.common.output.part_file import PartError, manifest_parts
+from framefleet.common.output.shards import Readers
 
 COUNT = 12
 WIDTH, HEIGHT = 192, 120  # pixels, of the box that each fits in

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from common.report import Failure, Summary
+from framefleet.common.status import Failure, Summary
 
 US = 1_000_000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.below import COPY_BYTES, Below
-from common.names import output_folders, safe_component
+from framefleet.common.files.beneath import COPY_BYTES, Below
+from framefleet.common.output.video_names import output_folders, safe_component
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.errors import UserError
-from common.files import sync_filesystem, sync_path
+from framefleet.common.errors import UserError
+from framefleet.common.files.durable import sync_filesystem, sync_path
 
 MARK = ".framefleet-at-work"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from common.below import Below, UnsafePathError, is_frame_path
-from common.names import safe_component
-from common.part_file import PartError
-from common.shards import is_shard_path
+from framefleet.common.files.beneath import Below, UnsafePathError, is_frame_path
+from framefleet.common.output.part_file import PartError
+from framefleet.common.output.shards import is_shard_path
+from framefleet.common.output.video_names import safe_component
 
 Attempt = tuple[int, int, str]  # unit, attempt, host
 COLUMNS = ("video", "sample", "file", "shard", "unit", "attempt", "host")

@@ -21,9 +21,9 @@ from typing import Any
 
 import msgspec
 
-from common.done import NOTHING_DONE, Done
-from common.errors import UserError
-from common.spec import MetricsOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.completed import NOTHING_DONE, Done
+from framefleet.common.job.spec import MetricsOptions
 from targets.engine import Engine, find_engine, run, run_engine
 from targets.hosts import LocalHost
 from targets.image import ensure_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.part_file import PartError
+from framefleet.common.output.part_file import PartError
 
 FOLDER = "job/damaged"  # below the output
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 CLIP = Path(__file__).resolve().parent.parent / "assets" / "bigbuckbunny.mp4"
 CLIP_FPS = 25

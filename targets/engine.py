@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 ANSWER_S = 120.0  # for a command of the engine's, which a busy machine may take long for
 

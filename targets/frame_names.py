@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from common.imaging import ImageOptions
-from common.naming import FrameNames
-from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
+from framefleet.common.job.image_options import ImageOptions
+from framefleet.common.job.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
+from framefleet.common.output.frame_names import FrameNames
 
 if TYPE_CHECKING:
     from coordinator.listing import ListedVideo

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from common.imaging import DEFAULT_QUALITY
-from common.sampling import parse_sampling
-from common.selection import parse_seconds
-from common.spec import ImageOptions, PackOptions, SamplingOptions
+from framefleet.common.job.image_options import DEFAULT_QUALITY
+from framefleet.common.job.sampling import parse_sampling
+from framefleet.common.job.selection import parse_seconds
+from framefleet.common.job.spec import ImageOptions, PackOptions, SamplingOptions
 
 _OF_FILES = ("timestamps", "ranges")
 _WITH_QUALITY = ("jpg", "webp", "avif")

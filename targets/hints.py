@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.report import Status
+from framefleet.common.status import Status
 
 MANY_FRAMES = 100_000  # single files from here on are what uploads at a job's end are known to fail at
 TELLING_FRACTION = 0.1  # of the work done: before, nobody knows how much there is

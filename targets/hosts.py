@@ -14,10 +14,10 @@ from typing import IO
 
 import msgspec
 
-from common.layout import ROOT_VARIABLE, VIDEOS_VARIABLE, Layout
-from common.report import STATUS_PREFIX, Status, decode_status
-from common.shared import SHARED_VARIABLE
-from common.spec import JobSpec, write_spec
+from framefleet.common.host.layout import ROOT_VARIABLE, VIDEOS_VARIABLE, Layout
+from framefleet.common.host.shared_filesystem import SHARED_VARIABLE
+from framefleet.common.job.spec import JobSpec, write_spec
+from framefleet.common.status import STATUS_PREFIX, Status, decode_status
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKER_COMMAND = (sys.executable, "-m", "worker")

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.engine import last_line, run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -28,6 +28,7 @@ SOURCE = (
     "Dockerfile",
     ".dockerignore",
     "requirements.txt",
+    "framefleet/*.py",
     "common",
     "coordinator",
     "report",
@@ -78,7 +79,7 @@ def ensure_image(say: Callable[[str], None] = lambda text: None) -> str:
 
 def source_digest(folder: Path, base: str) -> str:
     """A SHA-256 of what an image is made of: the source in ``folder``, and the base that was asked for."""
-    paths = [folder / name for name in SOURCE]
+    paths = [path for name in SOURCE for path in folder.glob(name)]
     paths += [path for top in paths if top.is_dir() for path in top.rglob("*")]
     digest = hashlib.sha256(base.encode())
     for path in sorted(paths):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from common.imaging import ImageOptions
+    from framefleet.common.job.image_options import ImageOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -123,7 +123,7 @@ def make_image_options(options: dict[str, Any]) -> ImageOptions:
     Raises:
         UserError: a value will not do, or two do not go together.
     """
-    from common.imaging import ImageOptions, check_image_options
+    from framefleet.common.job.image_options import ImageOptions, check_image_options
 
     image = ImageOptions(
         format=options.pop("image_format"),

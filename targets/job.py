@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.report import Failure, Summary
-from common.spec import ImageOptions, MetricsOptions, Mode, OnError, PackOptions, SchedulingOptions
+from framefleet.common.job.spec import (
+    ImageOptions,
+    MetricsOptions,
+    Mode,
+    OnError,
+    PackOptions,
+    SchedulingOptions,
+)
+from framefleet.common.status import Failure, Summary
 from targets.sampling_options import SamplingRequest
 
 # all hosts of one machine start within seconds

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from common.done import DONE_FILE, NOTHING_DONE, Done, encode_done
-from common.errors import UserError
-from common.keys import make_keys
-from common.report import Status
-from common.spec import JobSpec, MetricsOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, encode_done
+from framefleet.common.job.spec import JobSpec, MetricsOptions
+from framefleet.common.protocol.keys import make_keys
+from framefleet.common.status import Status
 from report.making import try_report
 from targets.clean_end import begin_changes, end_changes
 from targets.hints import suggest_packing

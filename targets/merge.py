@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from common.below import Below, UnsafePathError, read_file
-from common.errors import UserError
-from common.manifest import read_part, write_part
-from common.part_file import PartError, read_table
-from common.report import Failure, Summary
-from common.selection import base_sampling
-from common.spec import Mode, PackOptions, SamplingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.files.beneath import Below, UnsafePathError, read_file
+from framefleet.common.job.selection import base_sampling
+from framefleet.common.job.spec import Mode, PackOptions, SamplingOptions
+from framefleet.common.output.manifest import read_part, write_part
+from framefleet.common.output.part_file import PartError, read_table
+from framefleet.common.status import Failure, Summary
 from targets.claims import ClaimedPart, Claims
 from targets.commits import COLUMNS, MAX_LINE_BYTES, Attempt, Commit, HostRows, is_host, read_commits
 from targets.damaged import FOLDER, set_aside

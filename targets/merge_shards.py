@@ -15,13 +15,20 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from common.below import Below
-from common.manifest import read_part, write_part
-from common.naming import SHARD
-from common.packing import ShardNames, has_unpacked, remove, remove_unnamed, repack_part, shards_of
-from common.part_file import PartError, read_table
-from common.shards import is_bundle
-from common.spec import PackFormat, PackOptions
+from framefleet.common.files.beneath import Below
+from framefleet.common.job.spec import PackFormat, PackOptions
+from framefleet.common.output.frame_names import SHARD
+from framefleet.common.output.manifest import read_part, write_part
+from framefleet.common.output.packing import (
+    ShardNames,
+    has_unpacked,
+    remove,
+    remove_unnamed,
+    repack_part,
+    shards_of,
+)
+from framefleet.common.output.part_file import PartError, read_table
+from framefleet.common.output.shards import is_bundle
 
 OnProgress = Callable[[int, int], None]
 _Key = tuple[str, int]  # video and sample

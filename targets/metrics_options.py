@@ -6,8 +6,8 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from common.errors import UserError
-from common.spec import MetricsOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import MetricsOptions
 
 
 def make_metrics(options: Mapping[str, Any]) -> MetricsOptions:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from common.errors import UserError
-from common.libraries import Libraries, otherwise_made
+from framefleet.common.errors import UserError
+from framefleet.common.job.libraries import Libraries, otherwise_made
 from targets.damaged import FOLDER
 from targets.job import JobRequest
 from targets.local import ROOTS_PREFIX, abandoned

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.errors import UserError
-from common.shared import LOCK_FILE
+from framefleet.common.errors import UserError
+from framefleet.common.host.shared_filesystem import LOCK_FILE
 
 _MAX_JOB_BYTES = 200
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from common.imaging import ImageOptions
-    from common.spec import PackOptions
+    from framefleet.common.job.image_options import ImageOptions
+    from framefleet.common.job.spec import PackOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,8 +47,8 @@ def make_pack(options: Mapping[str, Any], image: ImageOptions) -> PackOptions | 
     Raises:
         UserError: a size is given, and nothing that has it; or names, and nothing that bears them.
     """
-    from common.errors import UserError
-    from common.spec import DEFAULT_SHARD_MIB, PackOptions
+    from framefleet.common.errors import UserError
+    from framefleet.common.job.spec import DEFAULT_SHARD_MIB, PackOptions
 
     form, mib = options["pack_format"], options["shard_mib"]
     if form is None:

@@ -18,16 +18,23 @@ from typing import Any
 
 import click
 
-from common import stdio
-from common.cluster import read_cluster
-from common.done import DONE_FILE, NOTHING_DONE, Done, decode_done, encode_done
-from common.environment import MAX_HOSTS, host_name
-from common.errors import UserError
-from common.keys import make_keys
-from common.layout import Layout
-from common.shared import HOSTS, JOB, LOCK_FILE
-from common.spec import ImageOptions, JobSpec, PackOptions, SchedulingOptions, read_spec, write_spec
 from coordinator.server import exit_message
+from framefleet.common import startup as stdio
+from framefleet.common.errors import UserError
+from framefleet.common.host.cluster import read_cluster
+from framefleet.common.host.detect_cluster import MAX_HOSTS, host_name
+from framefleet.common.host.layout import Layout
+from framefleet.common.host.shared_filesystem import HOSTS, JOB, LOCK_FILE
+from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, decode_done, encode_done
+from framefleet.common.job.spec import (
+    ImageOptions,
+    JobSpec,
+    PackOptions,
+    SchedulingOptions,
+    read_spec,
+    write_spec,
+)
+from framefleet.common.protocol.keys import make_keys
 from report.making import try_report
 from targets.clean_end import begin_changes, end_changes
 from targets.frame_options import frame_options

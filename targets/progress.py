@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from common.report import HostStatus, Status
+from framefleet.common.status import HostStatus, Status
 from targets.display import clock, count_of, natural_key, percent, printable
 
 PLAIN_INTERVAL_S = 5.0

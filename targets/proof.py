@@ -19,18 +19,18 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from common.below import is_frame_path
-from common.done import DoneRange, DoneVideo
-from common.errors import UserError
-from common.layout import OPTIONS_KEY
-from common.libraries import LIBRARIES_KEY, Libraries
-from common.manifest import read_part
-from common.media import DROPPED
-from common.part_file import PartError, read_schema, read_table
-from common.sampling import Sampling, parse_time_base
-from common.selection import Selection
-from common.shards import is_shard_path, member_name
 from coordinator.listing import ListedVideo
+from framefleet.common.errors import UserError
+from framefleet.common.files.beneath import is_frame_path
+from framefleet.common.host.layout import OPTIONS_KEY
+from framefleet.common.job.completed import DoneRange, DoneVideo
+from framefleet.common.job.libraries import LIBRARIES_KEY, Libraries
+from framefleet.common.job.sampling import Sampling, parse_time_base
+from framefleet.common.job.selection import Selection
+from framefleet.common.media import DROPPED
+from framefleet.common.output.manifest import read_part
+from framefleet.common.output.part_file import PartError, read_schema, read_table
+from framefleet.common.output.shards import is_shard_path, member_name
 
 UnitKey = tuple[int, int, str]  # unit, attempt, host: unique in its part
 UNIT_COLUMNS = ("unit", "attempt", "host")

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import msgspec
 
-from common.below import Below, read_file
-from common.done import NOTHING_DONE, Done
-from common.errors import UserError
-from common.layout import Layout
-from common.libraries import Libraries
-from common.manifest import files_in, write_part
-from common.naming import SHARD, frame_pattern
-from common.packing import ShardNames, remove_unnamed, repack_part, shards_of
-from common.part_file import PartError
-from common.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
-from common.shards import Readers, extent, is_shard_path
-from common.spec import JobSpec
 from coordinator.catalogue import list_videos, select
+from framefleet.common.errors import UserError
+from framefleet.common.files.beneath import Below, read_file
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.completed import NOTHING_DONE, Done
+from framefleet.common.job.libraries import Libraries
+from framefleet.common.job.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.output.frame_names import SHARD, frame_pattern
+from framefleet.common.output.manifest import files_in, write_part
+from framefleet.common.output.packing import ShardNames, remove_unnamed, repack_part, shards_of
+from framefleet.common.output.part_file import PartError
+from framefleet.common.output.shards import Readers, extent, is_shard_path
 from targets.damaged import move_aside, set_aside
 from targets.frame_options import frame_options
 from targets.job import JobRequest

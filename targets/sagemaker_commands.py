@@ -29,7 +29,7 @@ def attach(job: str, **options: Any) -> int:
 @sagemaker_access
 def stop(job: str, **options: Any) -> int:
     """Stop a SageMaker job; its hosts keep what is whole, and --resume goes on with it."""
-    from common.errors import UserError
+    from framefleet.common.errors import UserError
     from targets.sagemaker.command import access
     from targets.sagemaker.follow import check_job, stop_job
 

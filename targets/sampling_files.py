@@ -9,8 +9,15 @@ from fractions import Fraction
 from math import lcm
 from pathlib import Path
 
-from common.errors import UserError
-from common.selection import MAX_SECONDS, OPEN, REMEDY, encode_table, format_seconds, parse_seconds
+from framefleet.common.errors import UserError
+from framefleet.common.job.selection import (
+    MAX_SECONDS,
+    OPEN,
+    REMEDY,
+    encode_table,
+    format_seconds,
+    parse_seconds,
+)
 
 MAX_SHOWN = 60  # characters of a bad line
 COMMENT = "#"

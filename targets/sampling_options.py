@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:  # everything else is imported where it is needed: --help must be quick
-    from common.spec import SamplingOptions
+    from framefleet.common.job.spec import SamplingOptions
 
 DEFAULT_FPS = "5"
 TIME = "S"
@@ -82,9 +82,9 @@ def make_sampling(options: Mapping[str, Any]) -> SamplingRequest:
     Raises:
         UserError: two modes were given, or a value, a file or a line of one will not do.
     """
-    from common.errors import UserError
-    from common.selection import RANGES_FILE, TIMESTAMPS_FILE, base_sampling
-    from common.spec import MAX_COUNT, SamplingOptions
+    from framefleet.common.errors import UserError
+    from framefleet.common.job.selection import RANGES_FILE, TIMESTAMPS_FILE, base_sampling
+    from framefleet.common.job.spec import MAX_COUNT, SamplingOptions
     from targets.sampling_files import read_ranges, read_timestamps
 
     for name in ("every", "max_frames_per_video"):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from common.report import Outcome, Status, Summary, nothing_made
+from framefleet.common.status import Outcome, Status, Summary, nothing_made
 
 
 def combine_statuses(statuses: Sequence[Status]) -> Status:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.report import Failure, Summary
+from framefleet.common.status import Failure, Summary
 from targets.display import count_of, natural_key, percent, printable
 from targets.job import JobRequest, JobResult
 

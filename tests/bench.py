@@ -4,12 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common import messages as m
-from common.libraries import Libraries
-from common.media import VideoInfo
-from common.report import Failure
-from common.selection import Selection
-from common.spec import JobSpec, Mode, SamplingOptions, SchedulingOptions
 from coordinator.catalogue import ListedVideo
 from coordinator.core import Core
 from coordinator.events import (
@@ -22,6 +16,12 @@ from coordinator.events import (
 from coordinator.invariants import check_invariants
 from coordinator.simulation.hosts import LIBRARIES
 from coordinator.state import Unit, UnitState
+from framefleet.common.job.libraries import Libraries
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import JobSpec, Mode, SamplingOptions, SchedulingOptions
+from framefleet.common.media import VideoInfo
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import Failure
 
 
 def info(seconds: float = 10.0, *, seekable: bool = True) -> VideoInfo:

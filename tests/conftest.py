@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import clips as clips_module
 from tests.clips import make_all
@@ -18,6 +19,10 @@ from tests.jobs import end_jobs
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # what a shell without job control starts in the background ignores it, and so would all that tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# a machine that is busy with other tests takes any time for an example
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # modules of tests/unit of more than some 6 s of CPU time, which "make check" leaves to "make test"
 SLOW = {

@@ -24,8 +24,8 @@ from typing import Final
 import click
 
 import launch
-from common.errors import UserError
-from common.spec import PackFormat
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import PackFormat
 from tests.lost_writes import Recorded
 from tests.tiny import in_fork
 

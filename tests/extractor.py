@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from common.media import FrameRow, UnitResult, VideoInfo
-from common.sampling import Sampling
-from common.spec import ImageOptions
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.spec import ImageOptions
+from framefleet.common.media import FrameRow, UnitResult, VideoInfo
 from tests.clips import CLIPS
 from worker.extract import extract
 from worker.extraction import Checkpoint

@@ -18,10 +18,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.cluster import Cluster, read_cluster
-from common.layout import Layout
-from common.report import STATUS_PREFIX
-from common.spec import read_spec
+from framefleet.common.host.cluster import Cluster, read_cluster
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import read_spec
+from framefleet.common.status import STATUS_PREFIX
 
 FRAMES_PER_HOST = 2
 

@@ -10,8 +10,8 @@ from unittest import mock
 
 import msgspec
 
-from common.layout import Layout
-from common.spec import JobSpec
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
 from worker import limits
 
 VERSION = "0.1"

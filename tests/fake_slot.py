@@ -20,10 +20,10 @@ from unittest import mock
 
 import msgspec
 
-from common.layout import Layout
-from common.messages import UnitProgress
-from common.spec import JobSpec
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol.messages import UnitProgress
 from worker import limits
 from worker.pipe import Running, SlotUp
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from common.layout import Layout
-from common.spec import JobSpec
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
 from worker import limits
 
 VARIABLE = "FRAMEFLEET_TEST_GATE"  # names the gate's folder; only this module reads it

@@ -21,9 +21,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.media import DROPPED
-from common.report import Failure, Summary
-from common.spec import ImageFormat, Mode, OnError, PackOptions, SchedulingOptions
+from framefleet.common.job.spec import ImageFormat, Mode, OnError, PackOptions, SchedulingOptions
+from framefleet.common.media import DROPPED
+from framefleet.common.status import Failure, Summary
 from report.accounting import account
 from report.reading import read_job
 from report.timeline import Kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.keys import JobKeys, make_keys
+from framefleet.common.protocol.keys import JobKeys, make_keys
 
 KEYS = make_keys()
 OTHER_KEYS = make_keys()

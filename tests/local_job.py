@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from common.errors import UserError
-from common.spec import ImageOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import ImageOptions
 from targets.hosts import WORKER_COMMAND, LocalHost
 from targets.job import JobRequest
 from targets.local import LocalCluster

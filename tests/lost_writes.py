@@ -23,7 +23,7 @@ from typing import Final
 
 import click
 
-from common.spec import PackFormat
+from framefleet.common.job.spec import PackFormat
 from tests.disk_calls import Moments, all_synced, build, read_trace, watching
 from tests.tiny import Tiny, in_fork
 

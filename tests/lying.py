@@ -20,9 +20,9 @@ from unittest import mock
 
 import msgspec
 
-from common.layout import Layout
-from common.media import VideoInfo
-from common.spec import JobSpec
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.media import VideoInfo
 from worker import limits
 
 if TYPE_CHECKING:

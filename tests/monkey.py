@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import click
 
-from common.spec import PackFormat, PackOptions, SchedulingOptions
+from framefleet.common.job.spec import PackFormat, PackOptions, SchedulingOptions
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, rows, run_job, tree
 

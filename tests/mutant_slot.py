@@ -24,9 +24,9 @@ from typing import Any
 
 import msgspec
 
-from common.media import FrameRow, UnitResult, VideoInfo
-from common.sampling import Sampling
-from common.spec import ImageOptions, LimitOptions
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.spec import ImageOptions, LimitOptions
+from framefleet.common.media import FrameRow, UnitResult, VideoInfo
 from tests.mutations import Answer
 from worker import limits
 from worker.extract import extract

@@ -27,9 +27,9 @@ from typing import Final
 
 import click
 
-from common.errors import UserError
-from common.report import Status
-from common.spec import PackFormat
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import PackFormat
+from framefleet.common.status import Status
 from targets.clean_end import end_changes
 from targets.local import ROOTS_PREFIX, Interrupts, LocalCluster, _collect, abandoned
 from targets.output_lock import lock_output

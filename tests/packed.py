@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from common.media import DROPPED
-from common.shards import TOLD, Readers
+from framefleet.common.media import DROPPED
+from framefleet.common.output.shards import TOLD, Readers
 
 Image = dict[str, Any]  # "shard", "name", "sha256", "told"
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.keys import make_keys
-from common.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
+from framefleet.common.job.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
+from framefleet.common.protocol.keys import make_keys
 from targets.image import ensure_image
 from targets.merge import HostOutput, merge
 from tests.faulty_containers import GATE, gate_mounts

@@ -21,7 +21,7 @@ from typing import Final
 
 import click
 
-from common.spec import PackFormat, PackOptions
+from framefleet.common.job.spec import PackFormat, PackOptions
 from tests.jobs import Job, check_output, summary, tree, verify
 from tests.monkey import SHARD_BYTES, Undisturbed, frames_of
 

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.layout import Layout
-from common.media import FrameRow
-from common.spec import PackOptions
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import PackOptions
+from framefleet.common.media import FrameRow
 from tests.jobs import REPOSITORY, rows
 from worker.publish import Publisher
 from worker.sink import BundleSink, LooseSink

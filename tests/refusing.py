@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from unittest import mock
 
-from common.layout import Layout
-from common.spec import JobSpec
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
 from worker import limits
 
 VARIABLE = "FRAMEFLEET_TEST_REFUSING"  # of each host: errno, and the byte; only this module reads it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.spec import ImageOptions, MetricsOptions, SamplingOptions
+from framefleet.common.job.spec import ImageOptions, MetricsOptions, SamplingOptions
 from targets.sagemaker.draft import SageMakerRequest
 from targets.sagemaker.request import Job
 from targets.sagemaker.s3 import S3Folder

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from common.spec import JobSpec, SchedulingOptions
+from framefleet.common.job.spec import JobSpec, SchedulingOptions
 from targets.hosts import LocalHost
 from targets.local import _reserved_port
 from targets.sagemaker.permissions import LOG_GROUP

@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from common.shards import Readers
-from common.spec import PackFormat, PackOptions, SchedulingOptions
 from coordinator.journal import read_journal
+from framefleet.common.job.spec import PackFormat, PackOptions, SchedulingOptions
+from framefleet.common.output.shards import Readers
 from targets.clean_end import begin_changes
 from targets.demo import make_demo_set
 from targets.job import JobRequest

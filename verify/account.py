@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from common.below import Below
-from common.errors import UserError
-from common.report import Summary
+from framefleet.common.errors import UserError
+from framefleet.common.files.beneath import Below
+from framefleet.common.status import Summary
 from targets.sharded import combine_summaries
 
 MAX_BYTES = 2**26  # of a summary: a host takes some 200

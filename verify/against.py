@@ -18,11 +18,11 @@ import av
 import cv2
 from av.video.frame import VideoFrame
 
-from common.errors import UserError
-from common.imaging import ImageOptions
-from common.manifest import read_part
-from common.media import DROPPED
-from common.part_file import PartError, manifest_parts
+from framefleet.common.errors import UserError
+from framefleet.common.job.image_options import ImageOptions
+from framefleet.common.media import DROPPED
+from framefleet.common.output.manifest import read_part
+from framefleet.common.output.part_file import PartError, manifest_parts
 from targets.proof import read_libraries
 from verify.options import FrameOptions, read_frame_options
 from verify.places import Videos

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from common.below import is_frame_path
-from common.cores import usable_cores
-from common.errors import UserError
-from common.part_file import PartError, manifest_parts
-from common.report import Summary
-from common.shards import TOLD, Readers, ShardError, is_shard_path
+from framefleet.common.errors import UserError
+from framefleet.common.files.beneath import is_frame_path
+from framefleet.common.host.cores import usable_cores
+from framefleet.common.output.part_file import PartError, manifest_parts
+from framefleet.common.output.shards import TOLD, Readers, ShardError, is_shard_path
+from framefleet.common.status import Summary
 from verify.account import read_account
 from verify.options import read_frame_options
 from verify.parts import read_whole, schema_problems

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 DEFAULT_SAMPLES = 100
 MAX_SHOWN = 20

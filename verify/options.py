@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from common.errors import UserError
-from common.imaging import ImageOptions, check_image_options
-from common.layout import OPTIONS_KEY
-from common.naming import DEFAULT_TEMPLATE, FrameNames
-from common.part_file import PartError, read_schema
-from common.sampling import parse_sampling
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import OPTIONS_KEY
+from framefleet.common.job.image_options import ImageOptions, check_image_options
+from framefleet.common.job.sampling import parse_sampling
+from framefleet.common.output.frame_names import DEFAULT_TEMPLATE, FrameNames
+from framefleet.common.output.part_file import PartError, read_schema
 
 
 @dataclass(frozen=True, slots=True)

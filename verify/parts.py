@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from common.manifest import FIELDS, read_part, schema
-from common.part_file import read_schema
+from framefleet.common.output.manifest import FIELDS, read_part, schema
+from framefleet.common.output.part_file import read_schema
 
 COLUMNS = [name for name, _, _ in FIELDS]
 

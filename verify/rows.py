@@ -12,11 +12,11 @@ from typing import Final, NamedTuple, get_args
 
 import numpy as np
 
-from common.media import DROPPED, MAX_COUNT, FrameStatus
-from common.names import possible_folders
-from common.report import Summary
-from common.sampling import parse_time_base
-from common.shards import is_bundle, member_name
+from framefleet.common.job.sampling import parse_time_base
+from framefleet.common.media import DROPPED, MAX_COUNT, FrameStatus
+from framefleet.common.output.shards import is_bundle, member_name
+from framefleet.common.output.video_names import possible_folders
+from framefleet.common.status import Summary
 from verify.options import FrameOptions
 
 STATUSES: Final = get_args(FrameStatus)

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import pyarrow.parquet as pq
 
-from common.below import Below
-from common.shards import BLOCK_BYTES, END, TOLD, is_bundle
-from common.shards_parquet import DAMAGE
+from framefleet.common.files.beneath import Below
+from framefleet.common.output.shards import BLOCK_BYTES, END, TOLD, is_bundle
+from framefleet.common.output.shards_parquet import DAMAGE
 
 MAX_READ: Final = 2**20  # bytes: a header, or what is told of an image
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from common import stdio
-from common.errors import UserError
-from common.temporary import use_short_folder
+from framefleet.common import startup as stdio
+from framefleet.common.errors import UserError
+from framefleet.common.files.temporary import use_short_folder
 from worker.forks import start_fork_server
 
 

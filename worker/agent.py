@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from common import messages as m
-from common.errors import UserError
-from common.layout import Layout
-from common.spec import JobSpec
-from common.transport import HostLink
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol import messages as m
+from framefleet.common.protocol.transport import HostLink
 from worker.held import Held, done_of
 from worker.limits import LOOK_S, host_memory_bytes, limits_for
 from worker.outcome import Account

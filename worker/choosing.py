@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.imaging import ImageOptions
-from common.media import FrameStatus
+from framefleet.common.job.image_options import ImageOptions
+from framefleet.common.media import FrameStatus
 from worker.encoding import Picture
 
 _SIDE: Final = 32  # pixels of the square that is transformed

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.imaging import DEFAULT_QUALITY, ImageOptions
+from framefleet.common.job.image_options import DEFAULT_QUALITY, ImageOptions
 from worker.media import MediaError
 
 Picture = NDArray[np.uint8 | np.uint16]

@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from common.media import Fingerprint, UnitResult
-from common.sampling import Sampling
-from common.spec import ImageOptions
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.spec import ImageOptions
+from framefleet.common.media import Fingerprint, UnitResult
 from worker.choosing import Measures
 from worker.extraction import Checkpoint, Extraction, Wanted
 from worker.media import MediaError, OpenVideo

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from common.media import Fingerprint, Timing, UnitResult
-from common.sampling import Pick, Sampling, Selector
-from common.spec import ImageOptions
+from framefleet.common.job.sampling import Pick, Sampling, Selector
+from framefleet.common.job.spec import ImageOptions
+from framefleet.common.media import Fingerprint, Timing, UnitResult
 from worker import images
 from worker.choosing import Measures
 from worker.decode import Session, continue_session, open_session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
-from common.media import Fingerprint
+from framefleet.common.media import Fingerprint
 from worker.decode import Session, open_session
 from worker.gop import Shown
 from worker.input_file import InputFile

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 TRIES_AFTER_S: Final = (0.0, 0.0, 0.1, 0.5, 2.0)  # of a start: what killed the last one may be over by then
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from common.imaging import Crop, ImageOptions, Resize, parse_crop, parse_pad, parse_resize
+from framefleet.common.job.image_options import (
+    Crop,
+    ImageOptions,
+    Resize,
+    parse_crop,
+    parse_pad,
+    parse_resize,
+)
 from worker.media import MAX_FRAME_PIXELS, MediaError
 
 Matrix = tuple[int, int, int, int]  # (a, b, c, d) of x' = a x + c y, y' = b x + d y

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common import messages as m
-from common.media import Timing, UnitResult
+from framefleet.common.media import Timing, UnitResult
+from framefleet.common.protocol import messages as m
 from worker.pipe import Staged
 
 MAX_NOTES = 16

@@ -17,19 +17,19 @@ from types import FrameType
 
 import msgspec
 
-from common.cluster import Cluster
-from common.cores import usable_cores
-from common.environment import detect_cluster
-from common.errors import UserError
-from common.files import write_exit_message
-from common.imaging import check_image_options
-from common.layout import ROOT_VARIABLE, Layout
-from common.messages import End
-from common.resolving import resolve, tcp_endpoint
-from common.shared import SHARED_VARIABLE, is_merged, link_tree, output_of
-from common.spec import JobSpec, read_spec
-from common.temporary import use_short_folder
-from common.transport import HostLink
+from framefleet.common.errors import UserError
+from framefleet.common.files.durable import write_exit_message
+from framefleet.common.files.temporary import use_short_folder
+from framefleet.common.host.cluster import Cluster
+from framefleet.common.host.cores import usable_cores
+from framefleet.common.host.detect_cluster import detect_cluster
+from framefleet.common.host.layout import ROOT_VARIABLE, Layout
+from framefleet.common.host.shared_filesystem import SHARED_VARIABLE, is_merged, link_tree, output_of
+from framefleet.common.job.image_options import check_image_options
+from framefleet.common.job.spec import JobSpec, read_spec
+from framefleet.common.protocol.messages import End
+from framefleet.common.protocol.resolve_host import resolve, tcp_endpoint
+from framefleet.common.protocol.transport import HostLink
 from worker.agent import Agent
 from worker.outcome import Account
 from worker.supervisor import Supervisor

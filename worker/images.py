@@ -18,7 +18,7 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from common.imaging import ImageOptions, parse_pad
+from framefleet.common.job.image_options import ImageOptions, parse_pad
 from worker.conversion import convert
 from worker.encoding import Picture as Picture
 from worker.encoding import check_opencv_memory

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from common.cgroups import CGROUPS, OWN, read_limits
-from common.spec import LimitOptions
+from framefleet.common.host.cgroups import CGROUPS, OWN, read_limits
+from framefleet.common.job.spec import LimitOptions
 
 DEFAULT_MEMORY_BYTES: Final = 2 * 2**30  # five times what a 4K film may take; 8K HEVC with 16 references fits
 LEAST_MEMORY_BYTES: Final = 512 * 2**20  # 4K films must work on any host

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from common.messages import End
-from common.report import Summary
+from framefleet.common.protocol.messages import End
+from framefleet.common.status import Summary
 
 SUMMARY, JOURNAL = "summary.json", "journal.jsonl"
 

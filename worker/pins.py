@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from common import messages as m
+from framefleet.common.protocol import messages as m
 from worker.pipe import Broken, Looked
 from worker.stamp import CHANGED, Stamp
 

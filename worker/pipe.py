@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from common.layout import Layout
-from common.libraries import Libraries
-from common.media import UnitResult
-from common.messages import Assign, Failed, Lease, Probed, Shrink, Shrunk, UnitProgress
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.libraries import Libraries
+from framefleet.common.media import UnitResult
+from framefleet.common.protocol.messages import Assign, Failed, Lease, Probed, Shrink, Shrunk, UnitProgress
 from worker.stamp import Stamp
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from common.sampling import Sampling, Selector
+from framefleet.common.job.sampling import Sampling, Selector
 from worker.packets import Item, is_key
 from worker.reference import Classifier
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import av
 
-from common.media import MAX_DURATION_S, MAX_HINTS, VideoInfo
+from framefleet.common.media import MAX_DURATION_S, MAX_HINTS, VideoInfo
 from worker.decode import open_session
 from worker.fingerprint import fingerprint, first_shown
 from worker.input_file import Cursor, InputFile

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from common.manifest import FIELDS, sortable_schema
-from common.media import FrameRow
+from framefleet.common.media import FrameRow
+from framefleet.common.output.manifest import FIELDS, sortable_schema
 
 # It takes 0.2 s to load, which a host can spend while its first frames are being made.
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from common.errors import UserError
-from common.files import sync_filesystem
-from common.layout import OPTIONS_KEY, Layout
-from common.libraries import LIBRARIES_KEY, Libraries
-from common.manifest import files_in, schema, sortable_schema, write_part
-from common.media import FrameRow
-from common.names import safe_component
-from common.naming import DEFAULT_TEMPLATE, FrameNames
-from common.packing import (
+from framefleet.common.errors import UserError
+from framefleet.common.files.durable import sync_filesystem
+from framefleet.common.host.layout import OPTIONS_KEY, Layout
+from framefleet.common.job.libraries import LIBRARIES_KEY, Libraries
+from framefleet.common.job.spec import PackOptions
+from framefleet.common.media import FrameRow
+from framefleet.common.output.frame_names import DEFAULT_TEMPLATE, FrameNames
+from framefleet.common.output.manifest import files_in, schema, sortable_schema, write_part
+from framefleet.common.output.packing import (
     ShardNames,
     name_shards,
     next_number,
@@ -37,9 +37,9 @@ from common.packing import (
     shards_of,
     withdraw,
 )
-from common.part_file import read_table
-from common.shards import BUNDLE, is_bundle
-from common.spec import PackOptions
+from framefleet.common.output.part_file import read_table
+from framefleet.common.output.shards import BUNDLE, is_bundle
+from framefleet.common.output.video_names import safe_component
 from worker.publication import STAGED_BUNDLE, WHOLE_VIDEO, Extent, Key, Publication, table_of
 from worker.sealing import Sealer
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from common import messages as m
-from common.files import sync_filesystem
-from common.layout import Layout
+from framefleet.common.files.durable import sync_filesystem
+from framefleet.common.host.layout import Layout
+from framefleet.common.protocol import messages as m
 from worker.held import Held
 from worker.publication import Extent, Key
 from worker.publish import Publisher

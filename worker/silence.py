@@ -6,9 +6,9 @@ import sys
 import time
 from typing import Final
 
-from common import messages as m
-from common.errors import UserError
-from common.spec import SchedulingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.protocol import messages as m
 from worker.outcome import Account
 
 MAX_STEP_S: Final = 5.0  # for a step of the loop: a host that was stopped has not listened meanwhile

@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
-from common.media import FrameRow
+from framefleet.common.media import FrameRow
 from worker import images
 from worker.publication import STAGED_BUNDLE
 

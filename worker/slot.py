@@ -17,10 +17,12 @@ from multiprocessing.connection import Connection, wait
 import av
 import msgspec
 
-from common import stdio
-from common.layout import Layout
-from common.media import Fingerprint, VideoInfo
-from common.messages import (
+from framefleet.common import startup as stdio
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.media import Fingerprint, VideoInfo
+from framefleet.common.protocol.messages import (
     Assign,
     Extract,
     Failed,
@@ -33,8 +35,6 @@ from common.messages import (
     UnitProgress,
     clip_text,
 )
-from common.selection import Selection
-from common.spec import JobSpec
 from worker.extract import extract
 from worker.fingerprint import ContradictionError
 from worker.input_file import AbsentError, ReadError

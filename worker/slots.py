@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
-from common.layout import Layout
-from common.media import Timing
-from common.messages import Assign, Lease, Shrink
-from common.spec import JobSpec
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.media import Timing
+from framefleet.common.protocol.messages import Assign, Lease, Shrink
 from worker.forks import start_forked
 from worker.limits import EXIT_OUT_OF_MEMORY, Limits, Watch, in_gib, resident_bytes
 from worker.pipe import Cancel, FromSlot, Running, ToSlot

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common.errors import EXIT_CRASHED
+from framefleet.common.errors import EXIT_CRASHED
 
 MAX_RESTARTS, RESTART_WINDOW_S = 6, 300.0  # without a commit: what the journal holds kills it, then
 POLL_S = 0.02

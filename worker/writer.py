@@ -9,9 +9,9 @@ from fractions import Fraction
 import msgspec
 from av.video.frame import VideoFrame
 
-from common.media import FrameRow, FrameStatus
-from common.sampling import Pick, Sampling
-from common.spec import ImageOptions
+from framefleet.common.job.sampling import Pick, Sampling
+from framefleet.common.job.spec import ImageOptions
+from framefleet.common.media import FrameRow, FrameStatus
 from worker import images
 from worker.choosing import Measures, is_choosing, measure, verdict
 from worker.gop import Gop

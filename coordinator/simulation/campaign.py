@@ -6,8 +6,6 @@ import random
 from dataclasses import replace
 from fractions import Fraction
 
-from common.selection import TIMESTAMPS_FILE, encode_table, format_seconds
-from common.spec import SamplingOptions, SchedulingOptions
 from coordinator.core import Core
 from coordinator.simulation.faults import Faults
 from coordinator.simulation.footage import Footage
@@ -16,6 +14,8 @@ from coordinator.simulation.plan import HostPlan, Plan
 from coordinator.simulation.server import FREE
 from coordinator.simulation.transcript import MakeCore
 from coordinator.simulation.world import World
+from framefleet.common.job.selection import TIMESTAMPS_FILE, encode_table, format_seconds
+from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
 
 FPS = 5
 CALM_S = 400.0

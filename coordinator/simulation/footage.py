@@ -1,7 +1,7 @@
 """Made-up videos: what they truly hold and cost, what a probe says of them, and what a unit gives.
 
 A video is so many frames at a constant distance with a keyframe every so many; only what scheduling and
-numbering can tell apart is modelled. ``common/sampling.py`` has the rules that ``shown`` and ``pick``
+numbering can tell apart is modelled. ``common/job/sampling.py`` has the rules that ``shown`` and ``pick``
 follow for such a video.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from common.media import MAX_HINTS, VideoInfo
-from common.sampling import Sampling
 from coordinator.listing import ListedVideo
 from coordinator.policy import ENCODE_WEIGHT
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.media import MAX_HINTS, VideoInfo
 
 TICKS = 1000  # a second
 # As worker/decode.py: it looks at its bound after every GOP, in a long one after so many frames or seconds

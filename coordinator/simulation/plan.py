@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.sampling import Sampling
-from common.selection import Selection
-from common.spec import SamplingOptions, SchedulingOptions
 from coordinator.simulation.footage import Footage
 from coordinator.simulation.network import LinkOptions
 from coordinator.simulation.server import ServerCosts
 from coordinator.simulation.slots import Costs
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

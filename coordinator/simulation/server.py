@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common import messages as m
-from common.report import Outcome
 from coordinator.core import TICK_S, Core
 from coordinator.events import (
     Action,
@@ -25,8 +23,10 @@ from coordinator.events import (
 from coordinator.invariants import Watch
 from coordinator.simulation.timeline import Timeline
 from coordinator.simulation.transcript import SCHEDULE, Step
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import Outcome
 
-MESSAGES_PER_WAKE = 256  # as common/transport.py
+MESSAGES_PER_WAKE = 256  # as common/protocol/transport.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from common import imaging, media, messages, report, spec
-from common.report import Failure
-from common.selection import Selection
-from common.spec import JobSpec
 from coordinator import events, listing
 from coordinator.core import Core
 from coordinator.events import Event
 from coordinator.invariants import Watch
 from coordinator.listing import ListedVideo
+from framefleet.common import media
+from framefleet.common import status as report
+from framefleet.common.job import image_options as imaging
+from framefleet.common.job import spec
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol import messages
+from framefleet.common.status import Failure
 
 SCHEDULE = "schedule"
 Step = tuple[float, Event | str]

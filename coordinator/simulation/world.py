@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from common import messages as m
-from common.spec import JobSpec
 from coordinator.core import Core
 from coordinator.simulation.faults import CALM, Fate, Faults
 from coordinator.simulation.footage import Picked
@@ -18,6 +16,8 @@ from coordinator.simulation.slots import Spent
 from coordinator.simulation.timeline import Timeline
 from coordinator.simulation.transcript import Job, MakeCore, Transcript, replay
 from coordinator.state import UnitState
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol import messages as m
 
 PATIENCE_S = 3600.0  # after the last fault, beyond ten times what the work can take: then it hangs
 

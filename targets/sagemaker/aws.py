@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.settings import Found
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 60

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.prebuilt import PYTHON
 from targets.sagemaker.s3 import S3Folder, list_objects
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REQUIREMENTS: Final = ROOT / "requirements.txt"
-SOURCE: Final = ("common", "coordinator", "targets", "worker")
+SOURCE: Final = ("coordinator", "targets", "worker", "framefleet")
 START: Final = "start_bundle.py"
 NAME: Final = "framefleet"
 LOCAL_PATH: Final = f"/opt/ml/processing/input/{NAME}"
@@ -144,7 +144,10 @@ def source_archive() -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for top in SOURCE:
-            for path in sorted((ROOT / top).rglob("*.py")):
+            walk = os.walk(ROOT / top, followlinks=True)
+            for path in sorted(Path(folder, name) for folder, _, names in walk for name in names):
+                if path.suffix != ".py":
+                    continue
                 info = zipfile.ZipInfo(path.relative_to(ROOT).as_posix(), EPOCH)
                 info.external_attr = 0o644 << 16
                 archive.writestr(info, path.read_bytes())

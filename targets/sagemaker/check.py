@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.request import Request
 from targets.sagemaker.rules import Violation, rule_violations
 from targets.sagemaker.settings import Found, option

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from common.done import Done
-from common.errors import UserError
+from framefleet.common.errors import UserError
+from framefleet.common.job.completed import Done
 from targets.display import SlowStep, make_console, printable
 from targets.image_options import make_image_options
 from targets.job import EXIT_DONE, EXIT_UNCERTAIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.aws import Aws, code_of
 from targets.sagemaker.request import INPUT_NAME, JOB_NAME, OUTPUT_NAME
 from targets.sagemaker.s3 import S3Folder, parse_folder

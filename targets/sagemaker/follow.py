@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from common.errors import UserError
-from common.report import Status, decode_status
+from framefleet.common.errors import UserError
+from framefleet.common.status import Status, decode_status
 from targets.progress import View
 from targets.sagemaker.aws import Aws, is_temporary, translated
 from targets.sagemaker.description import OVER, describe, is_missing, no_such_job

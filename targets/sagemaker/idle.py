@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.aws import Aws, translated
 from targets.sagemaker.description import OVER, is_missing, read_description
 from targets.sagemaker.request import SPEC_FOLDER

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from common.errors import UserError
-from common.names import output_folders
-from common.sampling import parse_sampling
-from common.spec import ImageOptions, Mode, SamplingOptions
 from coordinator.catalogue import Listing, name_videos
 from coordinator.listing import ListedVideo
+from framefleet.common.errors import UserError
+from framefleet.common.job.sampling import parse_sampling
+from framefleet.common.job.spec import ImageOptions, Mode, SamplingOptions
+from framefleet.common.output.video_names import output_folders
 from targets.sagemaker.s3 import S3Folder, list_archived
 
 MAX_SHOWN = 3

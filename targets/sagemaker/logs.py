@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from common.report import STATUS_EVENT
+from framefleet.common.status import STATUS_EVENT
 from targets.sagemaker.permissions import LOG_GROUP
 
 OVERLAP_MS = 60_000  # how late an event may come; CloudWatch promises nothing, seconds are usual

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 NO_IMAGE: Final = "none"  # what --image says for it
 PYTHON: Final = "3.12"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.layout import DEFAULT_ROOT, Layout
-from common.spec import Mode
+from framefleet.common.host.layout import DEFAULT_ROOT, Layout
+from framefleet.common.job.spec import Mode
 from targets.sagemaker.s3 import S3Folder
 from targets.sagemaker.settings import Settings
 

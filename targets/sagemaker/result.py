@@ -9,10 +9,10 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from common.errors import UserError
-from common.layout import Layout
-from common.report import Failure, Summary
-from common.spec import JobSpec
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.status import Failure, Summary
 from targets.display import clock, printable
 from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobResult
 from targets.sagemaker.aws import Aws, translated

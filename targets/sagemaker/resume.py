@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common.done import DoneVideo
-from common.libraries import Libraries
-from common.manifest import files_in, read_part, write_part
-from common.naming import SHARD, frame_pattern
-from common.packing import shards_of
-from common.part_file import PartError
-from common.shards import is_shard_path
 from coordinator.listing import ListedVideo
+from framefleet.common.job.completed import DoneVideo
+from framefleet.common.job.libraries import Libraries
+from framefleet.common.output.frame_names import SHARD, frame_pattern
+from framefleet.common.output.manifest import files_in, read_part, write_part
+from framefleet.common.output.packing import shards_of
+from framefleet.common.output.part_file import PartError
+from framefleet.common.output.shards import is_shard_path
 from targets.proof import (
     Unit,
     UnitKey,

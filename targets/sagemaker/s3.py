@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 SCHEME = "s3://"
 ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")

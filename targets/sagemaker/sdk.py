@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UserError
-from common.spec import ImageOptions, MetricsOptions, Mode, OnError
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import ImageOptions, MetricsOptions, Mode, OnError
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft, make_request
 from targets.sagemaker.request import Request

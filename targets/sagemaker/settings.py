@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 ENV_PREFIX = "FRAMEFLEET_"
 FILE_NAME = "framefleet.toml"

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from common.done import DONE_FILE, NOTHING_DONE, Done, encode_done
-from common.errors import UserError
-from common.keys import make_keys
-from common.spec import JobSpec
+from framefleet.common.errors import UserError
+from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, encode_done
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol.keys import make_keys
 from targets.sagemaker.aws import Aws, code_of, is_temporary, translated
 from targets.sagemaker.bundle import upload_bundle
 from targets.sagemaker.description import OVER, is_missing

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.spec import PackFormat, PackOptions
+from framefleet.common.job.spec import PackFormat, PackOptions
 from tests.jobs import Job, check_output, rows, run_job, summary, tree
 from tests.monkey import HOSTS, OPTIONS, SHARD_BYTES, Undisturbed, frames_of
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.report import Failure
-from common.spec import JobSpec, LimitOptions, SchedulingOptions
+from framefleet.common.job.spec import JobSpec, LimitOptions, SchedulingOptions
+from framefleet.common.status import Failure
 from targets.hosts import LocalHost
 from tests.jobs import PATIENCE_S
 from tests.keys import KEYS

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from common.sampling import Sampling
-from common.spec import ImageOptions
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.spec import ImageOptions
 from tests.clips import CLIPS
 from worker import images
 from worker.extract import extract
@@ -97,7 +97,7 @@ def check(path: Path, tmp_path: Path, examples: int) -> None:
     info = probe(path)
 
     @seed(zlib.crc32(path.name.encode()))
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def any_cut(data: st.DataObject) -> None:
         sampling = data.draw(samplings(min(info.duration_s or 3.0, 60.0)))

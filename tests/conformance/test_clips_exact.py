@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 import pytest
 
-from common.sampling import Sampling
-from common.spec import ImageOptions
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.spec import ImageOptions
 from tests.oracle_reference import Decoded, bgr_md5, select
 from worker import images
 from worker.extract import extract

@@ -24,7 +24,7 @@ from unittest import mock
 import cv2
 import pytest
 
-from common.spec import SchedulingOptions
+from framefleet.common.job.spec import SchedulingOptions
 from tests.jobs import REPOSITORY, check_output, failures, rows, run_job, summary, tree
 
 SHARED = REPOSITORY.parent / "shared"

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.report import Failure
+from framefleet.common.status import Failure
 from tests.jobs import Job, check_output, rows, summary
 from tests.mutations import generated_sources, run_campaign, write_mutants
 from tests.mutations import summary as in_words

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.demo import make_demo_set
 from targets.engine import Engine, find_engine
 from targets.image import ensure_image

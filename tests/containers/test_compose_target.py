@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from common.shared import LOCK_FILE
+from framefleet.common.host.shared_filesystem import LOCK_FILE
 from targets.engine import Engine
 from targets.image import ensure_image
 from tests.faulty_containers import GATE_MOUNTS, docker

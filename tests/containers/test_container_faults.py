@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.spec import SchedulingOptions
+from framefleet.common.job.spec import SchedulingOptions
 from tests.faulty_containers import ContainerJob, docker, pause
 from tests.jobs import REPOSITORY, check_output, run_job, summary, tree
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common.spec import PackOptions
+from framefleet.common.job.spec import PackOptions
 from targets.local import _reserved_port
 from tests.gated import COMMAND, VARIABLE, Gate
 from tests.jobs import REPOSITORY, check_output, run_job, tree

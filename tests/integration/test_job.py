@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from common.report import nothing_made
-from common.spec import Mode, SchedulingOptions
+from framefleet.common.job.spec import Mode, SchedulingOptions
+from framefleet.common.status import nothing_made
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
 

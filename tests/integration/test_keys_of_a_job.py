@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from common.keys import JobKeys
-from common.spec import JobSpec, SchedulingOptions
+from framefleet.common.job.spec import JobSpec, SchedulingOptions
+from framefleet.common.protocol.keys import JobKeys
 from targets.hosts import WORKER_COMMAND, LocalHost
 from tests.jobs import PATIENCE_S
 from tests.keys import KEYS, stranger_keys

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.spec import SchedulingOptions
+from framefleet.common.job.spec import SchedulingOptions
 from tests.jobs import failures, rows, run_job, summary, tree
 from tests.oracle_reference import Expected, reference
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.shared import LOCK_FILE
+from framefleet.common.host.shared_filesystem import LOCK_FILE
 from tests.jobs import REPOSITORY, Job, check_output, rows, run_job, summary, tree, verify
 from worker.libraries import libraries
 

@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from common.manifest import schema
-from common.names import video_name
 from export.frames import Manifest
+from framefleet.common.output.manifest import schema
+from framefleet.common.output.video_names import video_name
 from report.thumbnails import thumbnails
 from tests.awkward import VIDEOS, make_awkward_videos
 from tests.jobs import rewrite, rows, run_job, summary, verify

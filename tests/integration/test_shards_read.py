@@ -22,8 +22,8 @@ import pytest
 import webdataset
 from click.testing import CliRunner
 
-from common.shards import TOLD
-from common.spec import PackFormat, PackOptions
+from framefleet.common.job.spec import PackFormat, PackOptions
+from framefleet.common.output.shards import TOLD
 from tests.awkward import ROTATED, SUSPECT, make_awkward_videos
 from tests.jobs import rewrite, rows, run_job, tree, verify
 from tests.sagemaker_jobs import keys, put

@@ -8,12 +8,12 @@ from unittest import mock
 import msgspec
 import pytest
 
-from common import messages as m
-from common.errors import UserError
-from common.layout import Layout
-from common.media import FrameRow, UnitResult
-from common.spec import JobSpec
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.media import FrameRow, UnitResult
+from framefleet.common.protocol import messages as m
 from tests.bench import info
 from worker.agent import MAX_FAILED_STARTS, Agent
 from worker.held import Held, done_of

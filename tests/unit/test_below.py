@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common.below import Below, UnsafePathError, is_frame_path, is_relative
+from framefleet.common.files.beneath import Below, UnsafePathError, is_frame_path, is_relative
 
 OUTWARD = ["../victim", "/etc/passwd", "a/../../victim", "a//victim", "./victim", "a/", "", "a\0b"]
 

@@ -14,7 +14,7 @@ def test_own_times_are_shares_of_parts_and_waiting_is_none() -> None:
             ("~", 0, "<built-in method builtins.len>"): 0.5,
             ("~", 0, "<built-in method builtins.compile>"): 9.0,
             ("/y/zmq/sugar/poll.py", 80, "poll"): 100.0,
-            ("/x/common/transport.py", 1, "wait"): 100.0,
+            ("/x/common/protocol/transport.py", 1, "wait"): 100.0,
         }
     )
     assert [share.part.split(":")[0] for share in found] == [

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
-from common.selection import Selection, encode_table
-from common.spec import SamplingOptions
 from coordinator.catalogue import (
     FILES,
     list_videos,
@@ -19,6 +16,9 @@ from coordinator.catalogue import (
     shard,
     write_listing,
 )
+from framefleet.common.errors import UserError
+from framefleet.common.job.selection import Selection, encode_table
+from framefleet.common.job.spec import SamplingOptions
 
 
 def put(root: Path, *names: str | bytes) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from common.imaging import MAX_DISTANCE, ImageOptions
-from common.media import UnitResult
-from common.sampling import Sampling
+from framefleet.common.job.image_options import MAX_DISTANCE, ImageOptions
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.media import UnitResult
 from targets.image_options import MAX_DEDUP
 from worker import writer
 from worker.choosing import Measures, measure, perceptual_hash, sharpness, verdict

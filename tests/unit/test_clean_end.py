@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from common.done import NOTHING_DONE, Done
-from common.errors import UserError
-from common.layout import Layout
-from common.spec import JobSpec, PackOptions, write_spec
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.completed import NOTHING_DONE, Done
+from framefleet.common.job.spec import JobSpec, PackOptions, write_spec
 from targets import local
 from targets.clean_end import MARK, begin_changes, end_changes
 from targets.job import JobRequest

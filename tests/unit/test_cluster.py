@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common.cluster import SINGLE_HOST, Cluster, read_cluster
-from common.errors import UserError
+from framefleet.common.errors import UserError
+from framefleet.common.host.cluster import SINGLE_HOST, Cluster, read_cluster
 
 
 def config(folder: Path, content: object) -> Path:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from common import messages as m
-from common.media import Timing
-from common.report import nothing_made
-from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
     Garbled,
@@ -20,6 +16,10 @@ from coordinator.events import (
     Unreachable,
 )
 from coordinator.state import IllegalMoveError, Unit, UnitState
+from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.media import Timing
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import nothing_made
 from tests.bench import Bench, assigned, hello_of, info
 
 

@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from common import messages as m
-from common.media import (
+from coordinator.accounts import FrameRate, status, summary
+from coordinator.events import Record, Tick
+from framefleet.common.job.sampling import MAX_INT32
+from framefleet.common.job.spec import CutRule, SamplingOptions, SchedulingOptions
+from framefleet.common.media import (
     MAX_BYTES,
     MAX_COUNT,
     MAX_DURATION_S,
@@ -18,10 +21,7 @@ from common.media import (
     MAX_TICK,
     VideoInfo,
 )
-from common.sampling import MAX_INT32
-from common.spec import CutRule, SamplingOptions, SchedulingOptions
-from coordinator.accounts import FrameRate, status, summary
-from coordinator.events import Record, Tick
+from framefleet.common.protocol import messages as m
 from tests.bench import Bench
 
 STEPS = 150

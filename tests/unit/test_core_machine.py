@@ -13,8 +13,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from common import messages as m
-from common.spec import JobSpec, SchedulingOptions
 from coordinator.core import TICK_S
 from coordinator.events import Event, Garbled, Quit, Received, Send, Stop, Tick, Unreachable
 from coordinator.invariants import Watch
@@ -24,6 +22,8 @@ from coordinator.simulation.slots import Costs, Spent
 from coordinator.simulation.timeline import Timeline
 from coordinator.simulation.transcript import Job
 from coordinator.state import Unit
+from framefleet.common.job.spec import JobSpec, SchedulingOptions
+from framefleet.common.protocol import messages as m
 
 NAMES = ("a", "b", "c")
 OPTIONS = SchedulingOptions(unit_min_s=0.5, unit_cap_s=2.0, host_wait_s=60.0)

@@ -12,8 +12,6 @@ from fractions import Fraction
 
 import pytest
 
-from common.selection import TIMESTAMPS_FILE, encode_table, format_seconds
-from common.spec import SamplingOptions, SchedulingOptions
 from coordinator.simulation.faults import Faults
 from coordinator.simulation.footage import Footage
 from coordinator.simulation.judge import judge
@@ -22,6 +20,8 @@ from coordinator.simulation.plan import HostPlan, Plan
 from coordinator.simulation.server import FREE
 from coordinator.simulation.world import World
 from coordinator.state import UnitState
+from framefleet.common.job.selection import TIMESTAMPS_FILE, encode_table, format_seconds
+from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
 
 FPS = 5
 TIMES = [Fraction(7 * number, 10) for number in range(500)]  # each shows another frame

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.cores import usable_cores
+from framefleet.common.host.cores import usable_cores
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="control groups are Linux's")
 

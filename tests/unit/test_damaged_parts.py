@@ -14,12 +14,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from common.errors import UserError
-from common.layout import Layout
-from common.manifest import FIELDS, read_part, write_part
-from common.part_file import MAX_BYTES, PartError, read_schema, read_table
-from common.spec import ImageOptions
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import ImageOptions
+from framefleet.common.output.manifest import FIELDS, read_part, write_part
+from framefleet.common.output.part_file import MAX_BYTES, PartError, read_schema, read_table
 from targets.job import JobRequest
 from targets.output_folder import prepare_output
 from targets.proof import read_options
@@ -227,7 +227,9 @@ def test_a_unit_whose_rows_contradict_one_another_is_done_again(output: Path, co
 def test_a_disk_that_does_not_give_a_part_damages_nothing(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.part_file.Below.open", lambda *_: (_ for _ in ()).throw(OSError(5, "EIO")))
+    monkeypatch.setattr(
+        "framefleet.common.output.part_file.Below.open", lambda *_: (_ for _ in ()).throw(OSError(5, "EIO"))
+    )
     with pytest.raises(OSError, match="EIO"):
         read_schema(part(output))
 
@@ -238,6 +240,6 @@ def test_a_part_that_the_disk_does_not_give_is_a_clear_error(
     def refuse(path: object, *arguments: object, **options: object) -> NoReturn:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
-    monkeypatch.setattr("common.below.os.open", refuse)
+    monkeypatch.setattr("framefleet.common.files.beneath.os.open", refuse)
     with pytest.raises(UserError, match=r"cannot be used: Input/output error \(.*manifest"):
         prepare_output(request_in(output), is_demo=False)

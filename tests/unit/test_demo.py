@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import pytest
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets import demo
 from targets.demo import CLIP, CLIP_FPS, CONTAINERS, LENGTHS_S, make_demo_set
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from common.imaging import ImageOptions
+from framefleet.common.job.image_options import ImageOptions
 from worker.encoding import Picture, encode
 from worker.media import MediaError
 
@@ -154,7 +154,7 @@ def test_there_is_no_metadata() -> None:
 
 PROGRAM = """
 import json, sys, hashlib, msgspec
-from common.imaging import ImageOptions
+from framefleet.common.job.image_options import ImageOptions
 from tests.unit.test_encoding import picture_for
 from worker.encoding import encode
 every = [msgspec.convert(values, ImageOptions) for values in json.loads(sys.argv[1])]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from common import messages as m
-from common.report import nothing_made
-from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
     Quit,
     Stop,
     Tick,
 )
+from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import nothing_made
 from tests.bench import Bench
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.engine import find_engine, last_line, run, run_engine
 from tests.fake_docker import FakeDocker
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from common.environment import detect_cluster, find_cluster, first_node
-from common.errors import UserError
-from common.layout import Layout
+from framefleet.common.errors import UserError
+from framefleet.common.host.detect_cluster import detect_cluster, find_cluster, first_node
+from framefleet.common.host.layout import Layout
 
 # AWS Batch user guide, "Multi-node parallel jobs": node 1 of 3
 BATCH = {

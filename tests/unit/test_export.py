@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from common.manifest import schema
 from export.command import export
 from export.frames import Manifest
+from framefleet.common.output.manifest import schema
 
 VIDEOS = ("ordner/Grüße 1", "видео.v2", "rotated")
 FRAMES = 3

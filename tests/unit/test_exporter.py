@@ -7,10 +7,10 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
-from common.errors import UserError
 from coordinator.accounts import FrameRate, status
 from coordinator.exporter import Exporter
 from coordinator.metrics import HOST_METRICS, METRICS
+from framefleet.common.errors import UserError
 from tests.bench import Bench
 
 pytest.importorskip("prometheus_client", reason="the extra 'metrics' (or 'test') is not installed")

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.sampling import Sampling
-from common.spec import ImageOptions
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.spec import ImageOptions
 from tests.clips import CLIPS, FPS, FRAMES, GOP
 from tests.extractor import FIVE, NATIVE, ODD_RATE, PNG, SEEKABLE, Extractor, clip, same
 from tests.oracle_reference import bgr_md5, reference

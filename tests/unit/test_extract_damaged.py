@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from common.sampling import Sampling
+from framefleet.common.job.sampling import Sampling
 from tests.clips import FRAMES
 from tests.extractor import FIVE, NATIVE, ODD_RATE, Extractor, clip, same
 from tests.oracle_reference import reference

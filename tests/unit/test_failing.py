@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from common import messages as m
-from common.report import FailureKind
-from common.spec import SchedulingOptions
 from coordinator.events import (
     Conclude,
     Tick,
@@ -14,6 +11,9 @@ from coordinator.events import (
 from coordinator.failing import MAX_CRASHES
 from coordinator.pool import LOOKED_AT
 from coordinator.state import Unit, UnitState
+from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import FailureKind
 from tests.bench import Bench, assigned, info
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.files import EXIT_MESSAGE_BYTES, write_exit_message, write_whole
+from framefleet.common.files.durable import EXIT_MESSAGE_BYTES, write_exit_message, write_whole
 
 
 def test_a_message_is_cut_to_a_kilobyte_between_characters(tmp_path: Path) -> None:

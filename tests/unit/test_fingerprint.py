@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.media import Fingerprint
-from common.sampling import Sampling
-from common.spec import ImageOptions
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.spec import ImageOptions
+from framefleet.common.media import Fingerprint
 from tests.clips import CLIPS
 from tests.extractor import clip
 from worker.extract import extract

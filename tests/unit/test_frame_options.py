@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.spec import ImageOptions, SamplingOptions
+from framefleet.common.job.spec import ImageOptions, SamplingOptions
 from targets.frame_options import frame_options
 
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from common.imaging import MAX_SIDE, ImageOptions, parse_crop, parse_resize
+from framefleet.common.job.image_options import MAX_SIDE, ImageOptions, parse_crop, parse_resize
 from worker.geometry import Box, Orientation, Plan, crop_box, orientation_of, plan, resized, rotation_of
 from worker.media import MediaError
 
@@ -41,7 +41,6 @@ def test_sizes(text: str, size: tuple[int, int], kept: tuple[int, int], enlarged
     assert resized(parse_resize(text), *size, enlarge=True) == enlarged
 
 
-@settings(deadline=None)
 @given(kind=st.sampled_from(["", "fit:"]), box=st.tuples(targets, targets), size=st.tuples(sides, sides))
 def test_nothing_grows_and_nothing_exceeds_the_box(
     kind: str, box: tuple[int, int], size: tuple[int, int]
@@ -54,7 +53,6 @@ def test_nothing_grows_and_nothing_exceeds_the_box(
     assert width == box[0] or height == box[1]
 
 
-@settings(deadline=None)
 @given(target=targets, size=st.tuples(sides, sides))
 def test_the_aspect_ratio_is_kept_to_half_a_pixel(target: int, size: tuple[int, int]) -> None:
     width, height = resized(parse_resize(f"short:{target}"), *size, enlarge=True)
@@ -74,7 +72,6 @@ def test_fractions_of_a_picture_are_exact_and_meet() -> None:
     assert crop_box(parse_crop("0.5,0.5,0.1,0.1"), 3, 3) == Box(2, 2, 1, 1)  # edges 1.5 and 1.8
 
 
-@settings(deadline=None)
 @given(
     edges=st.lists(st.integers(0, 1000), min_size=4, max_size=4).filter(
         lambda e: e[0] != e[1] and e[2] != e[3]

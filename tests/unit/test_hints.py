@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.report import Status
+from framefleet.common.status import Status
 from targets.hints import suggest_packing
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.spec import JobSpec
+from framefleet.common.job.spec import JobSpec
 from targets.hosts import LocalHost
 
 
@@ -27,7 +27,7 @@ def test_one_that_ends_while_it_is_told_to_leave_tells_its_exit_code(tmp_path: P
 
 LOOK = """
 import os, sys
-from common.layout import Layout
+from framefleet.common.host.layout import Layout
 sys.exit(str(Layout.from_environment().videos) != sys.argv[1] or "FRAMEFLEET_SHARED" in os.environ)
 """
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets import image
 from targets.image import DEFAULT_BASE, MADE_BASE, ensure_image, source_digest
 from tests.fake_docker import FakeDocker

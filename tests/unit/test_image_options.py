@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from common.errors import UserError
-from common.imaging import Depth, ImageFormat, ImageOptions, Rotate, Subsampling
+from framefleet.common.errors import UserError
+from framefleet.common.job.image_options import Depth, ImageFormat, ImageOptions, Rotate, Subsampling
 from targets.image_options import DEPTHS, FORMATS, ROTATIONS, SUBSAMPLINGS, image_options, make_image_options
 
 

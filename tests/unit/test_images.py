@@ -11,7 +11,7 @@ import pytest
 from av.video.reformatter import ColorRange, Colorspace
 from msgspec.structs import replace
 
-from common.spec import ImageOptions
+from framefleet.common.job.spec import ImageOptions
 from tests.clips import number_of
 from worker.geometry import orientation_of, rotation_of
 from worker.images import Image, display_matrix, render, to_bgr, turned, write

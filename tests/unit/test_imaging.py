@@ -10,8 +10,8 @@ import cv2
 import msgspec
 import pytest
 
-from common.errors import UserError
-from common.imaging import (
+from framefleet.common.errors import UserError
+from framefleet.common.job.image_options import (
     MAX_SIDE,
     Crop,
     ImageOptions,

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from common.sampling import Sampling
+from framefleet.common.job.sampling import Sampling
 from tests.extractor import FIVE, Extractor, clip, same
 from tests.refusing import ERRNOS, refusing
 from worker import input_file

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
 from coordinator import journal as journal_module
 from coordinator.journal import (
     BLOCK_BYTES,
@@ -17,6 +16,7 @@ from coordinator.journal import (
     read_clock,
     read_journal,
 )
+from framefleet.common.errors import UserError
 
 ENTRIES = [{"event": "start", "name": 'Ünï\n{\n{"event":'}, {"event": "end", "text": "x" * BLOCK_BYTES}]
 

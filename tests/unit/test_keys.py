@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from rich.pretty import pprint
 
-from common.errors import UserError
-from common.keys import JobKeys, make_keys
-from common.spec import JobSpec, read_spec, write_spec
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import JobSpec, read_spec, write_spec
+from framefleet.common.protocol.keys import JobKeys, make_keys
 from tests.keys import KEYS
 
 SECRETS = [KEYS.server_secret, KEYS.client_secret, KEYS.client_public, KEYS.server_public]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import launch
-from common.spec import ImageOptions
+from framefleet.common.job.spec import ImageOptions
 from targets import local
 from targets.job import JobRequest
 from targets.output_folder import DEMO_MARKER
@@ -57,7 +57,7 @@ def test_options_reach_the_job(
 def test_run_may_be_named_and_has_defaults(
     jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("common.cores.usable_cores", lambda: 7)
+    monkeypatch.setattr("framefleet.common.host.cores.usable_cores", lambda: 7)
     assert call(monkeypatch, "run", "--input", "videos") == 0
     assert call(monkeypatch, "--input", "videos", "--instances", "3") == 0
     assert call(monkeypatch, "--input", "videos", "--instances", "8", "--format", "png") == 0
@@ -260,7 +260,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert "click" in loaded
     heavy = {"av", "boto3", "cv2", "msgspec", "numpy", "pyarrow", "rich", "zmq"}
     assert loaded.isdisjoint(heavy)
-    assert {module for module in modules if module.startswith("common.")} == {"common.stdio"}
+    assert {module for module in modules if module.startswith("framefleet.common.")} == {
+        "framefleet.common.startup"
+    }
     ours = {module for module in modules if module.startswith("targets.")}
     ours.discard("targets.command_line")
     assert all(module.endswith("_options") for module in ours), "these need nothing but click"

@@ -7,13 +7,13 @@ import cv2
 import msgspec
 import pytest
 
-from common import messages as m
-from common.done import DoneRange, DoneVideo
-from common.libraries import Libraries, otherwise_made
 from coordinator.accounts import summary
 from coordinator.core import Core
 from coordinator.events import Conclude, Quit, Received, Record
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.job.completed import DoneRange, DoneVideo
+from framefleet.common.job.libraries import Libraries, otherwise_made
+from framefleet.common.protocol import messages as m
 from tests.bench import Bench, assigned, hello_of
 from tests.unit.test_replay import restart
 from worker.libraries import libraries

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 
-from common.spec import LimitOptions
+from framefleet.common.job.spec import LimitOptions
 from worker import limits
 from worker.limits import Limits, Watch, host_memory_bytes, limits_for, resident_bytes
 

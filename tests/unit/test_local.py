@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import zmq
 
-from common.errors import UserError
-from common.report import Status
-from common.spec import ImageOptions, Mode, PackOptions, SamplingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import ImageOptions, Mode, PackOptions, SamplingOptions
+from framefleet.common.status import Status
 from targets import local
 from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
 from targets.output_lock import lock_output

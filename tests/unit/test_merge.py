@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from common.errors import UserError
-from common.spec import SamplingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import SamplingOptions
 from targets.hosts import LocalHost
 from targets.merge import HostOutput, Merged, merge, read_failures, read_summary
 
@@ -157,7 +157,7 @@ def test_part_with_dropped_rows_keeps_its_schema(hosts: Hosts) -> None:
 def test_part_with_dropped_rows_keeps_row_groups_that_prune(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.manifest.ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("framefleet.common.output.manifest.ROWS_PER_GROUP", 2)
     hosts.add("a", [(f"frames/v/{number}.jpg", min(number, 1), 1) for number in range(6)])
     hosts.commit("a", (1, 1, "a", 5))
     hosts.merge()
@@ -471,7 +471,7 @@ def test_an_account_that_the_disk_does_not_give_is_none(
     def refuse(*arguments: object, **options: object) -> NoReturn:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("common.below.os.open", refuse)
+    monkeypatch.setattr("framefleet.common.files.beneath.os.open", refuse)
     monkeypatch.setattr("pathlib.Path.open", refuse)
     assert read_summary(tmp_path / "summary.json") is None
     assert read_failures(tmp_path / "failures.jsonl") == []

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from common.layout import Layout
-from common.spec import PackFormat, PackOptions, SamplingOptions
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import PackFormat, PackOptions, SamplingOptions
 from targets.merge import HostOutput, Merged, merge
 from tests.packed import check_packed
 from tests.publishing import manifest, stage

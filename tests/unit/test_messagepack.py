@@ -7,11 +7,11 @@ from typing import Any, get_args
 import msgpack
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from common import messages as m
+from framefleet.common.protocol import messages as m
 
 # what is longer has another form in MessagePack than what is shorter
 MOST_ITEMS = 16
@@ -53,7 +53,7 @@ def without_tuples(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", get_args(m.FromHost) + get_args(m.FromCoordinator))
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_the_reference_reads_and_writes_each_message(kind: type[m.Message], data: st.DataObject) -> None:
     message = data.draw(values(inspect.type_info(kind)))

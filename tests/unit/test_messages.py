@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import messages as m
-from common.media import Fingerprint, Timing
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.media import Fingerprint, Timing
+from framefleet.common.protocol import messages as m
 
 LEASE = m.Lease(3, 1)
 FROM_HOST: list[m.FromHost] = [

@@ -7,10 +7,16 @@ import random
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from common.names import MAX_COMPONENT_BYTES, MAX_FOLDER_BYTES, output_folders, safe_component, video_name
+from framefleet.common.output.video_names import (
+    MAX_COMPONENT_BYTES,
+    MAX_FOLDER_BYTES,
+    output_folders,
+    safe_component,
+    video_name,
+)
 
 AWKWARD = [
     b"a", b"a.mp4", b"a.mov", b"a.txt", b"a.mp4.mkv", b"a.mp4.mkv.avi", b"A.mp4", b".mp4", b"", b".", b"..",
@@ -30,7 +36,6 @@ PATHS = st.lists(
 )
 
 # how long an example takes depends on what else the machine does
-whatever_the_load = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def folders(*paths: str) -> list[str]:
@@ -112,7 +117,6 @@ def test_a_long_path_keeps_its_first_folders() -> None:
         check_safe(folder)
 
 
-@whatever_the_load
 @given(PATHS)
 def test_folders_are_safe_and_unique_in_any_order(paths: list[bytes]) -> None:
     result = output_folders(paths)
@@ -123,7 +127,6 @@ def test_folders_are_safe_and_unique_in_any_order(paths: list[bytes]) -> None:
         check_safe(folder)
 
 
-@whatever_the_load
 @given(PATHS)
 def test_names_are_text_and_say_which_path_it_was(paths: list[bytes]) -> None:
     for path in paths:
@@ -132,7 +135,6 @@ def test_names_are_text_and_say_which_path_it_was(paths: list[bytes]) -> None:
         assert shown == path
 
 
-@whatever_the_load
 @given(PATHS)
 def test_files_named_like_results_change_nothing(paths: list[bytes]) -> None:
     """An adversary who knows the rules cannot make two videos share a name or a folder."""
@@ -141,7 +143,6 @@ def test_files_named_like_results_change_nothing(paths: list[bytes]) -> None:
     assert len(set(output_folders(sorted(forged)))) == len(forged)
 
 
-@whatever_the_load
 @given(COMPONENTS)
 def test_escaping_is_one_to_one(part: bytes) -> None:
     safe = safe_component(os.fsdecode(part))

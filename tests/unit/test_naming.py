@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from common.errors import UserError
-from common.naming import DEFAULT_TEMPLATE, PRESETS, FrameNames
+from framefleet.common.errors import UserError
+from framefleet.common.output.frame_names import DEFAULT_TEMPLATE, PRESETS, FrameNames
 
 
 def named(template: str, folder: str = "day 1/Straße", **values: float) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from common import messages as m
-from common.done import DoneVideo
-from common.report import Failure, nothing_made
 from coordinator.accounts import summary
 from coordinator.core import Core
 from coordinator.events import Conclude
+from framefleet.common.job.completed import DoneVideo
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import Failure, nothing_made
 from targets.sharded import combine_summaries
 from targets.summary import _figures
 from tests.bench import Bench, assigned

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from common.below import Below
-from common.layout import Layout
-from common.spec import JobSpec, write_spec
+from framefleet.common.files.beneath import Below
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec, write_spec
 from targets.commits import read_commits
 from targets.local import abandoned
 from targets.merge import read_failures, read_summary

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from common.media import VideoInfo
 from coordinator import policy
 from coordinator.listing import ListedVideo
 from coordinator.order import LEAST_LIMIT, UNKNOWN_FACTOR, Order
 from coordinator.rates import Rates
 from coordinator.state import Video
+from framefleet.common.media import VideoInfo
 from tests.bench import info
 
 

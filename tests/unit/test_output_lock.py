@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import launch
-from common.errors import UserError
-from common.shared import LOCK_FILE, link_tree
+from framefleet.common.errors import UserError
+from framefleet.common.host.shared_filesystem import LOCK_FILE, link_tree
 from targets import local, plain
 from targets.output_lock import kept_local, lock_output, note_of_running_job, running_job
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from common.errors import UserError
-from common.imaging import ImageOptions
-from common.spec import PackOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.image_options import ImageOptions
+from framefleet.common.job.spec import PackOptions
 from targets.pack_options import make_pack
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from common import packing
-from common.layout import Layout
-from common.shards import Readers
-from common.spec import PackFormat, PackOptions
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import PackFormat, PackOptions
+from framefleet.common.output import packing
+from framefleet.common.output.shards import Readers
 from tests.packed import check_packed
 from tests.publishing import kill_while_publishing, manifest, stage
 from worker import sealing

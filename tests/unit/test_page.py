@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import launch
-from common.report import Failure
+from framefleet.common.status import Failure
 from report import making, page
 from report.compare import render_comparison, titles
 from report.reading import read_job

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common import messages as m
+from framefleet.common.protocol import messages as m
 from tests.bench import info
 from worker.pins import Pins
 from worker.pipe import Broken, Looked

@@ -10,7 +10,7 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.sampling import Sampling, Selector
+from framefleet.common.job.sampling import Sampling, Selector
 from worker.packets import Item
 from worker.plan import Plan, Planner
 

@@ -14,11 +14,11 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from click.testing import CliRunner
 
-from common.errors import UserError
-from common.imaging import ImageOptions
-from common.sampling import parse_sampling
-from common.selection import base_sampling
-from common.spec import SamplingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.image_options import ImageOptions
+from framefleet.common.job.sampling import parse_sampling
+from framefleet.common.job.selection import base_sampling
+from framefleet.common.job.spec import SamplingOptions
 from plan.command import TYPES, brief_cost, brief_time, plan
 from plan.estimate import Estimate, estimate_all, is_too_long
 from plan.forecast import Forecast, forecast, forecast_sharded, knee

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from common.spec import ImageOptions
+from framefleet.common.job.spec import ImageOptions
 from plan.looking import look
 from tests.clips import FPS, FRAMES, GOP, SIZE, START_S
 from worker.images import encode

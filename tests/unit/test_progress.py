@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from common.report import HostState, HostStatus, Status
+from framefleet.common.status import HostState, HostStatus, Status
 from targets.progress import LiveView, PlainView, draw, open_view, plain_line
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = ("common", "coordinator", "worker", "targets", "launch", "benchmarks")
+OURS = ("framefleet", "coordinator", "worker", "targets", "launch", "benchmarks")
 PURE = {
     "__future__", "array", "bisect", "collections", "collections.abc", "dataclasses", "enum", "fractions",
     "functools", "hashlib", "heapq", "itertools", "math", "msgspec", "operator", "random", "re", "string",
@@ -22,14 +22,14 @@ PURE = {
 EXCEPTIONS = {
     # each has functions that read or write the job's files, for the processes around the core, which takes
     # the types beside them: plain data
-    ("common/spec.py", "pathlib"),
-    ("common/selection.py", "pathlib"),
+    ("common/job/spec.py", "pathlib"),
+    ("common/job/selection.py", "pathlib"),
     # imported within a function that only the launcher and the hosts call: writes a file, makes keys,
     # checks a JPEG library
-    ("common/spec.py", "common.files"),
-    ("common/keys.py", "common.transport"),
-    ("common/keys.py", "common.transport.make_key_pair"),
-    ("common/imaging.py", "cv2"),
+    ("common/job/spec.py", "framefleet.common.files.durable"),
+    ("common/protocol/keys.py", "framefleet.common.protocol.transport"),
+    ("common/protocol/keys.py", "framefleet.common.protocol.transport.make_key_pair"),
+    ("common/job/image_options.py", "cv2"),
 }
 ROOTS = [
     "coordinator/core.py",
@@ -59,7 +59,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 def file_of(module: str) -> str | None:
     """The file of a module of this project; None if it is none."""
-    base = ROOT / module.replace(".", "/")
+    base = ROOT / module.removeprefix("framefleet.").replace(".", "/")
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.exists():
             return str(path.relative_to(ROOT))
@@ -108,12 +108,17 @@ def test_nothing_that_the_core_or_the_simulator_imports_does_io(name: str) -> No
 
 def test_the_walk_finds_what_it_should() -> None:
     found = reached()
-    for name in ("coordinator/state.py", "common/messages.py", "common/sampling.py", "coordinator/tail.py"):
+    for name in (
+        "coordinator/state.py",
+        "common/protocol/messages.py",
+        "common/job/sampling.py",
+        "coordinator/tail.py",
+    ):
         assert name in found
     for name in (
         "coordinator/server.py",
         "coordinator/catalogue.py",
-        "common/transport.py",
+        "common/protocol/transport.py",
         "worker/agent.py",
     ):
         assert name not in found, f"imported by {found.get(name)}"
@@ -131,4 +136,6 @@ def test_what_is_not_allowed_is_found(source: str) -> None:
 def test_exceptions_are_still_needed() -> None:
     for name, module in EXCEPTIONS:
         found = set(imports(ast.parse((ROOT / name).read_text())))
-        assert module in found or module.startswith("common."), f"{name} does not import {module} any more"
+        assert module in found or module.startswith("framefleet."), (
+            f"{name} does not import {module} any more"
+        )

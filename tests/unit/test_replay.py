@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from common import messages as m
-from common.done import DoneVideo
-from common.errors import UserError
-from common.report import nothing_made
-from common.spec import JobSpec, SamplingOptions, SchedulingOptions
 from coordinator.core import Core
 from coordinator.events import Action, Conclude, Event, Quit, Record, Tick, Unreachable
 from coordinator.invariants import Watch, check_invariants
 from coordinator.replay import check_first_entry, durable, first_entry, replay
 from coordinator.simulation.judge import judge
 from coordinator.simulation.world import World
+from framefleet.common.errors import UserError
+from framefleet.common.job.completed import DoneVideo
+from framefleet.common.job.spec import JobSpec, SamplingOptions, SchedulingOptions
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import nothing_made
 from tests.bench import Bench
 from tests.unit.test_core_random import CALM_S, MODES, world
 

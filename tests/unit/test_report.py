@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from common.report import (
+from framefleet.common.status import (
     STATUS_PREFIX,
     STATUS_VERSION,
     HostStatus,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import UserError
-from common.media import Timing
+from framefleet.common.errors import UserError
+from framefleet.common.media import Timing
 from report.accounting import account
 from report.journals import Told
 from report.lanes import clock_offsets

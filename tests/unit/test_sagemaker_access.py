@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.aws import NoAccessError, open_aws, translated
 from targets.sagemaker.draft import draft
 from tests.sagemaker_jobs import IMAGE, make_found, make_sagemaker_request

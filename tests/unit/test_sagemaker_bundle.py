@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker import bundle
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft
@@ -95,7 +95,7 @@ def test_the_source_is_whole_and_always_the_same() -> None:
     assert {
         "worker/__main__.py",
         "coordinator/__main__.py",
-        "common/spec.py",
+        "common/job/spec.py",
         "targets/frame_options.py",
     } <= names
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.check import check_request, origin_of, request_shape, violations
 from targets.sagemaker.request import Request, build_request
 from targets.sagemaker.rules import LOCAL_STORAGE_FAMILIES

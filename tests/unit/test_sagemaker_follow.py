@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from common.errors import UserError
-from common.report import Status
+from framefleet.common.errors import UserError
+from framefleet.common.status import Status
 from targets.sagemaker.aws import Aws
 from targets.sagemaker.follow import (
     DESCRIBE_EVERY,

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from common.report import Status, encode_status
+from framefleet.common.status import Status, encode_status
 from targets.sagemaker.logs import MAX_PAGES, OVERLAP_MS, PATTERN, LogReader, last_lines
 from targets.sagemaker.permissions import LOG_GROUP
 

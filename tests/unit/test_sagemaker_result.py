@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 import launch
-from common.errors import UserError
-from common.report import HostSummary, Status, Summary
-from common.spec import JobSpec, PackOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import JobSpec, PackOptions
+from framefleet.common.status import HostSummary, Status, Summary
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.description import read_description
 from targets.sagemaker.follow import Ending

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.stub import Stubber
 
-from common.done import DoneRange
-from common.errors import UserError
-from common.layout import Layout
-from common.spec import SamplingOptions
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.completed import DoneRange
+from framefleet.common.job.spec import SamplingOptions
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft, options_of
 from targets.sagemaker.resume import Taken, clear, look

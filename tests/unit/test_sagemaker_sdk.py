@@ -8,8 +8,8 @@ import boto3
 import msgspec
 import pytest
 
-from common.errors import UserError
-from common.spec import JobSpec, SamplingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import JobSpec, SamplingOptions
 from targets.sagemaker import processor
 from targets.sagemaker.bundle import ENTRYPOINT
 from targets.sagemaker.sdk import SdkJob

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 from targets.sagemaker.settings import NAMES, Settings, default_files, load_settings, parse_tags
 
 

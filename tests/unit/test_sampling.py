@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import UserError
-from common.sampling import Sampling, Selector, parse_sampling
+from framefleet.common.errors import UserError
+from framefleet.common.job.sampling import Sampling, Selector, parse_sampling
 from tests.oracle_reference import select
 
 TIME_BASES = [
@@ -80,7 +80,6 @@ def test_what_is_no_rate_is_refused_with_the_value_and_the_remedy(text: str) -> 
     assert len(str(caught.value)) < 300
 
 
-@settings(deadline=None)
 @given(position=st.integers(0, 10**9), rate=rates, time_base=st.sampled_from(TIME_BASES))
 def test_position_and_offset_are_inverse(position: int, rate: Fraction | None, time_base: Fraction) -> None:
     sampling = Sampling(rate)
@@ -94,7 +93,6 @@ def test_nothing_lies_before_position_zero() -> None:
     assert Sampling(None).position_at(Fraction(-1), Fraction(1, 25)) == 0
 
 
-@settings(deadline=None)
 @given(position=st.integers(0, 10**6), rate=rates, time_base=st.sampled_from(TIME_BASES))
 def test_last_tick_is_the_last_one_of_its_position(
     position: int, rate: Fraction | None, time_base: Fraction
@@ -148,7 +146,6 @@ def samplings(draw: st.DrawFn, time_base: Fraction) -> Sampling:
     return Sampling(every=draw(st.integers(1, 7)), start=start, end=end)
 
 
-@settings(deadline=None)
 @given(video=videos, time_base=st.sampled_from(TIME_BASES), data=st.data())
 def test_any_partition_into_units_gives_what_the_definition_gives(
     video: tuple[int, list[tuple[int, int]]], time_base: Fraction, data: st.DataObject
@@ -177,7 +174,6 @@ def test_any_partition_into_units_gives_what_the_definition_gives(
         assert [position for position, _ in found] == [sample for sample, _ in expected]
 
 
-@settings(deadline=None)
 @given(
     times=st.lists(seconds, min_size=1, max_size=30, unique=True).map(sorted),
     time_base=st.sampled_from(TIME_BASES),
@@ -242,7 +238,6 @@ def test_going_back_takes_back_the_count_of_frames_too() -> None:
     assert (selector.shown, selector.finished) == (2, True)
 
 
-@settings(deadline=None)
 @given(pts=st.lists(st.integers(-50, 50), min_size=1, max_size=30), rate=st.sampled_from([Fraction(5), None]))
 def test_repeated_and_backward_times_are_dropped(pts: list[int], rate: Fraction | None) -> None:
     growing = [time for index, time in enumerate(pts) if all(time > before for before in pts[:index])]

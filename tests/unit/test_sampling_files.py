@@ -8,12 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import UserError
-from common.selection import Selection
-from common.spec import SamplingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import SamplingOptions
 from targets.sampling_files import read_ranges, read_timestamps
 
 FILE = "given.txt"
@@ -52,7 +52,6 @@ def test_times_for_videos_that_are_named(tmp_path: Path, content: str | bytes) -
     assert times_in(tmp_path, content, "d.mp4") is None
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(st.fractions(0, 3, max_denominator=10**12), st.integers(0, 9).map(Fraction)), min_size=1

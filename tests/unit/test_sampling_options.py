@@ -10,9 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from common.errors import UserError
-from common.selection import Selection
-from common.spec import SamplingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import SamplingOptions
 from targets.sampling_options import NAMES, make_sampling, sampling_options
 
 seen: dict[str, Any] = {}

@@ -6,13 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import UserError
-from common.names import video_name
-from common.sampling import Sampling
-from common.selection import (
+from framefleet.common.errors import UserError
+from framefleet.common.job.sampling import Sampling
+from framefleet.common.job.selection import (
     OPEN,
     Selection,
     Table,
@@ -21,7 +20,8 @@ from common.selection import (
     format_seconds,
     parse_seconds,
 )
-from common.spec import SamplingOptions
+from framefleet.common.job.spec import SamplingOptions
+from framefleet.common.output.video_names import video_name
 
 TIMES = "times.tsv"
 
@@ -140,7 +140,6 @@ def test_the_order_of_units_counts_for_numbers_and_limits_only() -> None:
     assert Selection(SamplingOptions(keyframes=True)).in_order
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.binary(min_size=1, max_size=12).map(video_name), st.integers(0, 10**9), max_size=40)
 )

@@ -10,17 +10,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common import messages as m
-from common.layout import Layout
-from common.report import Summary, decode_status, nothing_made
-from common.selection import Selection
-from common.spec import JobSpec, SchedulingOptions
-from common.transport import CoordinatorLink, HostLink
 from coordinator.catalogue import ListedVideo
 from coordinator.core import Core
 from coordinator.journal import Journal
 from coordinator.server import EXIT_INTERRUPTED, EXIT_LOST, Server
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.selection import Selection
+from framefleet.common.job.spec import JobSpec, SchedulingOptions
+from framefleet.common.protocol import messages as m
+from framefleet.common.protocol.transport import CoordinatorLink, HostLink
+from framefleet.common.status import Summary, decode_status, nothing_made
 from tests.keys import KEYS
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.report import HostStatus, HostSummary, Status, Summary
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.status import HostStatus, HostSummary, Status, Summary
 from targets.sharded import combine_statuses, combine_summaries
 
 

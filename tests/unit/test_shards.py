@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from common import shards_parquet
-from common.below import Below
-from common.shards import (
+from framefleet.common.files.beneath import Below
+from framefleet.common.job.spec import PackFormat
+from framefleet.common.output import shards_parquet
+from framefleet.common.output.shards import (
     TOLD,
     Readers,
     ShardError,
@@ -24,7 +25,6 @@ from common.shards import (
     member_name,
     open_writer,
 )
-from common.spec import PackFormat
 
 IMAGES = {
     "a%2Eb/夏/00000000.jpg": b"x" * 700,

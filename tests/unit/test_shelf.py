@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from common import messages as m
-from common.layout import Layout
-from common.media import FrameRow, UnitResult
+from framefleet.common.host.layout import Layout
+from framefleet.common.media import FrameRow, UnitResult
+from framefleet.common.protocol import messages as m
 from tests.bench import info
 from worker.held import Held, done_of
 from worker.pipe import Staged, staging_folder

@@ -9,9 +9,6 @@ from itertools import pairwise
 
 import pytest
 
-from common import messages as m
-from common.sampling import Sampling, Selector
-from common.spec import SchedulingOptions
 from coordinator.simulation.baselines import baselines
 from coordinator.simulation.campaign import SAMPLINGS, TABLE, campaign_world
 from coordinator.simulation.footage import TICKS, Footage
@@ -22,6 +19,9 @@ from coordinator.simulation.scenarios import SCENARIOS
 from coordinator.simulation.slots import Costs, Spent
 from coordinator.simulation.timeline import Timeline
 from coordinator.simulation.world import World
+from framefleet.common.job.sampling import Sampling, Selector
+from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.protocol import messages as m
 
 TIME_BASE = Fraction(1, TICKS)
 

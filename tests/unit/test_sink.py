@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.layout import Layout
-from common.media import FrameRow
+from framefleet.common.host.layout import Layout
+from framefleet.common.media import FrameRow
 from tests.publishing import stage
 from worker.publication import STAGED_BUNDLE
 from worker.sink import BundleSink, LooseSink

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from common.errors import UserError
-from common.layout import Layout
-from common.messages import Assign, Lease, Probe
-from common.spec import JobSpec
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol.messages import Assign, Lease, Probe
 from tests import fake_slot
 from worker import forks
 from worker.limits import Limits

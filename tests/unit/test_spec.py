@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from common.errors import UserError
-from common.spec import (
+from framefleet.common.errors import UserError
+from framefleet.common.job.spec import (
     SPEC_VERSION,
     ImageOptions,
     JobSpec,

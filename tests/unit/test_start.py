@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from common import messages as m
-from common.layout import Layout
-from common.spec import JobSpec
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.protocol import messages as m
 from worker.agent import Agent
 from worker.pipe import Running
 

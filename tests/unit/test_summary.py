@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from common.report import Failure, HostSummary, Summary
-from common.spec import ImageOptions, SamplingOptions
+from framefleet.common.job.spec import ImageOptions, SamplingOptions
+from framefleet.common.status import Failure, HostSummary, Summary
 from targets.display import make_console
 from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
 from targets.sampling_options import SamplingRequest

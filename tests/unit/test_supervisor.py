@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import EXIT_CRASHED
+from framefleet.common.errors import EXIT_CRASHED
 from worker.supervisor import MAX_RESTARTS, Supervisor
 
 # it notes that it was there, commits something if it is to, and ends as it is told

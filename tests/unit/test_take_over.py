@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from common.done import DoneVideo
-from common.errors import UserError
-from common.layout import Layout
-from common.part_file import read_table
-from common.spec import ImageOptions, PackOptions
 from coordinator.simulation.hosts import LIBRARIES
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.job.completed import DoneVideo
+from framefleet.common.job.spec import ImageOptions, PackOptions
+from framefleet.common.output.part_file import read_table
 from targets.job import JobRequest
 from targets.resume import take_over
 from targets.sampling_options import NAMES, make_sampling
@@ -171,9 +171,9 @@ def test_what_nothing_names_any_more_goes(tmp_path: Path, format_: str) -> None:
 
 
 def test_in_order_a_repeated_unit_does_not_end_what_counts(tmp_path: Path) -> None:
-    from common.done import DoneRange
-    from common.selection import Selection
-    from common.spec import SamplingOptions
+    from framefleet.common.job.completed import DoneRange
+    from framefleet.common.job.selection import Selection
+    from framefleet.common.job.spec import SamplingOptions
     from targets.proof import prove_video
     from tests.unit.test_resume import VIDEO, unit
 

@@ -6,10 +6,10 @@ import socket
 import msgspec
 import pytest
 
-from common.report import decode_status
-from common.spec import JobSpec, MetricsOptions
 from coordinator.exporter import Exporter
 from coordinator.telling import SCRAPE_S, Telling, open_exporter
+from framefleet.common.job.spec import JobSpec, MetricsOptions
+from framefleet.common.status import decode_status
 from tests.bench import Bench
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from common import temporary
-from common.errors import UserError
+from framefleet.common.errors import UserError
+from framefleet.common.files import temporary
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from common import messages as m
 from coordinator.core import Core
 from coordinator.events import Received, Tick
 from coordinator.simulation.campaign import campaign_world
@@ -14,6 +13,7 @@ from coordinator.simulation.judge import judge
 from coordinator.simulation.transcript import SCHEDULE, MakeCore, Transcript, read, replay, shorten
 from coordinator.simulation.world import SimulationError, World, fails_alike
 from coordinator.state import Host, Unit, UnitState
+from framefleet.common.protocol import messages as m
 
 SEEDS = 40
 

@@ -15,10 +15,10 @@ import msgspec
 import pytest
 import zmq
 
-from common.errors import UserError
-from common.keys import JobKeys
-from common.resolving import resolve, tcp_endpoint
-from common.transport import SPARE_PEERS, CoordinatorLink, HostLink, _hang_up
+from framefleet.common.errors import UserError
+from framefleet.common.protocol.keys import JobKeys
+from framefleet.common.protocol.resolve_host import resolve, tcp_endpoint
+from framefleet.common.protocol.transport import SPARE_PEERS, CoordinatorLink, HostLink, _hang_up
 from tests.keys import KEYS, OTHER_KEYS, stranger_keys
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ def test_a_host_with_another_client_key_is_told_at_once(endpoint: str) -> None:
 def test_a_host_with_another_server_key_gives_up_after_some_tries(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.transport.WRONG_KEYS_S", 0.3)
+    monkeypatch.setattr("framefleet.common.protocol.transport.WRONG_KEYS_S", 0.3)
     endpoint = f"tcp://127.0.0.1:{port}"
     with (
         HostLink(endpoint, keys=OTHER_KEYS) as host,
@@ -157,8 +157,8 @@ def test_a_host_with_another_server_key_gives_up_after_some_tries(
 
 
 def test_a_host_waits_for_a_coordinator_that_is_not_there(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.transport.WRONG_KEYS_S", 0.0)
-    monkeypatch.setattr("common.transport.WRONG_KEYS_TRIES", 1)
+    monkeypatch.setattr("framefleet.common.protocol.transport.WRONG_KEYS_S", 0.0)
+    monkeypatch.setattr("framefleet.common.protocol.transport.WRONG_KEYS_TRIES", 1)
     with HostLink(f"tcp://127.0.0.1:{port}", keys=KEYS) as host:
         for _ in range(20):
             host.wait(0.05)
@@ -167,7 +167,7 @@ def test_a_host_waits_for_a_coordinator_that_is_not_there(port: int, monkeypatch
 def test_a_host_dials_again_after_an_end_that_libzmq_takes_for_final(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.transport.REDIAL_S", 0.05)
+    monkeypatch.setattr("framefleet.common.protocol.transport.REDIAL_S", 0.05)
     endpoint = f"tcp://127.0.0.1:{port}"
     with HostLink(endpoint, keys=KEYS) as host:
         with zmq.Context() as context, context.socket(zmq.ROUTER) as unprotected:
@@ -225,8 +225,8 @@ def test_hanging_up_needs_no_descriptor_and_spares_files(tmp_path: Path) -> None
 
 
 def test_peers_with_the_key_are_bounded_too(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.transport.SPARE_PEERS", 0)
-    monkeypatch.setattr("common.transport.HANDSHAKE_S", 0.3)
+    monkeypatch.setattr("framefleet.common.protocol.transport.SPARE_PEERS", 0)
+    monkeypatch.setattr("framefleet.common.protocol.transport.HANDSHAKE_S", 0.3)
     with contextlib.ExitStack() as stack:
         coordinator = stack.enter_context(CoordinatorLink(endpoint, keys=KEYS, hosts=1))
         leaves = stack.enter_context(contextlib.ExitStack())

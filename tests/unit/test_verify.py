@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.layout import Layout
-from common.media import FrameRow
-from common.part_file import read_table
-from common.report import Summary
 from export.frames import Manifest
+from framefleet.common.host.layout import Layout
+from framefleet.common.media import FrameRow
+from framefleet.common.output.part_file import read_table
+from framefleet.common.status import Summary
 from report.thumbnails import thumbnails
 from tests.jobs import verify
 from tests.unit.test_damaged_parts import with_first, write

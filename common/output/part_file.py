@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from common.below import Below, UnsafePathError
-from common.errors import UserError
+from framefleet.common.errors import UserError
+from framefleet.common.files.beneath import Below, UnsafePathError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from common.errors import UserError
-from common.sampling import Sampling, parse_sampling
-from common.spec import SamplingOptions
+from framefleet.common.errors import UserError
+from framefleet.common.job.sampling import Sampling, parse_sampling
+from framefleet.common.job.spec import SamplingOptions
 
 TIMESTAMPS_FILE = "timestamps.tsv"
 RANGES_FILE = "ranges.tsv"

@@ -1,6 +1,6 @@
 """Who is in this cluster: rank, size and primary, from SageMaker's ``resourceconfig.json``.
 
-Other schedulers tell it by the environment (``common/environment.py``).
+Other schedulers tell it by the environment (``common/host/detect_cluster.py``).
 
 A host's rank is its place in the list, which is sorted as text (``algo-10`` before ``algo-2``). Names
 are never parsed, and the machine's own idea of its host name is not asked: the platform's documentation
@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 SINGLE_HOST = "localhost"
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 RESOLVE_FIRST_S, RESOLVE_MAX_S = 0.1, 5.0  # waits between tries; AWS's toolkits try for up to 15 min
 TRY_S: Final = 2.0  # for a connection to one of several addresses

@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from common.errors import UserError
-from common.imaging import DEFAULT_QUALITY as DEFAULT_QUALITY
-from common.imaging import ImageFormat as ImageFormat
-from common.imaging import ImageOptions as ImageOptions
-from common.keys import JobKeys
+from framefleet.common.errors import UserError
+from framefleet.common.job.image_options import DEFAULT_QUALITY as DEFAULT_QUALITY
+from framefleet.common.job.image_options import ImageFormat as ImageFormat
+from framefleet.common.job.image_options import ImageOptions as ImageOptions
+from framefleet.common.protocol.keys import JobKeys
 
 SPEC_VERSION = 3
 DEFAULT_PORT = 5757  # unprivileged, and none of those that AWS's own containers use between hosts
@@ -35,7 +35,7 @@ class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     ``fps`` is a number, a fraction such as ``30000/1001``, or ``native``; ``start`` and ``end`` are seconds
     or ``h:mm:ss.sss``. ``timestamps`` and ``ranges`` name files beside the specification.
-    ``common/selection.py`` says what all this means, and checks the text.
+    ``common/job/selection.py`` says what all this means, and checks the text.
     """
 
     fps: str | None = None
@@ -167,6 +167,6 @@ def read_spec(path: Path) -> JobSpec:
 
 def write_spec(path: Path, spec: JobSpec) -> None:
     """Write ``spec`` as indented JSON, making the folders above it; nobody else may read it, for its keys."""
-    from common.files import write_whole
+    from framefleet.common.files.durable import write_whole
 
     write_whole(path, msgspec.json.format(msgspec.json.encode(spec), indent=2), mode=0o600)

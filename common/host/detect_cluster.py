@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from common.cluster import Cluster, read_cluster
-from common.errors import UserError
-from common.layout import Layout
-from common.resolving import check_address
+from framefleet.common.errors import UserError
+from framefleet.common.host.cluster import Cluster, read_cluster
+from framefleet.common.host.layout import Layout
+from framefleet.common.protocol.resolve_host import check_address
 
 Environment = Mapping[str, str]
 

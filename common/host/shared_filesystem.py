@@ -15,10 +15,10 @@ from typing import Final
 
 import msgspec
 
-from common.errors import UserError
-from common.layout import Layout
-from common.names import safe_component
-from common.report import Summary
+from framefleet.common.errors import UserError
+from framefleet.common.host.layout import Layout
+from framefleet.common.output.video_names import safe_component
+from framefleet.common.status import Summary
 
 SHARED_VARIABLE: Final = "FRAMEFLEET_SHARED"
 VIDEOS, OUTPUT = "videos", "output"

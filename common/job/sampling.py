@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Generic, TypeVar
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 NATIVE = "native"
 MAX_FPS = 100_000  # beyond any camera; it keeps positions of a year of video within 42 bits

@@ -12,11 +12,11 @@ from itertools import pairwise
 from string import Formatter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from common.errors import UserError
-from common.names import MAX_COMPONENT_BYTES, safe_component
+from framefleet.common.errors import UserError
+from framefleet.common.output.video_names import MAX_COMPONENT_BYTES, safe_component
 
 if TYPE_CHECKING:
-    from common.imaging import ImageOptions
+    from framefleet.common.job.image_options import ImageOptions
 
 PRESETS: Final = {
     "ffmpeg": "{video}/{n:08d}.{ext}",  # its %d counts what it writes from 1

@@ -11,8 +11,18 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from common.libraries import Libraries
-from common.media import Bytes, Count, Duration, Fingerprint, Ordinal, Position, Timing, VideoInfo, Word
+from framefleet.common.job.libraries import Libraries
+from framefleet.common.media import (
+    Bytes,
+    Count,
+    Duration,
+    Fingerprint,
+    Ordinal,
+    Position,
+    Timing,
+    VideoInfo,
+    Word,
+)
 
 PROTOCOL_VERSION = 6
 MAX_MESSAGE_BYTES = 4 * 2**20

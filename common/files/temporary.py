@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import Final
 
-from common.errors import UserError
+from framefleet.common.errors import UserError
 
 # unix(7): 107 bytes for a socket's path; ours have up to 32 behind the folder's
 MAX_FOLDER_BYTES: Final = 75

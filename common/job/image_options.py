@@ -15,8 +15,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from common.errors import UserError
-from common.naming import MAX_TEMPLATE, FrameNames
+from framefleet.common.errors import UserError
+from framefleet.common.output.frame_names import MAX_TEMPLATE, FrameNames
 
 DEFAULT_QUALITY = 95  # OpenCV's own for JPEG; WebP and AVIF then come within 1.5 dB of it (docs/images.md)
 MAX_DISTANCE: Final = 63  # bits of 64
@@ -41,7 +41,7 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     ``quality`` (1 to 100; None: 95) is for jpg, webp and avif, ``subsampling`` (None: 4:2:0) and
     ``progressive`` for jpg, ``png_level`` (None: the fast setting of worker/encoding.py) and ``depth`` for
-    png, ``lossless`` for webp; ``name_template`` is of common/naming.py, ``dedup`` (bits) and
+    png, ``lossless`` for webp; ``name_template`` is of common/output/frame_names.py, ``dedup`` (bits) and
     ``min_sharpness`` are of worker/choosing.py. ``check_image_options`` tells what else must hold.
     """
 

@@ -2,7 +2,7 @@
 
 A tar follows the WebDataset convention: an image and a ``.json`` of one name are one sample, and the
 first dot ends the key. A Parquet shard has what Hugging Face's ``datasets`` takes for an ``Image`` feature:
-``common/shards_parquet.py``. The bytes of a sample depend on the video and the options alone.
+``common/output/shards_parquet.py``. The bytes of a sample depend on the video and the options alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import BinaryIO, Protocol, Self
 
 import msgspec
 
-from common.below import Below, is_relative
-from common.spec import PackFormat
+from framefleet.common.files.beneath import Below, is_relative
+from framefleet.common.job.spec import PackFormat
 
 BLOCK_BYTES = 512  # of a tar: what headers take, and data is filled up to
 END = bytes(2 * BLOCK_BYTES)  # of an archive, by POSIX
@@ -73,7 +73,7 @@ def open_writer(path: Path, form: PackFormat) -> ShardWriter:
     """A new shard at ``path``."""
     if form == "tar":
         return TarWriter(path)
-    from common.shards_parquet import ParquetWriter
+    from framefleet.common.output.shards_parquet import ParquetWriter
 
     return ParquetWriter(path)
 
@@ -87,7 +87,7 @@ def open_reader(below: Below, shard: str) -> ShardReader:
     file = below.open(shard)
     if shard.endswith(".tar") or is_bundle(shard):
         return TarReader(file, shard)
-    from common.shards_parquet import ParquetReader
+    from framefleet.common.output.shards_parquet import ParquetReader
 
     return ParquetReader(file, shard)
 
@@ -103,7 +103,7 @@ def extent(below: Below, shard: str) -> int:
         return -1
     with below.open(shard) as file:
         if shard.endswith(".parquet"):
-            from common.shards_parquet import whole_rows
+            from framefleet.common.output.shards_parquet import whole_rows
 
             return whole_rows(file)
         size = os.fstat(file.fileno()).st_size

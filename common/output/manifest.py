@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.files import replace_durably
-from common.part_file import PartError, read_table, seal
+from framefleet.common.files.durable import replace_durably
+from framefleet.common.output.part_file import PartError, read_table, seal
 
 if TYPE_CHECKING:
     import pyarrow as pa

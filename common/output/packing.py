@@ -14,11 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.below import Below, UnsafePathError
-from common.files import sync_path
-from common.manifest import files_in, read_part, write_part
-from common.shards import BUNDLE, TOLD, Readers, ShardWriter, is_bundle, member_name, open_writer
-from common.spec import PackOptions
+from framefleet.common.files.beneath import Below, UnsafePathError
+from framefleet.common.files.durable import sync_path
+from framefleet.common.job.spec import PackOptions
+from framefleet.common.output.manifest import files_in, read_part, write_part
+from framefleet.common.output.shards import (
+    BUNDLE,
+    TOLD,
+    Readers,
+    ShardWriter,
+    is_bundle,
+    member_name,
+    open_writer,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa

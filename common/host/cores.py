@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from common.cgroups import CGROUPS, OWN, read_limits
+from framefleet.common.host.cgroups import CGROUPS, OWN, read_limits
 
 
 def usable_cores(cgroups: Path = CGROUPS, own: Path = OWN) -> int:

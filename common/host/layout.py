@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.names import safe_component
+from framefleet.common.output.video_names import safe_component
 
 OPTIONS_KEY = "framefleet_options"  # in the metadata of a manifest part: what decided on the frames, as JSON
 

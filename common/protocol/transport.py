@@ -1,7 +1,7 @@
 """The only module that knows ZeroMQ: one ROUTER for the coordinator, one DEALER for each host.
 
-Both ends move bytes; what the bytes mean is ``common.messages``. Endpoints hold addresses: names are resolved
-before (``common.resolving``).
+Both ends move bytes; ``messages`` says what the bytes mean. Endpoints hold addresses: ``resolve_host`` has
+resolved the names before.
 
 Every connection is CURVE's: encrypted, and between holders of the job's keys only (docs/security.md). The
 coordinator's end answers libzmq's questions about client keys (ZAP) in its own loop, so that there is no
@@ -23,9 +23,9 @@ from typing import Self
 import zmq
 from zmq.utils import z85
 
-from common.errors import UserError
-from common.keys import JobKeys
-from common.messages import MAX_MESSAGE_BYTES
+from framefleet.common.errors import UserError
+from framefleet.common.protocol.keys import JobKeys
+from framefleet.common.protocol.messages import MAX_MESSAGE_BYTES
 
 MESSAGES_PER_WAKE = 256
 HIGH_WATER = 10_000  # messages for one peer; credits keep it far below

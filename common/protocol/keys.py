@@ -32,7 +32,7 @@ class JobKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def make_keys() -> JobKeys:
     """New keys, from the system's random source."""
-    from common.transport import make_key_pair  # transport needs this module's type
+    from framefleet.common.protocol.transport import make_key_pair  # transport needs this module's type
 
     server_public, server_secret = make_key_pair()
     client_public, client_secret = make_key_pair()

@@ -1,0 +1,1 @@
+"""What a host is: its folders, its place in the cluster, its cores, its memory."""

@@ -1,0 +1,1 @@
+"""What a job is to do: videos, frames, images; and which of it is done."""

@@ -1,0 +1,1 @@
+"""What a job writes: names, manifest, shards."""

@@ -1,0 +1,1 @@
+"""What hosts and the coordinator say to one another, and how it travels."""
