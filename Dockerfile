@@ -23,7 +23,7 @@ ENV PYTHONUNBUFFERED=1 PYTHONPATH=/framefleet HOME=/tmp
 WORKDIR /framefleet
 COPY framefleet/*.py framefleet/
 COPY common framefleet/common
-COPY coordinator coordinator
+COPY coordinator framefleet/coordinator
 COPY worker worker
 COPY report report
 COPY targets targets

@@ -23,10 +23,10 @@ import msgspec
 import zmq
 
 from benchmarks.dispatch_task import Fleet, Told
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.job.spec import read_spec
 from framefleet.common.media import Timing, VideoInfo
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 
 COMMIT_BATCH: Final = (
     16  # attempts that a host publishes at once: what 16 slots have done after 3 s of units of 3 s

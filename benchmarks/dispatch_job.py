@@ -1,4 +1,4 @@
-"""One job of simulated hosts under a real coordinator, ``python -m coordinator``, and what it cost."""
+"""One job of simulated hosts under a real coordinator, and what it cost."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run_job(setting: Setting, folder: Path, *, profile: Path | None = None) -> T
             log = stack.enter_context(tempfile.TemporaryFile())
             profiler = ["-m", "cProfile", "-o", str(profile)] if profile is not None else []
             coordinator = subprocess.Popen(
-                [sys.executable, *profiler, "-m", "coordinator", "--bind", endpoint],
+                [sys.executable, *profiler, "-m", "framefleet.coordinator", "--bind", endpoint],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd=REPOSITORY,
                 env={**os.environ, ROOT_VARIABLE: name},
             )  # fmt: skip

@@ -19,11 +19,6 @@ from typing import Final
 import msgspec
 
 from benchmarks.dispatch_task import Listed
-from coordinator.catalogue import list_videos, select
-from coordinator.core import Core
-from coordinator.journal import Journal
-from coordinator.server import Server
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec, SamplingOptions
@@ -31,6 +26,11 @@ from framefleet.common.media import VideoInfo
 from framefleet.common.protocol import messages as m
 from framefleet.common.protocol.transport import MESSAGES_PER_WAKE, CoordinatorLink
 from framefleet.common.status import Summary
+from framefleet.coordinator.catalogue import list_videos, select
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.journal import Journal
+from framefleet.coordinator.server import Server
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 
 FILES_PER_FOLDER: Final = 1000
 HOSTS: Final = 1000

@@ -19,17 +19,16 @@ from benchmarks.dispatch_task import Share
 PARTS: Final = (
     (
         "state of units, hosts and videos",
-        *(
-            f"coordinator/{name}.py"
-            for name in ("core", "assigning", "leases", "state", "committing", "numbering")
-        ),
-        *(f"coordinator/{name}.py" for name in ("membership", "draining", "failing", "totals", "ending")),
+        *(f"coordinator/core/{name}.py" for name in ("core", "assign", "leases", "commits", "membership")),
+        *(f"coordinator/core/{name}.py" for name in ("drain", "failures", "shutdown")),
+        *(f"coordinator/{name}.py" for name in ("state", "totals", "scheduling/numbering")),
     ),
     (
         "policy: which unit, how long",
-        *(f"coordinator/{name}.py" for name in ("pool", "policy", "order", "rates", "workload", "waiting")),
+        *(f"coordinator/scheduling/{name}.py" for name in ("pool", "policy", "video_order", "rates")),
+        *(f"coordinator/scheduling/{name}.py" for name in ("workload", "queues")),
         *(
-            "coordinator/tail.py",
+            "coordinator/core/stragglers.py",
             "common/job/sampling.py",
             "common/job/selection.py",
             "/fractions.py",
@@ -50,7 +49,7 @@ PARTS: Final = (
         "<built-in method posix.",
     ),
     ("sockets, as Python sees them", "common/protocol/transport.py", "zmq/", "/enum.py"),
-    ("the loop", "coordinator/server.py", "coordinator/telling.py", "coordinator/events.py"),
+    ("the loop", "coordinator/server.py", "coordinator/status/reporter.py", "coordinator/events.py"),
 )
 WAITING: Final = ("poll",)  # for something to do: no work
 STARTING: Final = (

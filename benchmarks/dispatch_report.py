@@ -28,8 +28,8 @@ Written by `python -m benchmarks.dispatch --write` on {machine}, {date}: medians
 all take turns. All processes share the machine's cores, and the machine is shared too: its speed drifts by a
 factor of two within hours, so ratios within one run compare, and rates of different runs do not.
 
-Ours is `python -m coordinator` as in a job: TCP sockets, CURVE, scheduling policy, journal on disk, two-step
-commit. The hosts are simulated by one process that holds a socket for each of them
+Ours is `python -m framefleet.coordinator` as in a job: TCP sockets, CURVE, scheduling policy, journal on
+disk, two-step commit. The hosts are simulated by one process that holds a socket for each of them
 and does nothing with a unit. Units are cut one by one from videos of 250 s at their keyframes.
 At full speed each slot asks again at once, so the latency there is the number of slots by the rate.
 The others are given {tasks} no-op tasks on two workers of this machine, and are timed from the first

@@ -41,7 +41,7 @@ POLL_S: Final = 0.002
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 PROGRAMS: Final = {
     "agent": "worker.host",
-    "coordinator": "coordinator.__main__",
+    "coordinator": "framefleet.coordinator.__main__",
     "slot's libraries": "worker.slot",
 }
 IMPORT_RUNS: Final = 7  # the least time of each module counts: whatever disturbs adds

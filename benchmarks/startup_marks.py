@@ -27,9 +27,9 @@ POINTS: Final = (
     ("worker.agent", "Agent._say_hello", "Hello said", "after"),
     ("worker.agent", "Agent._say_ready", "Welcome heard", "before"),
     ("worker.agent", "Agent._assigned", "work assigned", "before"),
-    ("coordinator.catalogue", "list_videos", "listening", "before"),
-    ("coordinator.catalogue", "list_videos", "listed", "after"),
-    ("coordinator.server", "Server.run", "serving", "before"),
+    ("framefleet.coordinator.catalogue", "list_videos", "listening", "before"),
+    ("framefleet.coordinator.catalogue", "list_videos", "listed", "after"),
+    ("framefleet.coordinator.server", "Server.run", "serving", "before"),
     ("worker.slot", "", "libraries loaded", "after"),
     ("worker.slot", "run_slot", "forked", "before"),
     ("worker.slot", "Slot.run", "up", "before"),
@@ -48,7 +48,11 @@ import os, sys, time
 _START, _PID = time.monotonic(), os.getpid()
 with open("/proc/self/cmdline", "rb") as file:
     _TEXT = file.read()
-_ROLES = {b"\\0coordinator\\0": "coordinator", b"\\0worker\\0": "agent", b"forkserver": "libraries"}
+_ROLES = {
+    b"\\0framefleet.coordinator\\0": "coordinator",
+    b"\\0worker\\0": "agent",
+    b"forkserver": "libraries",
+}
 _ROLE = next((role for word, role in _ROLES.items() if word in _TEXT), "other")
 _FD = os.open(os.environ["FRAMEFLEET_MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 _SEEN = set()

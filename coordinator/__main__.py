@@ -1,4 +1,4 @@
-"""``python -m coordinator``: started by the agent of the primary host, never by hand."""
+"""``python -m framefleet.coordinator``: started by the agent of the primary host, never by hand."""
 
 from __future__ import annotations
 
@@ -17,20 +17,6 @@ from typing import Any
 
 import msgspec
 
-from coordinator.catalogue import (
-    FILES,
-    Listing,
-    list_videos,
-    read_listing,
-    select,
-    shard,
-    write_listing,
-)
-from coordinator.core import Core
-from coordinator.journal import Journal, cut_torn_line, elapsed_since, read_clock, read_journal
-from coordinator.replay import check_first_entry, first_entry, replay
-from coordinator.server import EXIT_LOST, Server
-from coordinator.telling import Telling, open_exporter
 from framefleet.common import startup as stdio
 from framefleet.common.errors import EXIT_CRASHED, UserError
 from framefleet.common.files.durable import write_exit_message
@@ -44,6 +30,20 @@ from framefleet.common.job.spec import JobSpec, read_spec
 from framefleet.common.output.frame_names import FrameNames
 from framefleet.common.protocol import messages
 from framefleet.common.protocol.transport import CoordinatorLink
+from framefleet.coordinator.catalogue import (
+    FILES,
+    Listing,
+    list_videos,
+    read_listing,
+    select,
+    shard,
+    write_listing,
+)
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.core.replay import check_first_entry, first_entry, replay
+from framefleet.coordinator.journal import Journal, cut_torn_line, elapsed_since, read_clock, read_journal
+from framefleet.coordinator.server import EXIT_LOST, Server
+from framefleet.coordinator.status.reporter import Telling, open_exporter
 
 ANSWER_S = 1.0
 # What the core keeps holds no cycles, and grows to millions of objects: looking through them for cycles as
@@ -53,7 +53,7 @@ GC_THRESHOLDS = (100_000, 20, 100)
 
 def main() -> int:
     """Serve the job of this host's tree; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m coordinator", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m framefleet.coordinator", description=__doc__)
     parser.add_argument("--bind", required=True, help="ZeroMQ endpoint to listen on")
     bind = parser.parse_args().bind
     gc.set_threshold(*GC_THRESHOLDS)

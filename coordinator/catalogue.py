@@ -11,13 +11,13 @@ from typing import Final
 
 import msgspec
 
-from coordinator.listing import ListedVideo as ListedVideo
 from framefleet.common.errors import UserError
 from framefleet.common.files.durable import write_whole
 from framefleet.common.job.selection import Selection
 from framefleet.common.media import MAX_BYTES
 from framefleet.common.output.video_names import output_folders, video_name
 from framefleet.common.status import Failure
+from framefleet.coordinator.listed_video import ListedVideo as ListedVideo
 
 FILES: Final = "files.json"  # the list of a job, beside its journal
 

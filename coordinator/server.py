@@ -11,9 +11,13 @@ from typing import Any
 
 import msgspec
 
-from coordinator.accounts import summary
-from coordinator.core import TICK_S, Core
-from coordinator.events import (
+from framefleet.common.files.durable import write_exit_message, write_whole
+from framefleet.common.host.layout import Layout
+from framefleet.common.protocol import messages
+from framefleet.common.protocol.transport import CoordinatorLink
+from framefleet.common.status import Failure, Outcome, Summary
+from framefleet.coordinator.core.core import TICK_S, Core
+from framefleet.coordinator.events import (
     Action,
     Conclude,
     Event,
@@ -26,13 +30,9 @@ from coordinator.events import (
     Tick,
     Unreachable,
 )
-from coordinator.journal import Journal
-from coordinator.telling import Telling
-from framefleet.common.files.durable import write_exit_message, write_whole
-from framefleet.common.host.layout import Layout
-from framefleet.common.protocol import messages
-from framefleet.common.protocol.transport import CoordinatorLink
-from framefleet.common.status import Failure, Outcome, Summary
+from framefleet.coordinator.journal import Journal
+from framefleet.coordinator.status.reporter import Telling
+from framefleet.coordinator.status.summaries import summary
 
 BEAT_S = 5.0
 EXIT_LOST = 1

@@ -17,12 +17,12 @@ from enum import Enum
 
 import msgspec
 
-from coordinator.agreement import Agreement
-from coordinator.listing import ListedVideo
-from coordinator.policy import SPEED_BOUNDS, ewma
 from framefleet.common.media import VideoInfo
 from framefleet.common.protocol.messages import Done, Hello, Lease
 from framefleet.common.status import HostState
+from framefleet.coordinator.core.agreement import Agreement
+from framefleet.coordinator.listed_video import ListedVideo
+from framefleet.coordinator.scheduling.policy import SPEED_BOUNDS, ewma
 
 SLOW = 2.0  # a host with less than the fastest's speed by this is given only what it can finish in time
 

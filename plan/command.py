@@ -180,7 +180,7 @@ def _look(
                 found[place] = look(file, sizes[place], image)
                 on_progress(done + 1, len(chosen))
         return sizes, found
-    from coordinator.catalogue import list_videos
+    from framefleet.coordinator.catalogue import list_videos
 
     root = Path(source).expanduser().resolve()
     videos = list_videos(root).videos

@@ -7,9 +7,14 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
-from coordinator.policy import DEFAULT_BYTES_PER_VIDEO_S, DEFAULT_RATE, ENCODE_WEIGHT, frames_per_second
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.media import VideoInfo
+from framefleet.coordinator.scheduling.policy import (
+    DEFAULT_BYTES_PER_VIDEO_S,
+    DEFAULT_RATE,
+    ENCODE_WEIGHT,
+    frames_per_second,
+)
 from plan.looking import Look
 
 UNKNOWN_GOP_S: Final = 2.0  # between keyframes

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from coordinator.policy import ENCODE_WEIGHT, UNITS_AHEAD
-from coordinator.simulation.footage import Footage
-from coordinator.simulation.plan import HostPlan, Plan
-from coordinator.simulation.slots import Costs
-from coordinator.simulation.world import World
 from framefleet.common.job.spec import SchedulingOptions
+from framefleet.coordinator.scheduling.policy import ENCODE_WEIGHT, UNITS_AHEAD
+from framefleet.coordinator.simulation.footage import Footage
+from framefleet.coordinator.simulation.plan import HostPlan, Plan
+from framefleet.coordinator.simulation.slots import Costs
+from framefleet.coordinator.simulation.world import World
 from plan.estimate import MIN_WORK_S, UNKNOWN_GOP_S, Estimate
 from plan.prices import Instance
 

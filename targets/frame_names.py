@@ -10,7 +10,7 @@ from framefleet.common.job.selection import RANGES_FILE, TIMESTAMPS_FILE, Select
 from framefleet.common.output.frame_names import FrameNames
 
 if TYPE_CHECKING:
-    from coordinator.listing import ListedVideo
+    from framefleet.coordinator.listed_video import ListedVideo
     from targets.job import JobRequest
 
 
@@ -32,7 +32,7 @@ def check_names_of(request: JobRequest) -> None:
     """
     if request.image.name_template is None:
         return
-    from coordinator.catalogue import list_videos, select
+    from framefleet.coordinator.catalogue import list_videos, select
 
     files = request.sampling.files
     selection = Selection(

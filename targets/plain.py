@@ -18,7 +18,6 @@ from typing import Any
 
 import click
 
-from coordinator.server import exit_message
 from framefleet.common import startup as stdio
 from framefleet.common.errors import UserError
 from framefleet.common.host.cluster import read_cluster
@@ -35,6 +34,7 @@ from framefleet.common.job.spec import (
     write_spec,
 )
 from framefleet.common.protocol.keys import make_keys
+from framefleet.coordinator.server import exit_message
 from report.making import try_report
 from targets.clean_end import begin_changes, end_changes
 from targets.frame_options import frame_options

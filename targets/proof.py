@@ -19,7 +19,6 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from coordinator.listing import ListedVideo
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import is_frame_path
 from framefleet.common.host.layout import OPTIONS_KEY
@@ -31,6 +30,7 @@ from framefleet.common.media import DROPPED
 from framefleet.common.output.manifest import read_part
 from framefleet.common.output.part_file import PartError, read_schema, read_table
 from framefleet.common.output.shards import is_shard_path, member_name
+from framefleet.coordinator.listed_video import ListedVideo
 
 UnitKey = tuple[int, int, str]  # unit, attempt, host: unique in its part
 UNIT_COLUMNS = ("unit", "attempt", "host")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from coordinator.catalogue import list_videos, select
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below, read_file
 from framefleet.common.host.layout import Layout
@@ -25,6 +24,7 @@ from framefleet.common.output.manifest import files_in, write_part
 from framefleet.common.output.packing import ShardNames, remove_unnamed, repack_part, shards_of
 from framefleet.common.output.part_file import PartError
 from framefleet.common.output.shards import Readers, extent, is_shard_path
+from framefleet.coordinator.catalogue import list_videos, select
 from targets.damaged import move_aside, set_aside
 from targets.frame_options import frame_options
 from targets.job import JobRequest

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coordinator.catalogue import ListedVideo
-from coordinator.core import Core
-from coordinator.events import (
-    Action,
-    Conclude,
-    Event,
-    Received,
-    Send,
-)
-from coordinator.invariants import check_invariants
-from coordinator.simulation.hosts import LIBRARIES
-from coordinator.state import Unit, UnitState
 from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec, Mode, SamplingOptions, SchedulingOptions
 from framefleet.common.media import VideoInfo
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import Failure
+from framefleet.coordinator.catalogue import ListedVideo
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.core.invariants import check_invariants
+from framefleet.coordinator.events import Action, Conclude, Event, Received, Send
+from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.coordinator.state import Unit, UnitState
 
 
 def info(seconds: float = 10.0, *, seekable: bool = True) -> VideoInfo:

@@ -20,10 +20,10 @@ from unittest import mock
 
 import msgspec
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol.messages import UnitProgress
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 from worker import limits
 from worker.pipe import Running, SlotUp
 

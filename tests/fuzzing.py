@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 import msgspec
 import zmq
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.job.spec import read_spec
 from framefleet.common.media import MAX_BYTES, MAX_COUNT, MAX_TICK, Timing, VideoInfo
 from framefleet.common.protocol import messages as m
 from framefleet.common.protocol.keys import JobKeys, make_keys
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 
 PEERS = 8
 PEER_FRAMES = 1000  # that a peer with the job's keys sends before it is replaced by a new one

@@ -203,7 +203,10 @@ class Job:
         found = []
         for folder in Path("/proc").iterdir():
             try:
-                if folder.name.isdecimal() and b"-m\0coordinator\0" in (folder / "cmdline").read_bytes():
+                if (
+                    folder.name.isdecimal()
+                    and b"-m\0framefleet.coordinator\0" in (folder / "cmdline").read_bytes()
+                ):
                     environment = (folder / "environ").read_bytes().decode(errors="replace")
                     found += [int(folder.name)] * (f"{self.output}/" in environment)
             except OSError:

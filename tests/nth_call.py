@@ -49,7 +49,7 @@ ROLES: Final = {  # what the command line and the host's folder of a process hav
     "launcher": ("-m tests.local_job ",),
     "primary": ("-m worker ", "/algo-1 "),
     "other": ("-m worker ", "/algo-2 "),
-    "coordinator": ("-m coordinator ",),
+    "coordinator": ("-m framefleet.coordinator ",),
     "slot": ("forkserver",),
 }
 PARTS: Final = ("end", "resume", *ROLES)

@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from coordinator.journal import read_journal
 from framefleet.common.job.spec import PackFormat, PackOptions, SchedulingOptions
 from framefleet.common.output.shards import Readers
+from framefleet.coordinator.journal import read_journal
 from targets.clean_end import begin_changes
 from targets.demo import make_demo_set
 from targets.job import JobRequest

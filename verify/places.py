@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from coordinator.catalogue import list_videos
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below, is_relative
 from framefleet.common.output.video_names import video_name
+from framefleet.coordinator.catalogue import list_videos
 from targets.sagemaker.s3 import S3Folder, is_in_s3, list_objects, parse_folder
 
 CONNECTIONS: Final = 16

@@ -92,7 +92,7 @@ class Host:
         try:
             endpoint, bind = _endpoints(spec, cluster, sockets)
             if spec.mode == "sharded" or cluster.is_primary:
-                command = [sys.executable, "-m", "coordinator", "--bind", bind]
+                command = [sys.executable, "-m", "framefleet.coordinator", "--bind", bind]
                 self.coordinator = Supervisor(command, layout.job / "journal.jsonl")
             if endpoint.startswith("tcp:"):
                 try:

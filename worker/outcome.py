@@ -1,7 +1,7 @@
 """How the job ended, by the primary's account on a shared file system.
 
 A host that comes late, or back, may find no coordinator any more. Where nothing is shared, the coordinator
-waits for it instead (``coordinator/ending.py``).
+waits for it instead (``coordinator/core/shutdown.py``).
 """
 
 from __future__ import annotations

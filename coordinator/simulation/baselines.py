@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from coordinator.policy import DEFAULT_RATE
-from coordinator.simulation.footage import Footage
-from coordinator.simulation.plan import Plan
+from framefleet.coordinator.scheduling.policy import DEFAULT_RATE
+from framefleet.coordinator.simulation.footage import Footage
+from framefleet.coordinator.simulation.plan import Plan
 
 FIXED_S = 10.0
 LEAST_S = 1.0  # the smallest chunk of the policies that shrink theirs, as the real one's

@@ -6,16 +6,16 @@ import random
 from dataclasses import replace
 from fractions import Fraction
 
-from coordinator.core import Core
-from coordinator.simulation.faults import Faults
-from coordinator.simulation.footage import Footage
-from coordinator.simulation.network import LinkOptions
-from coordinator.simulation.plan import HostPlan, Plan
-from coordinator.simulation.server import FREE
-from coordinator.simulation.transcript import MakeCore
-from coordinator.simulation.world import World
 from framefleet.common.job.selection import TIMESTAMPS_FILE, encode_table, format_seconds
 from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.simulation.faults import Faults
+from framefleet.coordinator.simulation.footage import Footage
+from framefleet.coordinator.simulation.network import LinkOptions
+from framefleet.coordinator.simulation.plan import HostPlan, Plan
+from framefleet.coordinator.simulation.server import FREE
+from framefleet.coordinator.simulation.transcript import MakeCore
+from framefleet.coordinator.simulation.world import World
 
 FPS = 5
 CALM_S = 400.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from coordinator.simulation.world import World
+    from framefleet.coordinator.simulation.world import World
 
 SLOW = 0.1  # of its speed is left to a host that is slowed down; once
 

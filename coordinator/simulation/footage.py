@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from coordinator.listing import ListedVideo
-from coordinator.policy import ENCODE_WEIGHT
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.media import MAX_HINTS, VideoInfo
+from framefleet.coordinator.listed_video import ListedVideo
+from framefleet.coordinator.scheduling.policy import ENCODE_WEIGHT
 
 TICKS = 1000  # a second
 # As worker/decode.py: it looks at its bound after every GOP, in a long one after so many frames or seconds

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from coordinator.simulation.footage import Footage, Picked
-from coordinator.simulation.slots import Costs, Spent, VirtualSlot, Work
-from coordinator.simulation.timeline import Timeline
 from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.simulation.footage import Footage, Picked
+from framefleet.coordinator.simulation.slots import Costs, Spent, VirtualSlot, Work
+from framefleet.coordinator.simulation.timeline import Timeline
 
 # as in worker/agent.py, which may not be imported here: it knows sockets and processes
 HELLO_S = 2.0

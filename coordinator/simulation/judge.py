@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from coordinator.simulation.footage import TICKS, Footage
-from coordinator.simulation.world import World
-from coordinator.state import UnitState
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.simulation.footage import TICKS, Footage
+from framefleet.coordinator.simulation.world import World
+from framefleet.coordinator.state import UnitState
 
 TIME_BASE = Fraction(1, TICKS)
 

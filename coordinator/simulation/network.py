@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordinator.simulation.hosts import VirtualHost
-from coordinator.simulation.timeline import Timeline
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.simulation.hosts import VirtualHost
+from framefleet.coordinator.simulation.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from coordinator.simulation.footage import Footage
-from coordinator.simulation.network import LinkOptions
-from coordinator.simulation.server import ServerCosts
-from coordinator.simulation.slots import Costs
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
+from framefleet.coordinator.simulation.footage import Footage
+from framefleet.coordinator.simulation.network import LinkOptions
+from framefleet.coordinator.simulation.server import ServerCosts
+from framefleet.coordinator.simulation.slots import Costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

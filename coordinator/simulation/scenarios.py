@@ -6,9 +6,9 @@ import math
 import random
 from dataclasses import dataclass, replace
 
-from coordinator.simulation.faults import Faults
-from coordinator.simulation.plan import HostPlan, Plan
-from coordinator.simulation.workloads import WORKLOADS, Workload
+from framefleet.coordinator.simulation.faults import Faults
+from framefleet.coordinator.simulation.plan import HostPlan, Plan
+from framefleet.coordinator.simulation.workloads import WORKLOADS, Workload
 
 SLOTS_PER_HOST = 16  # an ordinary instance; fewer if the world is small
 LEAST_HOSTS = 4

@@ -6,8 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordinator.core import TICK_S, Core
-from coordinator.events import (
+from framefleet.common.protocol import messages as m
+from framefleet.common.status import Outcome
+from framefleet.coordinator.core.core import TICK_S, Core
+from framefleet.coordinator.core.invariants import Watch
+from framefleet.coordinator.events import (
     Action,
     Conclude,
     Event,
@@ -20,11 +23,8 @@ from coordinator.events import (
     Tick,
     Unreachable,
 )
-from coordinator.invariants import Watch
-from coordinator.simulation.timeline import Timeline
-from coordinator.simulation.transcript import SCHEDULE, Step
-from framefleet.common.protocol import messages as m
-from framefleet.common.status import Outcome
+from framefleet.coordinator.simulation.timeline import Timeline
+from framefleet.coordinator.simulation.transcript import SCHEDULE, Step
 
 MESSAGES_PER_WAKE = 256  # as common/protocol/transport.py
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from coordinator.simulation.footage import TICKS, Footage, Picked
-from coordinator.simulation.timeline import Timeline
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.simulation.footage import TICKS, Footage, Picked
+from framefleet.coordinator.simulation.timeline import Timeline
 
 TIME_BASE = Fraction(1, TICKS)
 

@@ -9,11 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from coordinator import events, listing
-from coordinator.core import Core
-from coordinator.events import Event
-from coordinator.invariants import Watch
-from coordinator.listing import ListedVideo
 from framefleet.common import media
 from framefleet.common import status as report
 from framefleet.common.job import image_options as imaging
@@ -22,6 +17,12 @@ from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol import messages
 from framefleet.common.status import Failure
+from framefleet.coordinator import events
+from framefleet.coordinator import listed_video as listing
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.core.invariants import Watch
+from framefleet.coordinator.events import Event
+from framefleet.coordinator.listed_video import ListedVideo
 
 SCHEDULE = "schedule"
 Step = tuple[float, Event | str]

@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from coordinator.policy import DEFAULT_RATE, ENCODE_WEIGHT
-from coordinator.simulation.footage import Footage
+from framefleet.coordinator.scheduling.policy import DEFAULT_RATE, ENCODE_WEIGHT
+from framefleet.coordinator.simulation.footage import Footage
 
 FPS = 25
 SAMPLED_FPS = 5

@@ -5,19 +5,19 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from coordinator.core import Core
-from coordinator.simulation.faults import CALM, Fate, Faults
-from coordinator.simulation.footage import Picked
-from coordinator.simulation.hosts import VirtualHost
-from coordinator.simulation.network import Network
-from coordinator.simulation.plan import Plan
-from coordinator.simulation.server import VirtualServer
-from coordinator.simulation.slots import Spent
-from coordinator.simulation.timeline import Timeline
-from coordinator.simulation.transcript import Job, MakeCore, Transcript, replay
-from coordinator.state import UnitState
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.simulation.faults import CALM, Fate, Faults
+from framefleet.coordinator.simulation.footage import Picked
+from framefleet.coordinator.simulation.hosts import VirtualHost
+from framefleet.coordinator.simulation.network import Network
+from framefleet.coordinator.simulation.plan import Plan
+from framefleet.coordinator.simulation.server import VirtualServer
+from framefleet.coordinator.simulation.slots import Spent
+from framefleet.coordinator.simulation.timeline import Timeline
+from framefleet.coordinator.simulation.transcript import Job, MakeCore, Transcript, replay
+from framefleet.coordinator.state import UnitState
 
 PATIENCE_S = 3600.0  # after the last fault, beyond ten times what the work can take: then it hangs
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
-from coordinator.catalogue import select
-from coordinator.listing import ListedVideo
 from framefleet.common.errors import UserError
 from framefleet.common.job.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
 from framefleet.common.job.spec import ImageOptions, MetricsOptions, Mode, OnError, PackOptions
 from framefleet.common.output.frame_names import DEFAULT_TEMPLATE, FrameNames
+from framefleet.coordinator.catalogue import select
+from framefleet.coordinator.listed_video import ListedVideo
 from targets.frame_names import check_names
 from targets.frame_options import frame_options
 from targets.hints import MANY_FRAMES

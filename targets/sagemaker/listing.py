@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from coordinator.catalogue import Listing, name_videos
-from coordinator.listing import ListedVideo
 from framefleet.common.errors import UserError
 from framefleet.common.job.sampling import parse_sampling
 from framefleet.common.job.spec import ImageOptions, Mode, SamplingOptions
 from framefleet.common.output.video_names import output_folders
+from framefleet.coordinator.catalogue import Listing, name_videos
+from framefleet.coordinator.listed_video import ListedVideo
 from targets.sagemaker.s3 import S3Folder, list_archived
 
 MAX_SHOWN = 3
@@ -30,8 +30,9 @@ LEAST_GB = 30  # AWS's SDK asks for as much if not told
 
 
 def read_input(client: Any, folder: S3Folder) -> tuple[Listing, list[int]]:
-    """The videos of an S3 folder, as ``coordinator.catalogue.list_videos`` will find them on a host's disk;
-    and the sizes of all objects, hidden ones too, as hosts get those as well.
+    """The videos of an S3 folder, as ``catalogue.list_videos`` will find them on a host's disk.
+
+    With it, the sizes of all objects, hidden ones too: hosts get those as well.
 
     Raises:
         UserError: there is nothing, or an object is archived, or cannot be a file on a host's disk.

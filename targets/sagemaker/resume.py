@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from coordinator.listing import ListedVideo
 from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.libraries import Libraries
 from framefleet.common.output.frame_names import SHARD, frame_pattern
@@ -20,6 +19,7 @@ from framefleet.common.output.manifest import files_in, read_part, write_part
 from framefleet.common.output.packing import shards_of
 from framefleet.common.output.part_file import PartError
 from framefleet.common.output.shards import is_shard_path
+from framefleet.coordinator.listed_video import ListedVideo
 from targets.proof import (
     Unit,
     UnitKey,

@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coordinator.listing import ListedVideo
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.selection import Selection
 from framefleet.common.output.manifest import read_part
 from framefleet.common.output.shards import BLOCK_BYTES, END, is_bundle, is_shard_path
+from framefleet.coordinator.listed_video import ListedVideo
 from targets.proof import UNIT_COLUMNS, Unit, UnitKey, prove
 from targets.sagemaker.s3 import S3Folder
 

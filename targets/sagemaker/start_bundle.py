@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 MESSAGE = Path(os.environ.get("FRAMEFLEET_ROOT", "/opt/ml")) / "output" / "message"
 OLDEST = (3, 11)
-COMPILED = ("worker", "coordinator", "framefleet")
+COMPILED = ("worker", "framefleet")
 
 
 def fail(text: str) -> None:

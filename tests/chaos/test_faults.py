@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.journal import read_journal
 from framefleet.common.job.spec import SchedulingOptions
+from framefleet.coordinator.journal import read_journal
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, run_job, summary, tree
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.journal import read_journal
 from framefleet.common.job.spec import SchedulingOptions
+from framefleet.coordinator.journal import read_journal
 from targets.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, run_job, tree
 

@@ -58,7 +58,7 @@ def coordinator_pid(job: Job) -> int | None:
                 environment = (folder / "environ").read_bytes()
             except OSError:
                 continue
-            if command[1:3] == [b"-m", b"coordinator"] and str(job.output).encode() in environment:
+            if command[1:3] == [b"-m", b"framefleet.coordinator"] and str(job.output).encode() in environment:
                 return int(folder.name)
     return None
 

@@ -105,7 +105,7 @@ def test_the_coordinator_is_killed(start: Start, expected: dict[str, str]) -> No
     job = start()
     job.until_held("algo-2")
     find = "import os; [os.kill(int(p), 9) for p in os.listdir('/proc') if p.isdigit() and "
-    find += "b'-m\\0coordinator\\0' in open(f'/proc/{p}/cmdline', 'rb').read()]"
+    find += "b'-m\\0framefleet.coordinator\\0' in open(f'/proc/{p}/cmdline', 'rb').read()]"
     docker("exec", job.container("algo-1"), "python", "-c", find)
     job.until_told("restarted")
     ends_well(job, expected)

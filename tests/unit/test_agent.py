@@ -8,12 +8,12 @@ from unittest import mock
 import msgspec
 import pytest
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.media import FrameRow, UnitResult
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 from tests.bench import info
 from worker.agent import MAX_FAILED_STARTS, Agent
 from worker.held import Held, done_of

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from coordinator import __main__ as coordinator
 from framefleet.common.protocol import messages as m
 from framefleet.common.protocol.transport import CoordinatorLink, HostLink
+from framefleet.coordinator import __main__ as coordinator
 from tests.keys import KEYS
 
 

@@ -8,8 +8,8 @@ from benchmarks.dispatch_profile import shares
 def test_own_times_are_shares_of_parts_and_waiting_is_none() -> None:
     found = shares(
         {
-            ("/x/coordinator/core.py", 10, "handle"): 1.0,
-            ("/x/coordinator/pool.py", 3, "take"): 0.5,
+            ("/x/coordinator/core/core.py", 10, "handle"): 1.0,
+            ("/x/coordinator/scheduling/pool.py", 3, "take"): 0.5,
             ("~", 0, "<method 'encode' of 'msgspec.msgpack.Encoder' objects>"): 2.0,
             ("~", 0, "<built-in method builtins.len>"): 0.5,
             ("~", 0, "<built-in method builtins.compile>"): 9.0,

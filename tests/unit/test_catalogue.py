@@ -8,17 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.catalogue import (
-    FILES,
-    list_videos,
-    read_listing,
-    select,
-    shard,
-    write_listing,
-)
 from framefleet.common.errors import UserError
 from framefleet.common.job.selection import Selection, encode_table
 from framefleet.common.job.spec import SamplingOptions
+from framefleet.coordinator.catalogue import FILES, list_videos, read_listing, select, shard, write_listing
 
 
 def put(root: Path, *names: str | bytes) -> None:
@@ -200,7 +193,7 @@ def test_a_size_that_no_message_may_tell_is_a_problem(
 ) -> None:
     put(tmp_path, "a.mp4")
     assert listed(tmp_path) == ["a.mp4"]
-    monkeypatch.setattr("coordinator.catalogue.MAX_BYTES", 4)
+    monkeypatch.setattr("framefleet.coordinator.catalogue.MAX_BYTES", 4)
     (problem,) = list_videos(tmp_path).problems
     assert (problem.video, problem.reason) == ("a.mp4", "claims 5 bytes: no video does")
     assert listed(tmp_path) == []

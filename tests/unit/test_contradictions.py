@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from coordinator.events import Record, Tick, Unreachable
-from coordinator.state import Unit, UnitState
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import nothing_made
+from framefleet.coordinator.events import Record, Tick, Unreachable
+from framefleet.coordinator.state import Unit, UnitState
 from tests.bench import Bench, assigned, info
 
 TRUE = info(10.0)

@@ -5,21 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from coordinator.events import (
-    Conclude,
-    Garbled,
-    Quit,
-    Received,
-    Record,
-    Send,
-    Tick,
-    Unreachable,
-)
-from coordinator.state import IllegalMoveError, Unit, UnitState
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.media import Timing
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import nothing_made
+from framefleet.coordinator.events import Conclude, Garbled, Quit, Received, Record, Send, Tick, Unreachable
+from framefleet.coordinator.state import IllegalMoveError, Unit, UnitState
 from tests.bench import Bench, assigned, hello_of, info
 
 

@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.accounts import FrameRate, status, summary
-from coordinator.events import Record, Tick
 from framefleet.common.job.sampling import MAX_INT32
 from framefleet.common.job.spec import CutRule, SamplingOptions, SchedulingOptions
 from framefleet.common.media import (
@@ -22,6 +20,8 @@ from framefleet.common.media import (
     VideoInfo,
 )
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.events import Record, Tick
+from framefleet.coordinator.status.summaries import FrameRate, status, summary
 from tests.bench import Bench
 
 STEPS = 150

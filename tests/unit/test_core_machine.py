@@ -13,17 +13,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from coordinator.core import TICK_S
-from coordinator.events import Event, Garbled, Quit, Received, Send, Stop, Tick, Unreachable
-from coordinator.invariants import Watch
-from coordinator.simulation.campaign import SAMPLINGS, small_plan
-from coordinator.simulation.hosts import VirtualHost
-from coordinator.simulation.slots import Costs, Spent
-from coordinator.simulation.timeline import Timeline
-from coordinator.simulation.transcript import Job
-from coordinator.state import Unit
 from framefleet.common.job.spec import JobSpec, SchedulingOptions
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.core import TICK_S
+from framefleet.coordinator.core.invariants import Watch
+from framefleet.coordinator.events import Event, Garbled, Quit, Received, Send, Stop, Tick, Unreachable
+from framefleet.coordinator.simulation.campaign import SAMPLINGS, small_plan
+from framefleet.coordinator.simulation.hosts import VirtualHost
+from framefleet.coordinator.simulation.slots import Costs, Spent
+from framefleet.coordinator.simulation.timeline import Timeline
+from framefleet.coordinator.simulation.transcript import Job
+from framefleet.coordinator.state import Unit
 
 NAMES = ("a", "b", "c")
 OPTIONS = SchedulingOptions(unit_min_s=0.5, unit_cap_s=2.0, host_wait_s=60.0)

@@ -12,16 +12,16 @@ from fractions import Fraction
 
 import pytest
 
-from coordinator.simulation.faults import Faults
-from coordinator.simulation.footage import Footage
-from coordinator.simulation.judge import judge
-from coordinator.simulation.network import LinkOptions
-from coordinator.simulation.plan import HostPlan, Plan
-from coordinator.simulation.server import FREE
-from coordinator.simulation.world import World
-from coordinator.state import UnitState
 from framefleet.common.job.selection import TIMESTAMPS_FILE, encode_table, format_seconds
 from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
+from framefleet.coordinator.simulation.faults import Faults
+from framefleet.coordinator.simulation.footage import Footage
+from framefleet.coordinator.simulation.judge import judge
+from framefleet.coordinator.simulation.network import LinkOptions
+from framefleet.coordinator.simulation.plan import HostPlan, Plan
+from framefleet.coordinator.simulation.server import FREE
+from framefleet.coordinator.simulation.world import World
+from framefleet.coordinator.state import UnitState
 
 FPS = 5
 TIMES = [Fraction(7 * number, 10) for number in range(500)]  # each shows another frame

@@ -14,12 +14,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import ImageOptions
 from framefleet.common.output.manifest import FIELDS, read_part, write_part
 from framefleet.common.output.part_file import MAX_BYTES, PartError, read_schema, read_table
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 from targets.job import JobRequest
 from targets.output_folder import prepare_output
 from targets.proof import read_options

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.diagram import diagram, drawn_into
-from coordinator.state import TRANSITIONS
+from framefleet.coordinator.state import TRANSITIONS
+from framefleet.coordinator.state_diagram import diagram, drawn_into
 
 DOCS = Path(__file__).parents[2] / "docs" / "scheduling.md"
 
 
 def test_the_documentation_shows_the_table() -> None:
     text = DOCS.read_text()
-    assert drawn_into(text) == text, "run: python -m coordinator.diagram docs/scheduling.md"
+    assert drawn_into(text) == text, "run: python -m framefleet.coordinator.state_diagram docs/scheduling.md"
 
 
 def test_every_transition_is_on_an_arrow() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.job.completed import Done, DoneRange, DoneVideo, decode_done, encode_done
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 
 
 def test_what_is_done_comes_back() -> None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from coordinator.events import (
-    Conclude,
-    Quit,
-    Stop,
-    Tick,
-)
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import nothing_made
+from framefleet.coordinator.events import Conclude, Quit, Stop, Tick
 from tests.bench import Bench
 
 

@@ -7,10 +7,10 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
-from coordinator.accounts import FrameRate, status
-from coordinator.exporter import Exporter
-from coordinator.metrics import HOST_METRICS, METRICS
 from framefleet.common.errors import UserError
+from framefleet.coordinator.status.metrics import HOST_METRICS, METRICS
+from framefleet.coordinator.status.prometheus import Exporter
+from framefleet.coordinator.status.summaries import FrameRate, status
 from tests.bench import Bench
 
 pytest.importorskip("prometheus_client", reason="the extra 'metrics' (or 'test') is not installed")

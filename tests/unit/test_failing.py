@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.events import (
-    Conclude,
-    Tick,
-)
-from coordinator.failing import MAX_CRASHES
-from coordinator.pool import LOOKED_AT
-from coordinator.state import Unit, UnitState
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import FailureKind
+from framefleet.coordinator.core.failures import MAX_CRASHES
+from framefleet.coordinator.events import Conclude, Tick
+from framefleet.coordinator.scheduling.pool import LOOKED_AT
+from framefleet.coordinator.state import Unit, UnitState
 from tests.bench import Bench, assigned, info
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import journal as journal_module
-from coordinator.journal import (
+from framefleet.common.errors import UserError
+from framefleet.coordinator import journal as journal_module
+from framefleet.coordinator.journal import (
     BLOCK_BYTES,
     SYNC_S,
     Journal,
@@ -16,7 +17,6 @@ from coordinator.journal import (
     read_clock,
     read_journal,
 )
-from framefleet.common.errors import UserError
 
 ENTRIES = [{"event": "start", "name": 'Ünï\n{\n{"event":'}, {"event": "end", "text": "x" * BLOCK_BYTES}]
 
@@ -57,7 +57,7 @@ def test_what_the_system_takes_in_pieces_is_written_to_its_end(path: Path) -> No
 
 def test_a_sync_brings_the_file_to_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
-    monkeypatch.setattr("coordinator.journal.os.fsync", synced.append)
+    monkeypatch.setattr("framefleet.coordinator.journal.os.fsync", synced.append)
     with Journal(path) as journal:
         journal.sync(0.0)
         assert synced[-1:] == [journal._file.fileno()]
@@ -66,7 +66,7 @@ def test_a_sync_brings_the_file_to_the_disk(path: Path, monkeypatch: pytest.Monk
 def test_what_is_written_is_on_the_disk_a_second_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal(path) as journal:
         synced: list[int] = []
-        monkeypatch.setattr("coordinator.journal.os.fsync", synced.append)
+        monkeypatch.setattr("framefleet.coordinator.journal.os.fsync", synced.append)
         journal.append({"event": "early"})
         assert synced == []
         journal._synced_at -= 2 * SYNC_S

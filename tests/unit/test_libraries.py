@@ -7,13 +7,13 @@ import cv2
 import msgspec
 import pytest
 
-from coordinator.accounts import summary
-from coordinator.core import Core
-from coordinator.events import Conclude, Quit, Received, Record
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.job.completed import DoneRange, DoneVideo
 from framefleet.common.job.libraries import Libraries, otherwise_made
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.events import Conclude, Quit, Received, Record
+from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.coordinator.status.summaries import summary
 from tests.bench import Bench, assigned, hello_of
 from tests.unit.test_replay import restart
 from worker.libraries import libraries

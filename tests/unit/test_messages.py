@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.media import Fingerprint, Timing
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 
 LEASE = m.Lease(3, 1)
 FROM_HOST: list[m.FromHost] = [

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from coordinator.accounts import FrameRate, status
-from coordinator.metrics import HOST_METRICS, METRICS, emf_line
 from framefleet.common.status import HostStatus, Status, decode_status, encode_status
+from framefleet.coordinator.status.metrics import HOST_METRICS, METRICS, emf_line
+from framefleet.coordinator.status.summaries import FrameRate, status
 from tests.bench import Bench
 
 MAX_EVENT_BYTES = 16_384  # a log driver's: CloudWatch itself takes 256 KiB

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.accounts import summary
-from coordinator.core import Core
-from coordinator.events import Conclude
 from framefleet.common.job.completed import DoneVideo
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import Failure, nothing_made
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.events import Conclude
+from framefleet.coordinator.status.summaries import summary
 from targets.sharded import combine_summaries
 from targets.summary import _figures
 from tests.bench import Bench, assigned

@@ -7,14 +7,14 @@ from fractions import Fraction
 import msgspec
 import pytest
 
-from coordinator.accounts import summary
-from coordinator.events import Conclude, Record
-from coordinator.numbering import constant_rate
-from coordinator.state import Unit, UnitState
 from framefleet.common.job.selection import encode_table
 from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
 from framefleet.common.media import VideoInfo
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.events import Conclude, Record
+from framefleet.coordinator.scheduling.numbering import constant_rate
+from framefleet.coordinator.state import Unit, UnitState
+from framefleet.coordinator.status.summaries import summary
 from tests.bench import Bench, assigned, info
 
 SMALL = SchedulingOptions(unit_min_s=1.0, unit_cap_s=1.0)

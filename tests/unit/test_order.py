@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from coordinator import policy
-from coordinator.listing import ListedVideo
-from coordinator.order import LEAST_LIMIT, UNKNOWN_FACTOR, Order
-from coordinator.rates import Rates
-from coordinator.state import Video
 from framefleet.common.media import VideoInfo
+from framefleet.coordinator.listed_video import ListedVideo
+from framefleet.coordinator.scheduling import policy
+from framefleet.coordinator.scheduling.rates import Rates
+from framefleet.coordinator.scheduling.video_order import LEAST_LIMIT, UNKNOWN_FACTOR, Order
+from framefleet.coordinator.state import Video
 from tests.bench import info
 
 

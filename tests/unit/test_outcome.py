@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coordinator.journal import Journal
 from framefleet.common.protocol.messages import End
+from framefleet.coordinator.journal import Journal
 from tests.unit.test_summary import summary
 from worker.outcome import Account
 

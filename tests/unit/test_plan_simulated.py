@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.simulation.plan import HostPlan, Plan
-from coordinator.simulation.world import World
+from framefleet.coordinator.simulation.plan import HostPlan, Plan
+from framefleet.coordinator.simulation.world import World
 from plan.command import INSTANCES, TYPES
 from plan.estimate import Estimate
 from plan.prices import Instance, read_prices

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator import policy
 from framefleet.common.job.sampling import Sampling, parse_sampling
 from framefleet.common.job.spec import CutRule
 from framefleet.common.media import VideoInfo
+from framefleet.coordinator.scheduling import policy
 
 
 def info(seconds: float, keyframes: list[int], *, seekable: bool = True) -> VideoInfo:

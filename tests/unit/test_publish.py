@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.host.layout import OPTIONS_KEY, Layout
 from framefleet.common.output.manifest import schema
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 from targets.proof import read_libraries
 from tests.publishing import kill_while_publishing, manifest, stage
 from worker import publish

@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.core import Core
-from coordinator.events import Action, Conclude, Event, Quit, Record, Tick, Unreachable
-from coordinator.invariants import Watch, check_invariants
-from coordinator.replay import check_first_entry, durable, first_entry, replay
-from coordinator.simulation.judge import judge
-from coordinator.simulation.world import World
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.spec import JobSpec, SamplingOptions, SchedulingOptions
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import nothing_made
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.core.invariants import Watch, check_invariants
+from framefleet.coordinator.core.replay import check_first_entry, durable, first_entry, replay
+from framefleet.coordinator.events import Action, Conclude, Event, Quit, Record, Tick, Unreachable
+from framefleet.coordinator.simulation.judge import judge
+from framefleet.coordinator.simulation.world import World
 from tests.bench import Bench
 from tests.unit.test_core_random import CALM_S, MODES, world
 

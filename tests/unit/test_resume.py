@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coordinator.listing import ListedVideo
-from coordinator.simulation.judge import TIME_BASE, wanted
-from coordinator.simulation.world import World
-from coordinator.state import UnitState
 from framefleet.common.job.completed import DoneRange, DoneVideo
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SamplingOptions
 from framefleet.common.protocol.messages import Lease, Probed
+from framefleet.coordinator.listed_video import ListedVideo
+from framefleet.coordinator.simulation.judge import TIME_BASE, wanted
+from framefleet.coordinator.simulation.world import World
+from framefleet.coordinator.state import UnitState
 from targets.proof import Unit, prove_video
 from tests.bench import Bench, assigned, info
 from tests.unit.test_core_random import MODES, world

@@ -6,9 +6,9 @@ from typing import Any
 import boto3
 import pytest
 
-from coordinator.catalogue import list_videos
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import ImageOptions, SamplingOptions
+from framefleet.coordinator.catalogue import list_videos
 from targets.sagemaker.listing import GB, LEAST_GB, check_sharded, read_input, volume_gb
 from targets.sagemaker.s3 import S3Folder, parse_folder
 from tests.sagemaker_jobs import INPUT, put

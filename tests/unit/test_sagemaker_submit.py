@@ -10,11 +10,11 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 from botocore.stub import Stubber
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import DONE_FILE, Done, DoneVideo, decode_done
 from framefleet.common.job.selection import TIMESTAMPS_FILE
 from framefleet.common.job.spec import ImageOptions, JobSpec, PackOptions, SamplingOptions
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 from targets.sagemaker.aws import Aws, NoAccessError, open_aws
 from targets.sagemaker.draft import Draft, SageMakerRequest, check_taken, draft, make_request
 from targets.sagemaker.s3 import S3Folder

@@ -10,17 +10,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coordinator.catalogue import ListedVideo
-from coordinator.core import Core
-from coordinator.journal import Journal
-from coordinator.server import EXIT_INTERRUPTED, EXIT_LOST, Server
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec, SchedulingOptions
 from framefleet.common.protocol import messages as m
 from framefleet.common.protocol.transport import CoordinatorLink, HostLink
 from framefleet.common.status import Summary, decode_status, nothing_made
+from framefleet.coordinator.catalogue import ListedVideo
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.journal import Journal
+from framefleet.coordinator.server import EXIT_INTERRUPTED, EXIT_LOST, Server
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 from tests.keys import KEYS
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.status import HostStatus, HostSummary, Status, Summary
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 from targets.sharded import combine_statuses, combine_summaries
 
 

@@ -9,19 +9,19 @@ from itertools import pairwise
 
 import pytest
 
-from coordinator.simulation.baselines import baselines
-from coordinator.simulation.campaign import SAMPLINGS, TABLE, campaign_world
-from coordinator.simulation.footage import TICKS, Footage
-from coordinator.simulation.hosts import VirtualHost
-from coordinator.simulation.network import LinkOptions, Network
-from coordinator.simulation.plan import HostPlan, Plan
-from coordinator.simulation.scenarios import SCENARIOS
-from coordinator.simulation.slots import Costs, Spent
-from coordinator.simulation.timeline import Timeline
-from coordinator.simulation.world import World
 from framefleet.common.job.sampling import Sampling, Selector
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.simulation.baselines import baselines
+from framefleet.coordinator.simulation.campaign import SAMPLINGS, TABLE, campaign_world
+from framefleet.coordinator.simulation.footage import TICKS, Footage
+from framefleet.coordinator.simulation.hosts import VirtualHost
+from framefleet.coordinator.simulation.network import LinkOptions, Network
+from framefleet.coordinator.simulation.plan import HostPlan, Plan
+from framefleet.coordinator.simulation.scenarios import SCENARIOS
+from framefleet.coordinator.simulation.slots import Costs, Spent
+from framefleet.coordinator.simulation.timeline import Timeline
+from framefleet.coordinator.simulation.world import World
 
 TIME_BASE = Fraction(1, TICKS)
 

@@ -28,7 +28,7 @@ def test_an_agent_loads_no_media_libraries_no_asyncio_and_no_arrow() -> None:
 
 
 def test_a_coordinator_loads_no_media_libraries_no_asyncio_and_no_exporter() -> None:
-    loaded = loaded_by("coordinator.__main__")
+    loaded = loaded_by("framefleet.coordinator.__main__")
     assert not loaded & {"av", "cv2", "numpy", "asyncio", "ssl", "http", "prometheus_client"}
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.events import Tick
-from coordinator.state import Unit, UnitState
-from coordinator.tail import MEASURED_S, PROBE_WAIT_S, SHRINK_WAIT_S
 from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.stragglers import MEASURED_S, PROBE_WAIT_S, SHRINK_WAIT_S
+from framefleet.coordinator.events import Tick
+from framefleet.coordinator.state import Unit, UnitState
 from tests.bench import Bench, assigned, info
 
 WHOLE = SchedulingOptions(unit_span_s=10_000, lease_s=1e6, heartbeat_s=1e5)

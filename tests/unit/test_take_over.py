@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from coordinator.simulation.hosts import LIBRARIES
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.spec import ImageOptions, PackOptions
 from framefleet.common.output.part_file import read_table
+from framefleet.coordinator.simulation.hosts import LIBRARIES
 from targets.job import JobRequest
 from targets.resume import take_over
 from targets.sampling_options import NAMES, make_sampling

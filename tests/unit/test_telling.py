@@ -6,10 +6,10 @@ import socket
 import msgspec
 import pytest
 
-from coordinator.exporter import Exporter
-from coordinator.telling import SCRAPE_S, Telling, open_exporter
 from framefleet.common.job.spec import JobSpec, MetricsOptions
 from framefleet.common.status import decode_status
+from framefleet.coordinator.status.prometheus import Exporter
+from framefleet.coordinator.status.reporter import SCRAPE_S, Telling, open_exporter
 from tests.bench import Bench
 
 

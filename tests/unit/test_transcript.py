@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from coordinator.core import Core
-from coordinator.events import Received, Tick
-from coordinator.simulation.campaign import campaign_world
-from coordinator.simulation.judge import judge
-from coordinator.simulation.transcript import SCHEDULE, MakeCore, Transcript, read, replay, shorten
-from coordinator.simulation.world import SimulationError, World, fails_alike
-from coordinator.state import Host, Unit, UnitState
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.events import Received, Tick
+from framefleet.coordinator.simulation.campaign import campaign_world
+from framefleet.coordinator.simulation.judge import judge
+from framefleet.coordinator.simulation.transcript import SCHEDULE, MakeCore, Transcript, read, replay, shorten
+from framefleet.coordinator.simulation.world import SimulationError, World, fails_alike
+from framefleet.coordinator.state import Host, Unit, UnitState
 
 SEEDS = 40
 

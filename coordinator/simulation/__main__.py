@@ -1,4 +1,4 @@
-"""``python -m coordinator.simulate``: the scheduler in made-up worlds, beside what others would do."""
+"""``python -m framefleet.coordinator.simulation``: the scheduler in made-up worlds, beside other methods."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from coordinator.simulation.baselines import baselines
-from coordinator.simulation.campaign import campaign_world
-from coordinator.simulation.judge import judge
-from coordinator.simulation.plan import Plan
-from coordinator.simulation.scenarios import SCENARIOS, WORK_PER_SLOT_S
-from coordinator.simulation.transcript import shorten
-from coordinator.simulation.world import Result, SimulationError, World, fails_alike
+from framefleet.coordinator.simulation.baselines import baselines
+from framefleet.coordinator.simulation.campaign import campaign_world
+from framefleet.coordinator.simulation.judge import judge
+from framefleet.coordinator.simulation.plan import Plan
+from framefleet.coordinator.simulation.scenarios import SCENARIOS, WORK_PER_SLOT_S
+from framefleet.coordinator.simulation.transcript import shorten
+from framefleet.coordinator.simulation.world import Result, SimulationError, World, fails_alike
 
 OURS = "Framefleet"
 ALL_SLOTS = (16, 256, 4096)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from coordinator import policy
-from coordinator.events import Action, Record
-from coordinator.leases import Leases
-from coordinator.pool import Pool
-from coordinator.roster import Roster
-from coordinator.state import Host, Unit, Video
 from framefleet.common.job.spec import Mode
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import Failure, FailureKind, nothing_made
+from framefleet.coordinator.core.leases import Leases
+from framefleet.coordinator.core.roster import Roster
+from framefleet.coordinator.events import Action, Record
+from framefleet.coordinator.scheduling import policy
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import Host, Unit, Video
 
 MAX_ERRORS = 2  # one retry elsewhere
 # where no host is expected that has not failed at it: that it cannot write, or read, or finds another video

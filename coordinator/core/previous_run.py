@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from coordinator.totals import Totals
 from framefleet.common.job.completed import DoneRange, DoneVideo
+from framefleet.coordinator.totals import Totals
 
 if TYPE_CHECKING:
-    from coordinator.pool import Pool
+    from framefleet.coordinator.scheduling.pool import Pool
 
 
 class EarlierRun:

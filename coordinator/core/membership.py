@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from coordinator.committing import Committing
-from coordinator.discarding import Discarding
-from coordinator.draining import Draining
-from coordinator.events import Action, Record, Send
-from coordinator.leases import Leases, task_of
-from coordinator.pool import Pool
-from coordinator.roster import Roster
-from coordinator.state import Host, Strength, Unit, UnitState
 from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.commits import Committing
+from framefleet.coordinator.core.discards import Discarding
+from framefleet.coordinator.core.drain import Draining
+from framefleet.coordinator.core.leases import Leases, task_of
+from framefleet.coordinator.core.roster import Roster
+from framefleet.coordinator.events import Action, Record, Send
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import Host, Strength, Unit, UnitState
 
 CHALLENGE_S = 1.0  # a flood of claims must not fill the queue of the host that they are about
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from coordinator.core import Core
-from coordinator.state import HELD, Host, UnitState
 from framefleet.common.job.spec import ImageOptions, SamplingOptions
 from framefleet.common.status import HostStatus, HostSummary, Outcome, Status, Summary
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.state import HELD, Host, UnitState
 
 MAX_NAMES = 10  # in one note
 RATE_WINDOW_S = 10.0  # frames/s are those of the last ten seconds

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from coordinator import policy
-from coordinator.state import Video
 from framefleet.common.protocol.messages import MAX_PROBE_BATCH
+from framefleet.coordinator.scheduling import policy
+from framefleet.coordinator.state import Video
 
 PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
 PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly

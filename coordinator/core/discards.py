@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from coordinator.events import Action, Send
-from coordinator.pool import Pool
-from coordinator.state import Host, Unit, UnitState
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.events import Action, Send
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import Host, Unit, UnitState
 
 TAKEN_BACK = frozenset({UnitState.VOID, UnitState.DROPPED})
 MAY_BE_PUBLISHED = frozenset({UnitState.COMMITTING, UnitState.DONE})

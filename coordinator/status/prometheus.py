@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from coordinator.metrics import HOST_METRICS, METRICS
 from framefleet.common.errors import UserError
 from framefleet.common.status import STATUS_VERSION, Status
+from framefleet.coordinator.status.metrics import HOST_METRICS, METRICS
 
 if TYPE_CHECKING:
     import threading

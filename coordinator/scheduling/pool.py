@@ -12,19 +12,19 @@ from itertools import islice
 
 import msgspec
 
-from coordinator import policy
-from coordinator.earlier import EarlierRun
-from coordinator.listing import ListedVideo
-from coordinator.numbering import Numbering
-from coordinator.order import Order
-from coordinator.state import OPEN, Host, Strength, Unit, UnitState, Video
-from coordinator.totals import Totals
-from coordinator.waiting import Requeue, Unprobed
-from coordinator.workload import Workload, earlier
 from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.media import VideoInfo
+from framefleet.coordinator.core.previous_run import EarlierRun
+from framefleet.coordinator.listed_video import ListedVideo
+from framefleet.coordinator.scheduling import policy
+from framefleet.coordinator.scheduling.numbering import Numbering
+from framefleet.coordinator.scheduling.queues import Requeue, Unprobed
+from framefleet.coordinator.scheduling.video_order import Order
+from framefleet.coordinator.scheduling.workload import Workload, earlier
+from framefleet.coordinator.state import OPEN, Host, Strength, Unit, UnitState, Video
+from framefleet.coordinator.totals import Totals
 
 READY_AHEAD_S = 2.0  # seconds of extraction per slot that are known before probing gives way
 # What is known of videos not yet done may take so many bytes before probing waits. Many slots need more:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 
-from coordinator.state import Host
 from framefleet.common.job.spec import SchedulingOptions
+from framefleet.coordinator.state import Host
 
 
 class Roster:

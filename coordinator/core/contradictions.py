@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from coordinator.agreement import Agreement
-from coordinator.committing import Committing
-from coordinator.discarding import Discarding
-from coordinator.draining import Draining
-from coordinator.events import Action, Record
-from coordinator.failing import Failing
-from coordinator.leases import Leases
-from coordinator.pool import Pool
-from coordinator.roster import Roster
-from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
-from coordinator.totals import Totals
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.agreement import Agreement
+from framefleet.coordinator.core.commits import Committing
+from framefleet.coordinator.core.discards import Discarding
+from framefleet.coordinator.core.drain import Draining
+from framefleet.coordinator.core.failures import Failing
+from framefleet.coordinator.core.leases import Leases
+from framefleet.coordinator.core.roster import Roster
+from framefleet.coordinator.events import Action, Record
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
+from framefleet.coordinator.totals import Totals
 
 MAX_TOLD = 10_000  # attempts in the journal's line, for the report; a merge goes by the video
 OTHER_FILE = (

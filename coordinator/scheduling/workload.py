@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from coordinator import policy
-from coordinator.rates import Rates
-from coordinator.state import Unit, Video
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SchedulingOptions
+from framefleet.coordinator.scheduling import policy
+from framefleet.coordinator.scheduling.rates import Rates
+from framefleet.coordinator.state import Unit, Video
 
 
 class Workload:

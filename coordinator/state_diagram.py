@@ -1,6 +1,6 @@
 """The diagram of a unit's life, drawn from ``TRANSITIONS``; ``docs/scheduling.md`` holds what this gives.
 
-``python -m coordinator.diagram docs/scheduling.md`` puts the present one into the file.
+``python -m framefleet.coordinator.state_diagram docs/scheduling.md`` puts the present one into the file.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from coordinator.state import OPEN, TRANSITIONS, UnitState
+from framefleet.coordinator.state import OPEN, TRANSITIONS, UnitState
 
-BEGIN, END = "<!-- drawn by python -m coordinator.diagram -->", "<!-- end of the diagram -->"
+BEGIN, END = "<!-- drawn by python -m framefleet.coordinator.state_diagram -->", "<!-- end of the diagram -->"
 
 
 def diagram() -> str:

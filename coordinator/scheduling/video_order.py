@@ -11,9 +11,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
-from coordinator import policy
-from coordinator.rates import Rates
-from coordinator.state import Video
+from framefleet.coordinator.scheduling import policy
+from framefleet.coordinator.scheduling.rates import Rates
+from framefleet.coordinator.state import Video
 
 LEAST_LIMIT = 1000  # entries of a heap, before those that are of no use any more are looked for
 UNKNOWN_FACTOR = 3.0  # a video of which no unit was done may cost so much more than others of its class

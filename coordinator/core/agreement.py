@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from coordinator.totals import Totals
 from framefleet.common.media import Fingerprint
+from framefleet.coordinator.totals import Totals
 
 QUORUM = 2  # hosts that agree; the word of one that is contradicted counts for nothing
 

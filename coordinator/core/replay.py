@@ -16,16 +16,16 @@ from typing import Any
 
 import msgspec
 
-from coordinator.catalogue import ListedVideo
-from coordinator.core import Core
-from coordinator.events import Received
-from coordinator.leases import task_of
-from coordinator.state import Host, Unit, UnitState
 from framefleet.common.errors import UserError
 from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.catalogue import ListedVideo
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.core.leases import task_of
+from framefleet.coordinator.events import Received
+from framefleet.coordinator.state import Host, Unit, UnitState
 
 Entry = dict[str, Any]
 

@@ -7,13 +7,13 @@ import math
 import sys
 import time
 
-from coordinator.accounts import FrameRate, status
-from coordinator.core import Core
-from coordinator.exporter import Exporter
-from coordinator.metrics import emf_line
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import MetricsOptions
 from framefleet.common.status import encode_status
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.status.metrics import emf_line
+from framefleet.coordinator.status.prometheus import Exporter
+from framefleet.coordinator.status.summaries import FrameRate, status
 
 STATUS_SHARE = 0.02  # of the time, at most, goes into telling how far thousands of hosts are
 SCRAPE_S = 5.0  # what is scraped is at most so old; Prometheus asks every 15 s or 60 s

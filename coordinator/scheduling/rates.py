@@ -5,9 +5,9 @@ Rates are those of a host of speed 1; what a host did is divided by its speed be
 
 from __future__ import annotations
 
-from coordinator import policy
-from coordinator.state import Unit, Video
 from framefleet.common.protocol.messages import Done
+from framefleet.coordinator.scheduling import policy
+from framefleet.coordinator.state import Unit, Video
 
 
 class Rates:

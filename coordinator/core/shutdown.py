@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 
-from coordinator.events import Action, Conclude, Quit, Record, Send
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import Outcome
+from framefleet.coordinator.events import Action, Conclude, Quit, Record, Send
 
 STOP_WAIT_S = 3.0  # a local Ctrl-C is over within 5 s, everything included
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from coordinator import policy
-from coordinator.events import Action, Record, Send
-from coordinator.leases import Leases, task_of
-from coordinator.pool import Pool
-from coordinator.state import HELD, OPEN, Host, Unit, UnitState
 from framefleet.common.media import MAX_TICK
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.leases import Leases, task_of
+from framefleet.coordinator.events import Action, Record, Send
+from framefleet.coordinator.scheduling import policy
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import HELD, OPEN, Host, Unit, UnitState
 
 LOOK_S = 0.1  # between two looks at all that runs, with up to LOOK_UNITS units; longer with more
 LOOK_UNITS = 500

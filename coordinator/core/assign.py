@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from coordinator.events import Action, Record, Send
-from coordinator.leases import Leases, task_of
-from coordinator.pool import Pool
-from coordinator.state import Host, Strength
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.leases import Leases, task_of
+from framefleet.coordinator.events import Action, Record, Send
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import Host, Strength
 
 
 def assign_all(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from coordinator.events import Action, Record
-from coordinator.roster import Roster
-from coordinator.state import Host, Unit
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.roster import Roster
+from framefleet.coordinator.events import Action, Record
+from framefleet.coordinator.state import Host, Unit
 
 DRAIN_AFTER = 3  # units in a row that failed here and succeeded elsewhere
 DRAIN_AFTER_OUTPUT = 2  # units in a row that could not be written: these blame nobody else

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coordinator.core import Core
-from coordinator.state import HELD, OPEN, Unit, UnitState, Video
+from framefleet.coordinator.core.core import Core
+from framefleet.coordinator.state import HELD, OPEN, Unit, UnitState, Video
 
 COMPLETE = frozenset({UnitState.STAGED, UnitState.COMMITTING})  # what is done forgets its answer
 FINAL = frozenset({UnitState.DONE, UnitState.VOID, UnitState.FAILED, UnitState.DROPPED})

@@ -17,28 +17,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from coordinator.assigning import assign_all
-from coordinator.committing import Committing
-from coordinator.contradictions import Contradictions
-from coordinator.discarding import Discarding
-from coordinator.draining import Draining
-from coordinator.ending import Ending
-from coordinator.events import Action, Event, Garbled, Received, Record, Send, Stop, Tick, Unreachable
-from coordinator.failing import Failing
-from coordinator.leases import Leases
-from coordinator.listing import ListedVideo
-from coordinator.membership import Membership
-from coordinator.pool import Pool
-from coordinator.roster import Roster
-from coordinator.state import Host, Unit, UnitState
-from coordinator.tail import Tail
-from coordinator.totals import Totals
 from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.libraries import Libraries, otherwise_made
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import Failure, Outcome
+from framefleet.coordinator.core.assign import assign_all
+from framefleet.coordinator.core.commits import Committing
+from framefleet.coordinator.core.contradictions import Contradictions
+from framefleet.coordinator.core.discards import Discarding
+from framefleet.coordinator.core.drain import Draining
+from framefleet.coordinator.core.failures import Failing
+from framefleet.coordinator.core.leases import Leases
+from framefleet.coordinator.core.membership import Membership
+from framefleet.coordinator.core.roster import Roster
+from framefleet.coordinator.core.shutdown import Ending
+from framefleet.coordinator.core.stragglers import Tail
+from framefleet.coordinator.events import (
+    Action,
+    Event,
+    Garbled,
+    Received,
+    Record,
+    Send,
+    Stop,
+    Tick,
+    Unreachable,
+)
+from framefleet.coordinator.listed_video import ListedVideo
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import Host, Unit, UnitState
+from framefleet.coordinator.totals import Totals
 
 RESEND_S = 10.0
 TICK_S = 0.5

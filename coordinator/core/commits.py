@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from coordinator.events import Action, Record, Send
-from coordinator.leases import Leases
-from coordinator.pool import Pool
-from coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
-from coordinator.totals import Totals
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.core.leases import Leases
+from framefleet.coordinator.events import Action, Record, Send
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import HELD, OPEN, Host, Unit, UnitState, Video
+from framefleet.coordinator.totals import Totals
 
 STAGED = ("frames", "suspect", "bytes", "decoded", "shown", "saw_end", "seconds", "notes", "dropped")
 MAX_NOTES = 1000  # what the summary tells; a million videos may each have something to say

@@ -21,12 +21,12 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
 
-from coordinator.policy import DEFAULT_FRAME_RATE
-from coordinator.state import Unit, UnitState, Video
 from framefleet.common.job.sampling import NO_TICK, Sampling
 from framefleet.common.job.selection import Selection
 from framefleet.common.media import MAX_COUNT, VideoInfo
 from framefleet.common.protocol.messages import Done
+from framefleet.coordinator.scheduling.policy import DEFAULT_FRAME_RATE
+from framefleet.coordinator.state import Unit, UnitState, Video
 
 MAX_FRAME_TICKS = 100_000  # a constant rate is a fraction with no larger denominator; it arrives as a float
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from coordinator.pool import Pool
-from coordinator.state import Host, Unit, UnitState
 from framefleet.common.protocol import messages as m
+from framefleet.coordinator.scheduling.pool import Pool
+from framefleet.coordinator.state import Host, Unit, UnitState
 
 
 class Leases:

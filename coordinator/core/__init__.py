@@ -1,0 +1,1 @@
+"""What the coordinator decides: events in, actions out, without input or output of its own."""

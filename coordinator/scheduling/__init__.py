@@ -1,0 +1,1 @@
+"""Which work is next, and how much of it: estimates, order, cuts."""
