@@ -24,10 +24,10 @@ WORKDIR /framefleet
 COPY framefleet/*.py framefleet/
 COPY common framefleet/common
 COPY coordinator framefleet/coordinator
-COPY worker worker
+COPY worker framefleet/worker
 COPY report report
 COPY targets targets
 # Compiled beforehand: at a quarter of a CPU a host would spend seconds on it at each start.
 RUN python -m compileall -q .
 
-ENTRYPOINT ["python", "-m", "worker"]
+ENTRYPOINT ["python", "-m", "framefleet.worker"]

@@ -24,9 +24,9 @@ from av.video.stream import VideoStream
 
 from benchmarks.ours import image_of
 from benchmarks.task import Task, from_json
-from worker import images
-from worker.media import OpenVideo
-from worker.reference import classifier_for
+from framefleet.worker.bitstream.droppable import classifier_for
+from framefleet.worker.picture import render as images
+from framefleet.worker.video.open_video import OpenVideo
 
 Coded: TypeAlias = "Packet[VideoStream]"
 

@@ -190,10 +190,10 @@ def child(request: str) -> None:
     """In the child: extract, and print what it took."""
     from framefleet.common.job.sampling import Sampling
     from framefleet.common.job.spec import ImageOptions, LimitOptions
-    from worker import limits
-    from worker.extract import extract
-    from worker.media import OpenVideo
-    from worker.probe import probe
+    from framefleet.worker import slot_limits as limits
+    from framefleet.worker.extraction.extract import extract
+    from framefleet.worker.video.open_video import OpenVideo
+    from framefleet.worker.video.probe import probe
 
     limits.enter(limits.limits_for(LimitOptions(), slots=1, host_bytes=None), ctypes.c_uint64())
     path, fps, start_s, length_s = json.loads(request)

@@ -11,9 +11,9 @@ from pathlib import Path
 from benchmarks.task import QUALITY, Task, from_json
 from framefleet.common.job.image_options import ImageOptions
 from framefleet.common.job.sampling import Sampling
-from worker.extract import extract
-from worker.media import OpenVideo
-from worker.probe import probe
+from framefleet.worker.extraction.extract import extract
+from framefleet.worker.video.open_video import OpenVideo
+from framefleet.worker.video.probe import probe
 
 
 def sampling_of(task: Task) -> Sampling:

@@ -40,9 +40,9 @@ TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.002
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 PROGRAMS: Final = {
-    "agent": "worker.host",
+    "agent": "framefleet.worker.host",
     "coordinator": "framefleet.coordinator.__main__",
-    "slot's libraries": "worker.slot",
+    "slot's libraries": "framefleet.worker.slots.slot_main",
 }
 IMPORT_RUNS: Final = 7  # the least time of each module counts: whatever disturbs adds
 BOUND_S: Final = 1.0
@@ -111,7 +111,7 @@ def start_once(tree: Path, compiled: Path, *, slots: int) -> Start:
         with (folder / "log").open("wb") as log:
             begun = time.monotonic()
             host = subprocess.Popen(
-                [sys.executable, "-m", "worker"],
+                [sys.executable, "-m", "framefleet.worker"],
                 cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
@@ -339,7 +339,7 @@ def main(rounds: int, slots: int, against: str | None, target: Path) -> None:
         imports = {
             name: {
                 program: imports_of(module, tree, compiled / str(place))
-                or imports_of("worker.__main__", tree, compiled / str(place))
+                or imports_of("framefleet.worker.__main__", tree, compiled / str(place))
                 for program, module in PROGRAMS.items()
             }
             for place, (name, tree) in enumerate(trees.items())

@@ -21,26 +21,26 @@ LAST: Final = "first frame written"
 POINTS: Final = (
     ("framefleet.common.job.spec", "read_spec", "modules loaded", "before"),
     ("framefleet.common.host.cluster", "read_cluster", "job and cluster read", "after"),
-    ("worker.supervisor", "Supervisor._start", "coordinator begun", "after"),
-    ("worker.agent", "Agent.__init__", "connecting", "before"),
-    ("worker.agent", "Agent.__init__", "slots begun", "after"),
-    ("worker.agent", "Agent._say_hello", "Hello said", "after"),
-    ("worker.agent", "Agent._say_ready", "Welcome heard", "before"),
-    ("worker.agent", "Agent._assigned", "work assigned", "before"),
+    ("framefleet.worker.coordinator_process", "Supervisor._start", "coordinator begun", "after"),
+    ("framefleet.worker.agent", "Agent.__init__", "connecting", "before"),
+    ("framefleet.worker.agent", "Agent.__init__", "slots begun", "after"),
+    ("framefleet.worker.agent", "Agent._say_hello", "Hello said", "after"),
+    ("framefleet.worker.agent", "Agent._say_ready", "Welcome heard", "before"),
+    ("framefleet.worker.agent", "Agent._assigned", "work assigned", "before"),
     ("framefleet.coordinator.catalogue", "list_videos", "listening", "before"),
     ("framefleet.coordinator.catalogue", "list_videos", "listed", "after"),
     ("framefleet.coordinator.server", "Server.run", "serving", "before"),
-    ("worker.slot", "", "libraries loaded", "after"),
-    ("worker.slot", "run_slot", "forked", "before"),
-    ("worker.slot", "Slot.run", "up", "before"),
-    ("worker.slot", "Slot._probe", "probing", "before"),
-    ("worker.slot", "Slot._probe", "probed", "after"),
-    ("worker.slot", "Slot._extract", "extracting", "before"),
-    ("worker.media", "OpenVideo.__init__", "file opened", "after"),
-    ("worker.images", "render", "first wanted frame decoded", "before"),
-    ("worker.images", "encode", "rendered", "before"),
-    ("worker.images", "write", "encoded", "before"),
-    ("worker.images", "write", LAST, "after"),
+    ("framefleet.worker.slots.slot_main", "", "libraries loaded", "after"),
+    ("framefleet.worker.slots.slot_main", "run_slot", "forked", "before"),
+    ("framefleet.worker.slots.slot_main", "Slot.run", "up", "before"),
+    ("framefleet.worker.slots.slot_main", "Slot._probe", "probing", "before"),
+    ("framefleet.worker.slots.slot_main", "Slot._probe", "probed", "after"),
+    ("framefleet.worker.slots.slot_main", "Slot._extract", "extracting", "before"),
+    ("framefleet.worker.video.open_video", "OpenVideo.__init__", "file opened", "after"),
+    ("framefleet.worker.picture.render", "render", "first wanted frame decoded", "before"),
+    ("framefleet.worker.picture.render", "encode", "rendered", "before"),
+    ("framefleet.worker.picture.render", "write", "encoded", "before"),
+    ("framefleet.worker.picture.render", "write", LAST, "after"),
 )
 
 _SITECUSTOMIZE: Final = """
@@ -50,7 +50,7 @@ with open("/proc/self/cmdline", "rb") as file:
     _TEXT = file.read()
 _ROLES = {
     b"\\0framefleet.coordinator\\0": "coordinator",
-    b"\\0worker\\0": "agent",
+    b"\\0framefleet.worker\\0": "agent",
     b"forkserver": "libraries",
 }
 _ROLE = next((role for word, role in _ROLES.items() if word in _TEXT), "other")

@@ -45,7 +45,7 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """What a video is to every host that opens its file: two that differ are of two files, or one is wrong.
 
     Attributes:
-        checksum: of the file's first and last bytes (``worker/fingerprint.py``).
+        checksum: of the file's first and last bytes (``worker/video/fingerprint.py``).
         first_pts: pts of the first frame that the decoder displays, in ticks (``t_first``).
         width, height: of that frame, in pixels.
     """
@@ -111,7 +111,7 @@ class FrameRow(msgspec.Struct, frozen=True, kw_only=True):
     ``sample`` counts from the start of the unit under ``native`` (the commit adds the frames before it) and
     is k itself under a rate. ``file`` is the image's name in the unit's staging folder, or would be, if it
     lies in a bundle from byte ``place`` on; what was dropped has none (nor a digest), and 0 bytes.
-    ``distance`` and ``sharpness`` are of worker/choosing.py.
+    ``distance`` and ``sharpness`` are of worker/picture/dedup_and_blur.py.
     """
 
     sample: NonNegative

@@ -16,9 +16,9 @@ import av.container
 import numpy as np
 
 from framefleet.common.job.image_options import ImageOptions
-from worker.encoding import encode
-from worker.input_file import Cursor, ReadError
-from worker.media import MediaError, open_container, open_file
+from framefleet.worker.picture.encoding import encode
+from framefleet.worker.video.input_file import Cursor, ReadError
+from framefleet.worker.video.open_video import MediaError, open_container, open_file
 
 SEED: Final = 1
 LARGEST: Final = 0.5  # of those that are looked at; the others by chance

@@ -20,7 +20,7 @@ from framefleet.common.job.spec import JobSpec, write_spec
 from framefleet.common.status import STATUS_PREFIX, Status, decode_status
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-WORKER_COMMAND = (sys.executable, "-m", "worker")
+WORKER_COMMAND = (sys.executable, "-m", "framefleet.worker")
 
 TAIL_LINES = 15
 _TAIL_BYTES = 1 << 16

@@ -61,7 +61,7 @@ def _prepare(request: JobRequest, *, is_demo: bool, is_local: bool) -> None:
 
 
 def _check_libraries(made_with: Libraries) -> None:
-    from worker.libraries import libraries  # they take 0.2 s to load
+    from framefleet.worker.loaded_libraries import libraries  # they take 0.2 s to load
 
     if spoilt := otherwise_made(made_with, libraries()):
         raise UserError(f"--resume: {spoilt}")

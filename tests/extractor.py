@@ -14,12 +14,12 @@ import msgspec
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.job.spec import ImageOptions
 from framefleet.common.media import FrameRow, UnitResult, VideoInfo
+from framefleet.worker.extraction.extract import extract
+from framefleet.worker.extraction.range_extraction import Checkpoint
+from framefleet.worker.publishing.publication import STAGED_BUNDLE
+from framefleet.worker.video.open_video import OpenVideo
+from framefleet.worker.video.probe import probe
 from tests.clips import CLIPS
-from worker.extract import extract
-from worker.extraction import Checkpoint
-from worker.media import OpenVideo
-from worker.probe import probe
-from worker.publication import STAGED_BUNDLE
 
 PNG = ImageOptions(format="png")
 NATIVE = Sampling(None)

@@ -1,6 +1,6 @@
 """A host for tests of the local target: it keeps to the layout and extracts nothing.
 
-``python tests/fake_host.py BEHAVIOUR...``, started as the local target starts ``python -m worker``.
+``python tests/fake_host.py BEHAVIOUR...``, started as the local target starts a host.
 A behaviour may end in ``@HOST``; it is then that host's only.
 """
 

@@ -12,7 +12,7 @@ import msgspec
 
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
-from worker import limits
+from framefleet.worker import slot_limits as limits
 
 VERSION = "0.1"
 
@@ -25,21 +25,23 @@ def enter(
     beats: ctypes.c_uint64,
 ) -> None:
     """A slot that has all that the real one has, but for its PyAV."""
-    from worker.libraries import libraries
-    from worker.slot import run_slot
+    from framefleet.worker.loaded_libraries import libraries
+    from framefleet.worker.slots.slot_main import run_slot
 
     other = msgspec.structs.replace(libraries(), pyav=VERSION)
-    mock.patch("worker.slot.libraries", return_value=other).start()
+    mock.patch("framefleet.worker.slots.slot_main.libraries", return_value=other).start()
     run_slot(connection, layout, spec, slot_limits, beats)
 
 
 def main() -> int:
-    import worker.__main__
+    import framefleet.worker.__main__
+    from framefleet.worker.slots.slot_process import SlotProcess
     from tests import fake_libraries  # by the name under which a slot process can find it
-    from worker.slots import SlotProcess
 
-    with mock.patch("worker.agent.SlotProcess", functools.partial(SlotProcess, entry=fake_libraries.enter)):
-        return worker.__main__.main()
+    with mock.patch(
+        "framefleet.worker.agent.SlotProcess", functools.partial(SlotProcess, entry=fake_libraries.enter)
+    ):
+        return framefleet.worker.__main__.main()
 
 
 if __name__ == "__main__":

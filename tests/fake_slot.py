@@ -24,8 +24,8 @@ from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol.messages import UnitProgress
 from framefleet.coordinator.simulation.hosts import LIBRARIES
-from worker import limits
-from worker.pipe import Running, SlotUp
+from framefleet.worker import slot_limits as limits
+from framefleet.worker.slots.slot_messages import Running, SlotUp
 
 EATEN_MIB = 400
 TOO_MUCH = 100 * 2**30  # bytes: more than any limit here, and than most machines have
@@ -117,10 +117,10 @@ def enter_by_name(
 ) -> None:
     """A real slot, but it misbehaves as ``BY_NAME`` says at the extraction (``probe-...``: the probe) of a
     video of such a name."""
-    from worker.extract import extract as real_extract
-    from worker.media import OpenVideo
-    from worker.probe import probe_video as real_probe
-    from worker.slot import run_slot
+    from framefleet.worker.extraction.extract import extract as real_extract
+    from framefleet.worker.slots.slot_main import run_slot
+    from framefleet.worker.video.open_video import OpenVideo
+    from framefleet.worker.video.probe import probe_video as real_probe
 
     def probe(video: OpenVideo) -> Any:
         name = video.path.stem
@@ -133,20 +133,20 @@ def enter_by_name(
             BY_NAME[video.path.stem](connection)
         return real_extract(video, *rest, **named)
 
-    mock.patch("worker.slot.probe_video", probe).start()
-    mock.patch("worker.slot.extract", extract).start()
+    mock.patch("framefleet.worker.slots.slot_main.probe_video", probe).start()
+    mock.patch("framefleet.worker.slots.slot_main.extract", extract).start()
     run_slot(connection, layout, spec, slot_limits, beats)
 
 
 def main() -> int:
     """A host like any other, but for its slots."""
-    import worker.__main__
+    import framefleet.worker.__main__
+    from framefleet.worker.slots.slot_process import SlotProcess
     from tests import fake_slot  # by the name under which a slot process can find it
-    from worker.slots import SlotProcess
 
     faulty = functools.partial(SlotProcess, entry=fake_slot.enter_by_name)
-    with mock.patch("worker.agent.SlotProcess", faulty):
-        return worker.__main__.main()
+    with mock.patch("framefleet.worker.agent.SlotProcess", faulty):
+        return framefleet.worker.__main__.main()
 
 
 if __name__ == "__main__":

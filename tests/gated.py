@@ -22,7 +22,7 @@ from unittest import mock
 
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
-from worker import limits
+from framefleet.worker import slot_limits as limits
 
 VARIABLE = "FRAMEFLEET_TEST_GATE"  # names the gate's folder; only this module reads it
 COMMAND = (sys.executable, "-m", "tests.gated")
@@ -93,8 +93,8 @@ def enter(
     beats: ctypes.c_uint64,
 ) -> None:
     """A real slot, but for the gate."""
-    from worker.extract import extract as real_extract
-    from worker.slot import run_slot
+    from framefleet.worker.extraction.extract import extract as real_extract
+    from framefleet.worker.slots.slot_main import run_slot
 
     folder = Path(os.environ[VARIABLE])
     host = layout.host
@@ -117,19 +117,22 @@ def enter(
         completed += 1
         return result
 
-    mock.patch("worker.slot.extract", extract).start()
+    mock.patch("framefleet.worker.slots.slot_main.extract", extract).start()
     run_slot(connection, layout, spec, slot_limits, beats)
 
 
 def main() -> int:
     """A host like any other, but for its slots, and for how soon it publishes."""
-    import worker.__main__
+    import framefleet.worker.__main__
+    from framefleet.worker.slots.slot_process import SlotProcess
     from tests import gated  # by the name under which a slot process can find it
-    from worker.slots import SlotProcess
 
     gated_slot = functools.partial(SlotProcess, entry=gated.enter)
-    with mock.patch("worker.agent.SlotProcess", gated_slot), mock.patch("worker.shelf.FLUSH_S", FLUSH_S):
-        return worker.__main__.main()
+    with (
+        mock.patch("framefleet.worker.agent.SlotProcess", gated_slot),
+        mock.patch("framefleet.worker.publishing.attempts.FLUSH_S", FLUSH_S),
+    ):
+        return framefleet.worker.__main__.main()
 
 
 if __name__ == "__main__":

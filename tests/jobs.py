@@ -33,7 +33,7 @@ from tests.packed import check_packed
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_S = 600.0
 AGENTS = (
-    ["-m", "worker"],
+    ["-m", "framefleet.worker"],
     ["-m", "tests.gated"],
     ["-m", "tests.lying"],
     ["-m", "tests.refusing"],

@@ -23,10 +23,10 @@ import msgspec
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.media import VideoInfo
-from worker import limits
+from framefleet.worker import slot_limits as limits
 
 if TYPE_CHECKING:
-    from worker.media import OpenVideo
+    from framefleet.worker.video.open_video import OpenVideo
 
 VARIABLE, PLACE = "FRAMEFLEET_TEST_LIES", "FRAMEFLEET_TEST_LIES_AT"
 COMMAND = (sys.executable, "-m", "tests.lying")
@@ -36,8 +36,8 @@ def enter(
     connection: Connection, layout: Layout, spec: JobSpec, slot_limits: limits.Limits, beats: ctypes.c_uint64
 ) -> None:
     """A real slot, but for what it tells of the videos that it probes."""
-    from worker.probe import probe_video
-    from worker.slot import run_slot
+    from framefleet.worker.slots.slot_main import run_slot
+    from framefleet.worker.video.probe import probe_video
 
     host = json.loads(layout.resource_config.read_bytes())["current_host"]
     lies: dict[str, int | str] = json.loads(os.environ[VARIABLE]).get(host, {})
@@ -56,18 +56,18 @@ def enter(
         }
         return msgspec.structs.replace(info, **told)
 
-    mock.patch("worker.slot.probe_video", probe).start()
+    mock.patch("framefleet.worker.slots.slot_main.probe_video", probe).start()
     run_slot(connection, layout, spec, slot_limits, beats)
 
 
 def main() -> int:
     """A host like any other, but for its slots."""
-    import worker.__main__
+    import framefleet.worker.__main__
+    from framefleet.worker.slots.slot_process import SlotProcess
     from tests import lying  # by the name under which a slot process can find it
-    from worker.slots import SlotProcess
 
-    with mock.patch("worker.agent.SlotProcess", functools.partial(SlotProcess, entry=lying.enter)):
-        return worker.__main__.main()
+    with mock.patch("framefleet.worker.agent.SlotProcess", functools.partial(SlotProcess, entry=lying.enter)):
+        return framefleet.worker.__main__.main()
 
 
 if __name__ == "__main__":

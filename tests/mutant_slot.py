@@ -27,11 +27,11 @@ import msgspec
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.job.spec import ImageOptions, LimitOptions
 from framefleet.common.media import FrameRow, UnitResult, VideoInfo
+from framefleet.worker import slot_limits as limits
+from framefleet.worker.extraction.extract import extract
+from framefleet.worker.video.open_video import MediaError, OpenVideo
+from framefleet.worker.video.probe import probe
 from tests.mutations import Answer
-from worker import limits
-from worker.extract import extract
-from worker.media import MediaError, OpenVideo
-from worker.probe import probe
 
 IMAGE = ImageOptions(quality=50)
 SAMPLINGS = {

@@ -27,7 +27,7 @@ import click
 from tests.jobs import REPOSITORY
 
 TESTS: Final = {
-    "worker/publish.py": ("publish", "shelf", "packing"),
+    "worker/publishing/publisher.py": ("publish", "shelf", "packing"),
     "targets/merge.py": ("merge", "merge_shards"),
     "targets/proof.py": ("resume", "damaged_parts"),
     "targets/resume.py": ("resume", "damaged_parts"),

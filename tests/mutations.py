@@ -26,9 +26,9 @@ from typing import Literal
 
 import msgspec
 
+from framefleet.worker.slot_limits import resident_bytes
 from tests import clips
 from tests.mutators import Source, mutate, read_source
-from worker.limits import resident_bytes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VIDEOS = REPOSITORY.parent / "shared" / "videos" / "clips"

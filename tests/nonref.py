@@ -12,8 +12,8 @@ import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from worker.media import OpenVideo
-from worker.reference import classifier_for
+from framefleet.worker.bitstream.droppable import classifier_for
+from framefleet.worker.video.open_video import OpenVideo
 
 WITH_NONREF = ("h264", "hevc", "mpeg1video", "mpeg2video")
 

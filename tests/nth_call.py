@@ -47,8 +47,8 @@ WAYS: Final = (
 )
 ROLES: Final = {  # what the command line and the host's folder of a process have in them
     "launcher": ("-m tests.local_job ",),
-    "primary": ("-m worker ", "/algo-1 "),
-    "other": ("-m worker ", "/algo-2 "),
+    "primary": ("-m framefleet.worker ", "/algo-1 "),
+    "other": ("-m framefleet.worker ", "/algo-2 "),
     "coordinator": ("-m framefleet.coordinator ",),
     "slot": ("forkserver",),
 }

@@ -18,9 +18,9 @@ import pytest
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import PackOptions
 from framefleet.common.media import FrameRow
+from framefleet.worker.extraction.image_sink import BundleSink, LooseSink
+from framefleet.worker.publishing.publisher import Publisher
 from tests.jobs import REPOSITORY, rows
-from worker.publish import Publisher
-from worker.sink import BundleSink, LooseSink
 
 
 def stage(

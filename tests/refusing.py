@@ -19,7 +19,7 @@ from unittest import mock
 
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
-from worker import limits
+from framefleet.worker import slot_limits as limits
 
 VARIABLE = "FRAMEFLEET_TEST_REFUSING"  # of each host: errno, and the byte; only this module reads it
 COMMAND = (sys.executable, "-m", "tests.refusing")
@@ -42,7 +42,7 @@ def refusing(code: int, *, after: int) -> Iterator[None]:
             return b""
         raise OSError(code, os.strerror(code))
 
-    with mock.patch("worker.input_file.os.pread", pread):
+    with mock.patch("framefleet.worker.video.input_file.os.pread", pread):
         yield
 
 
@@ -54,7 +54,7 @@ def enter(
     beats: ctypes.c_uint64,
 ) -> None:
     """A real slot, but for its disk."""
-    from worker.slot import run_slot
+    from framefleet.worker.slots.slot_main import run_slot
 
     host = json.loads(layout.resource_config.read_bytes())["current_host"]
     code, after = json.loads(os.environ[VARIABLE]).get(host, (0, sys.maxsize))
@@ -64,12 +64,14 @@ def enter(
 
 def main() -> int:
     """A host like any other, but for its slots."""
-    import worker.__main__
+    import framefleet.worker.__main__
+    from framefleet.worker.slots.slot_process import SlotProcess
     from tests import refusing  # by the name under which a slot process can find it
-    from worker.slots import SlotProcess
 
-    with mock.patch("worker.agent.SlotProcess", functools.partial(SlotProcess, entry=refusing.enter)):
-        return worker.__main__.main()
+    with mock.patch(
+        "framefleet.worker.agent.SlotProcess", functools.partial(SlotProcess, entry=refusing.enter)
+    ):
+        return framefleet.worker.__main__.main()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """SageMaker's side of jobs, for tests: moto's server as S3, SageMaker and Logs, and hosts that are real.
 
-moto has a job completed as soon as it is created; here it is in progress while ``python -m worker`` runs for
-each instance, on the tree that SageMaker mounts, with what was downloaded from the bucket. What a real
+moto has a job completed as soon as it is created; here it is in progress while a host runs for each
+instance, on the tree that SageMaker mounts, with what was downloaded from the bucket. What a real
 account does at the end of a job that was stopped is not documented: here, what was not uploaded is lost,
 unless a test asks for the contrary.
 """

@@ -121,7 +121,7 @@ class Run:
         with contextlib.ExitStack() as resources:
             self._prepare(resources)
             for host in self.hosts:
-                host.start((sys.executable, "-m", "worker"))
+                host.start((sys.executable, "-m", "framefleet.worker"))
             resources.callback(self._end_hosts)
             resources.enter_context(self._ticking())
             kill_at = float("inf")

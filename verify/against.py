@@ -1,7 +1,7 @@
 """Some frames of an output made again, each by decoding its video in order from the beginning.
 
 Nothing of how a job cuts, seeks and leaves frames out is used; the pictures are made by the same code
-(``worker.images``), so that a frame that is right has the same bytes.
+(``framefleet.worker.picture.render``), so that a frame that is right has the same bytes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from framefleet.common.job.image_options import ImageOptions
 from framefleet.common.media import DROPPED
 from framefleet.common.output.manifest import read_part
 from framefleet.common.output.part_file import PartError, manifest_parts
+from framefleet.worker.loaded_libraries import libraries
+from framefleet.worker.picture import render as images
+from framefleet.worker.video.input_file import ReadError
+from framefleet.worker.video.open_video import MediaError, OpenVideo
 from targets.proof import read_libraries
 from verify.options import FrameOptions, read_frame_options
 from verify.places import Videos
-from worker import images
-from worker.input_file import ReadError
-from worker.libraries import libraries
-from worker.media import MediaError, OpenVideo
 
 ROWS_AT_ONCE = 16_384
 

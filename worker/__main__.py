@@ -1,4 +1,4 @@
-"""``python -m worker``: what every host of a job runs."""
+"""``python -m framefleet.worker``: what every host of a job runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from framefleet.common import startup as stdio
 from framefleet.common.errors import UserError
 from framefleet.common.files.temporary import use_short_folder
-from worker.forks import start_fork_server
+from framefleet.worker.slots.fork_server import start_fork_server
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     ):  # whoever needs it tries again, and tells why it cannot be done
         use_short_folder()
         start_fork_server()  # first of all: it loads the media libraries while this process loads its own
-    from worker.host import run_host
+    from framefleet.worker.host import run_host
 
     return run_host()
 

@@ -20,16 +20,16 @@ from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol import messages as m
 from framefleet.common.protocol.transport import HostLink
-from worker.held import Held, done_of
-from worker.limits import LOOK_S, host_memory_bytes, limits_for
-from worker.outcome import Account
-from worker.pins import Pins
-from worker.pipe import Broken, Looked, Running, SlotUp, Staged, staging_folder
-from worker.publish import Publisher, warm_up
-from worker.shelf import Shelf
-from worker.silence import Silence
-from worker.slots import SlotProcess
-from worker.stamp import CHANGED
+from framefleet.worker.coordinator_silence import Silence
+from framefleet.worker.job_outcome import Account
+from framefleet.worker.pinned_files import Pins
+from framefleet.worker.publishing.attempts import Shelf
+from framefleet.worker.publishing.held import Held, done_of
+from framefleet.worker.publishing.publisher import Publisher, warm_up
+from framefleet.worker.slot_limits import LOOK_S, host_memory_bytes, limits_for
+from framefleet.worker.slots.slot_messages import Broken, Looked, Running, SlotUp, Staged, staging_folder
+from framefleet.worker.slots.slot_process import SlotProcess
+from framefleet.worker.video.file_stamp import CHANGED
 
 HELLO_S = 2.0
 RESEND_S = 10.0

@@ -30,9 +30,9 @@ from framefleet.common.job.spec import JobSpec, read_spec
 from framefleet.common.protocol.messages import End
 from framefleet.common.protocol.resolve_host import resolve, tcp_endpoint
 from framefleet.common.protocol.transport import HostLink
-from worker.agent import Agent
-from worker.outcome import Account
-from worker.supervisor import Supervisor
+from framefleet.worker.agent import Agent
+from framefleet.worker.coordinator_process import Supervisor
+from framefleet.worker.job_outcome import Account
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130

@@ -20,7 +20,7 @@ from framefleet.common.output.frame_names import MAX_TEMPLATE, FrameNames
 
 DEFAULT_QUALITY = 95  # OpenCV's own for JPEG; WebP and AVIF then come within 1.5 dB of it (docs/images.md)
 MAX_DISTANCE: Final = 63  # bits of 64
-MAX_SIDE: Final = 16384  # pixels; the square of it is worker.media.MAX_FRAME_PIXELS
+MAX_SIDE: Final = 16384  # pixels; the square of it is framefleet.worker.video.open_video.MAX_FRAME_PIXELS
 
 ImageFormat = Literal["jpg", "png", "webp", "avif"]
 Subsampling = Literal["4:2:0", "4:4:4"]
@@ -40,9 +40,10 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How a frame becomes a file.
 
     ``quality`` (1 to 100; None: 95) is for jpg, webp and avif, ``subsampling`` (None: 4:2:0) and
-    ``progressive`` for jpg, ``png_level`` (None: the fast setting of worker/encoding.py) and ``depth`` for
-    png, ``lossless`` for webp; ``name_template`` is of common/output/frame_names.py, ``dedup`` (bits) and
-    ``min_sharpness`` are of worker/choosing.py. ``check_image_options`` tells what else must hold.
+    ``progressive`` for jpg, ``png_level`` (None: the fast setting of worker/picture/encoding.py) and
+    ``depth`` for png, ``lossless`` for webp; ``name_template`` is of common/output/frame_names.py, ``dedup``
+    (bits) and ``min_sharpness`` are of worker/picture/dedup_and_blur.py.
+    ``check_image_options`` tells what else must hold.
     """
 
     format: ImageFormat = "jpg"

@@ -2,7 +2,7 @@
 
 Which frames there are is libavformat's to say, and what is in them libavcodec's; libswscale converts them,
 with libavutil's formats, as PyAV asks it to; OpenCV looks at them (``--dedup``, ``--min-sharpness``), and the
-codecs that it brings encode them. ``worker/libraries.py`` finds them out, as this may not load any of them.
+codecs that it brings encode them. ``worker/loaded_libraries.py`` finds them: this module may load none.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class LimitOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What a slot process may use before its agent ends it, and its unit with it.
 
     ``memory_mib`` bounds its resident memory; None means 2 GiB, or its share of the host's memory where that
-    is less (``worker/limits.py``). ``no_progress_s`` bounds the time in which it reads no packet.
+    is less (``worker/slot_limits.py``). ``no_progress_s`` bounds the time in which it reads no packet.
     """
 
     memory_mib: Annotated[int, msgspec.Meta(ge=64)] | None = None

@@ -18,7 +18,7 @@ from framefleet.coordinator.listed_video import ListedVideo
 from framefleet.coordinator.scheduling.policy import ENCODE_WEIGHT
 
 TICKS = 1000  # a second
-# As worker/decode.py: it looks at its bound after every GOP, in a long one after so many frames or seconds
+# as worker/video/decode_session.py: it looks at its bound after every GOP, in a long one after this
 LOOK_FRAMES = 32
 LOOK_S = 0.25
 

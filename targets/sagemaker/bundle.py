@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REQUIREMENTS: Final = ROOT / "requirements.txt"
-SOURCE: Final = ("targets", "worker", "framefleet")
+SOURCE: Final = ("targets", "framefleet")
 START: Final = "start_bundle.py"
 NAME: Final = "framefleet"
 LOCAL_PATH: Final = f"/opt/ml/processing/input/{NAME}"

@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 MESSAGE = Path(os.environ.get("FRAMEFLEET_ROOT", "/opt/ml")) / "output" / "message"
 OLDEST = (3, 11)
-COMPILED = ("worker", "framefleet")
+COMPILED = ("framefleet",)
 
 
 def fail(text: str) -> None:
@@ -30,7 +30,7 @@ def fail(text: str) -> None:
 
 
 def main() -> None:
-    """Install, and become ``python -m worker``: the same process, so that signals reach it."""
+    """Install, and become ``python -m framefleet.worker``: the same process, so that signals reach it."""
     began = time.monotonic()
     if sys.version_info < OLDEST:
         fail(f"this image has Python {sys.version.split()[0]}, and {'.'.join(map(str, OLDEST))} is needed")
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"framefleet: installed in {time.monotonic() - began:.1f} s", flush=True)
     environment = {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{packages}", "PYTHONUNBUFFERED": "1"}
     os.chdir(source)
-    os.execve(sys.executable, [sys.executable, "-m", "worker"], environment)
+    os.execve(sys.executable, [sys.executable, "-m", "framefleet.worker"], environment)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.job.spec import ImageOptions
+from framefleet.worker.extraction.extract import extract
+from framefleet.worker.picture import render as images
+from framefleet.worker.video.open_video import OpenVideo
+from framefleet.worker.video.probe import probe
 from tests.clips import CLIPS
-from worker import images
-from worker.extract import extract
-from worker.media import OpenVideo
-from worker.probe import probe
 
 VIDEOS = Path(__file__).resolve().parents[2].parent / "shared" / "videos" / "clips"
 LONG = "androidx-media__long_1080p_lowbitrate.mp4"  # minutes each time it is decoded

@@ -23,11 +23,11 @@ import pytest
 
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.job.spec import ImageOptions
+from framefleet.worker.extraction.extract import extract
+from framefleet.worker.picture import render as images
+from framefleet.worker.video.open_video import MediaError, OpenVideo
+from framefleet.worker.video.probe import probe
 from tests.oracle_reference import Decoded, bgr_md5, select
-from worker import images
-from worker.extract import extract
-from worker.media import MediaError, OpenVideo
-from worker.probe import probe
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 VIDEOS = SHARED / "videos"

@@ -14,9 +14,9 @@ from pathlib import Path
 import av
 import pytest
 
+from framefleet.worker.bitstream.droppable import classifier_for
+from framefleet.worker.video.open_video import MediaError, OpenVideo
 from tests.nonref import decode
-from worker.media import MediaError, OpenVideo
-from worker.reference import classifier_for
 
 VIDEOS = Path(__file__).resolve().parents[2].parent / "shared" / "videos"
 pytestmark = pytest.mark.skipif(

@@ -97,7 +97,7 @@ def test_three_hosts_of_local_mode(
     image = ensure_image()
     runner = Processor(
         role=ROLE, image_uri=image, instance_count=3, instance_type="local", sagemaker_session=local,
-        entrypoint=["python", "-m", "worker"],
+        entrypoint=["python", "-m", "framefleet.worker"],
     )  # fmt: skip
     runner.run(inputs=job.inputs, outputs=job.outputs, job_name=job.name, wait=True, logs=False)
     output = tmp_path / "got"

@@ -58,7 +58,7 @@ class Pods:
     def start(self, rank: int, *command: str, **environment: str) -> subprocess.Popen[str]:
         told = {name: value for name, value in os.environ.items() if name != "FRAMEFLEET_ROOT"}
         host = subprocess.Popen(
-            [*(command or (sys.executable, "-m", "worker"))],
+            [*(command or (sys.executable, "-m", "framefleet.worker"))],
             cwd=REPOSITORY,
             env={
                 **told,
@@ -185,7 +185,7 @@ def test_two_pods_of_an_indexed_job(clips: Path, tmp_path: Path, pack: PackOptio
         path.write_text(json.dumps({**spec, "port": port, "slots_per_host": 1}))
         hosts = [
             subprocess.Popen(
-                [sys.executable, "-m", "worker"],
+                [sys.executable, "-m", "framefleet.worker"],
                 cwd=REPOSITORY,
                 env={
                     **{name: value for name, value in os.environ.items() if name != "FRAMEFLEET_ROOT"},

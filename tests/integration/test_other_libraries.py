@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.host.shared_filesystem import LOCK_FILE
+from framefleet.worker.loaded_libraries import libraries
 from tests.jobs import REPOSITORY, Job, check_output, rows, run_job, summary, tree, verify
-from worker.libraries import libraries
 
 
 @pytest.fixture(scope="module")

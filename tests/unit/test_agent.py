@@ -14,11 +14,11 @@ from framefleet.common.job.spec import JobSpec
 from framefleet.common.media import FrameRow, UnitResult
 from framefleet.common.protocol import messages as m
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.worker.agent import MAX_FAILED_STARTS, Agent
+from framefleet.worker.publishing.held import Held, done_of
+from framefleet.worker.slots.slot_messages import SlotUp, Staged, staging_folder
+from framefleet.worker.video.file_stamp import Stamp
 from tests.bench import info
-from worker.agent import MAX_FAILED_STARTS, Agent
-from worker.held import Held, done_of
-from worker.pipe import SlotUp, Staged, staging_folder
-from worker.stamp import Stamp
 
 LEASE = m.Lease(3, 1)
 TASK = m.Extract(
@@ -49,7 +49,7 @@ class Bench:
         self.said: list[m.FromHost] = []
         link = mock.Mock()
         link.send = lambda data: self.said.append(m.decode_from_host(data))
-        with mock.patch("worker.agent.SlotProcess"):
+        with mock.patch("framefleet.worker.agent.SlotProcess"):
             self.agent = Agent(
                 host="a",
                 incarnation="1",
@@ -156,7 +156,7 @@ def test_slots_that_die_together_before_they_are_up_are_one_failure(bench: Bench
         return mock.Mock(number=number, up=False, running=None)
 
     agent = bench.agent
-    with mock.patch("worker.agent.SlotProcess", new_slot):
+    with mock.patch("framefleet.worker.agent.SlotProcess", new_slot):
         agent._slots = [agent._new_slot(number) for number in range(8)]
         for _ in range(MAX_FAILED_STARTS - 1):  # what they are forked from is killed, and all of them with it
             for slot in list(agent._slots):
@@ -172,7 +172,7 @@ def test_slots_that_die_together_before_they_are_up_are_one_failure(bench: Bench
 def clock(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
     """The agent's clock, set by the test."""
     clock = mock.Mock(return_value=1000.0)
-    monkeypatch.setattr("worker.agent.time.monotonic", clock)
+    monkeypatch.setattr("framefleet.worker.agent.time.monotonic", clock)
     return clock
 
 

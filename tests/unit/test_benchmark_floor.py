@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.floor import measure, needed, spare_bytes, wanted_pts
 from benchmarks.task import Task
+from framefleet.worker.video.open_video import OpenVideo
 from tests.clips import CLIPS, FPS, FRAMES, GOP
 from tests.oracle_reference import bgr_md5, decode_in_order, select
-from worker.media import OpenVideo
 
 
 @pytest.mark.parametrize("rate", [Fraction(5), Fraction(1), Fraction(24_000, 1001), Fraction(1, 10)])

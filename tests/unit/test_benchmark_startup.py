@@ -17,22 +17,24 @@ def mark(at: float, role: str, label: str, cpu_s: float = 0.1) -> Mark:
 
 
 def test_functions_of_modules_leave_marks_and_work_as_before(tmp_path: Path) -> None:
-    hooks, package = tmp_path / "hooks", tmp_path / "worker"
+    hooks, package = tmp_path / "hooks", tmp_path / "framefleet" / "worker"
     hooks.mkdir()
-    package.mkdir()
+    (package / "picture").mkdir(parents=True)
     install(hooks)
-    (package / "__init__.py").touch()
-    (package / "images.py").write_text(
+    for folder in (package.parent, package, package / "picture"):
+        (folder / "__init__.py").touch()
+    (package / "picture" / "render.py").write_text(
         "def render(frame):\n    return frame + 1\n\ndef write(path, data):\n    raise OSError('full')\n"
     )
     (package / "__main__.py").write_text(
-        "from worker import images\nassert images.render(1) == images.render(1) == 2\n"
+        "from framefleet.worker.picture import render as images\n"
+        "assert images.render(1) == images.render(1) == 2\n"
         "try:\n    images.write(1, 2)\nexcept OSError as error:\n    print(error)\n"
     )
     told = tmp_path / "marks"
     environment = os.environ | {"PYTHONPATH": f"{hooks}{os.pathsep}{tmp_path}", MARKS_VARIABLE: str(told)}
     run = subprocess.run(
-        [sys.executable, "-m", "worker"],
+        [sys.executable, "-m", "framefleet.worker"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

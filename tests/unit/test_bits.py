@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framefleet.worker.bitstream.bit_reader import Bits, OutOfBitsError, without_emulation
 from tests import headers
-from worker.bits import Bits, OutOfBitsError, without_emulation
 
 
 def test_bits_are_read_from_the_most_significant_on() -> None:

@@ -16,9 +16,9 @@ import pytest
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from worker.conversion import convert
-from worker.encoding import Picture
-from worker.geometry import Box
+from framefleet.worker.picture.conversion import convert
+from framefleet.worker.picture.encoding import Picture
+from framefleet.worker.picture.geometry import Box
 
 WIDTH, HEIGHT = 64, 48
 Plane = NDArray[np.uint8] | NDArray[np.uint16]

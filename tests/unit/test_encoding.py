@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from framefleet.common.job.image_options import ImageOptions
-from worker.encoding import Picture, encode
-from worker.media import MediaError
+from framefleet.worker.picture.encoding import Picture, encode
+from framefleet.worker.video.open_video import MediaError
 
 WITH_AVIF = cv2.haveImageWriter("image.avif")
 
@@ -156,7 +156,7 @@ PROGRAM = """
 import json, sys, hashlib, msgspec
 from framefleet.common.job.image_options import ImageOptions
 from tests.unit.test_encoding import picture_for
-from worker.encoding import encode
+from framefleet.worker.picture.encoding import encode
 every = [msgspec.convert(values, ImageOptions) for values in json.loads(sys.argv[1])]
 print(*(hashlib.sha256(encode(picture_for(options), options)).hexdigest() for options in every))
 """

@@ -15,13 +15,13 @@ import pytest
 
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.job.spec import ImageOptions
+from framefleet.worker.extraction.extract import extract
+from framefleet.worker.video import decode_session as decode
+from framefleet.worker.video.input_file import ReadError
+from framefleet.worker.video.open_video import OpenVideo
 from tests.clips import CLIPS, FPS, FRAMES, GOP
 from tests.extractor import FIVE, NATIVE, ODD_RATE, PNG, SEEKABLE, Extractor, clip, same
 from tests.oracle_reference import bgr_md5, reference
-from worker import decode
-from worker.extract import extract
-from worker.input_file import ReadError
-from worker.media import OpenVideo
 
 
 @pytest.mark.parametrize("name", CLIPS)

@@ -11,13 +11,13 @@ import pytest
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.job.spec import ImageOptions
 from framefleet.common.media import Fingerprint
+from framefleet.worker.extraction.extract import extract
+from framefleet.worker.video.fingerprint import EDGE_BYTES, ContradictionError, checksum_of
+from framefleet.worker.video.input_file import InputFile
+from framefleet.worker.video.open_video import OpenVideo
+from framefleet.worker.video.probe import probe
 from tests.clips import CLIPS
 from tests.extractor import clip
-from worker.extract import extract
-from worker.fingerprint import EDGE_BYTES, ContradictionError, checksum_of
-from worker.input_file import InputFile
-from worker.media import OpenVideo
-from worker.probe import probe
 
 SAMPLINGS = {
     "5 fps": Sampling(Fraction(5)),

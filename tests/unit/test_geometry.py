@@ -10,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framefleet.common.job.image_options import MAX_SIDE, ImageOptions, parse_crop, parse_resize
-from worker.geometry import Box, Orientation, Plan, crop_box, orientation_of, plan, resized, rotation_of
-from worker.media import MediaError
+from framefleet.worker.picture.geometry import (
+    Box,
+    Orientation,
+    Plan,
+    crop_box,
+    orientation_of,
+    plan,
+    resized,
+    rotation_of,
+)
+from framefleet.worker.video.open_video import MediaError
 
 sides = st.integers(1, 5000)
 targets = st.integers(1, 5000)

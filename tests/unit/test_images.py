@@ -12,10 +12,10 @@ from av.video.reformatter import ColorRange, Colorspace
 from msgspec.structs import replace
 
 from framefleet.common.job.spec import ImageOptions
+from framefleet.worker.picture.geometry import orientation_of, rotation_of
+from framefleet.worker.picture.render import Image, display_matrix, render, to_bgr, turned, write
+from framefleet.worker.video.open_video import MediaError
 from tests.clips import number_of
-from worker.geometry import orientation_of, rotation_of
-from worker.images import Image, display_matrix, render, to_bgr, turned, write
-from worker.media import MediaError
 
 ONE = 0x10000
 

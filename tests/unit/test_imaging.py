@@ -22,7 +22,7 @@ from framefleet.common.job.image_options import (
     parse_pad,
     parse_resize,
 )
-from worker.media import MAX_FRAME_PIXELS
+from framefleet.worker.video.open_video import MAX_FRAME_PIXELS
 
 
 def test_the_syntax_of_sizes() -> None:

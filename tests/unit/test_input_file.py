@@ -10,12 +10,12 @@ from unittest import mock
 import pytest
 
 from framefleet.common.job.sampling import Sampling
+from framefleet.worker.video import input_file
+from framefleet.worker.video.input_file import Cursor, InputFile, ReadError
+from framefleet.worker.video.open_video import MediaError, OpenVideo
+from framefleet.worker.video.probe import probe
 from tests.extractor import FIVE, Extractor, clip, same
 from tests.refusing import ERRNOS, refusing
-from worker import input_file
-from worker.input_file import Cursor, InputFile, ReadError
-from worker.media import MediaError, OpenVideo
-from worker.probe import probe
 
 PLACES = 12
 
@@ -75,7 +75,9 @@ def test_a_file_that_is_cut_short_under_our_feet_does_not_end_there(tmp_path: Pa
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENODEV])
 def test_what_cannot_be_opened_is_the_hosts_failure(tmp_path: Path, code: int) -> None:
     with (
-        mock.patch("worker.input_file.os.open", side_effect=OSError(code, os.strerror(code))),
+        mock.patch(
+            "framefleet.worker.video.input_file.os.open", side_effect=OSError(code, os.strerror(code))
+        ),
         pytest.raises(ReadError, match=os.strerror(code)),
     ):
         OpenVideo(tmp_path / "a.mp4")
@@ -84,7 +86,9 @@ def test_what_cannot_be_opened_is_the_hosts_failure(tmp_path: Path, code: int) -
 @pytest.mark.parametrize("code", sorted(input_file.OF_THE_FILE))
 def test_what_is_not_there_or_not_allowed_is_the_files(tmp_path: Path, code: int) -> None:
     with (
-        mock.patch("worker.input_file.os.open", side_effect=OSError(code, os.strerror(code))),
+        mock.patch(
+            "framefleet.worker.video.input_file.os.open", side_effect=OSError(code, os.strerror(code))
+        ),
         pytest.raises(MediaError),
     ):
         OpenVideo(tmp_path / "a.mp4")
@@ -105,7 +109,9 @@ def test_no_refusal_is_taken_for_an_end_or_for_damage(
 ) -> None:
     """Wherever a file is refused from, frames are the right ones or none, and the reason is the system's:
     while it is probed (headers, an index at the end), and while it is extracted."""
-    monkeypatch.setattr("worker.media.BUFFER_BYTES", 1024)  # else the opening reads all of so small a file
+    monkeypatch.setattr(
+        "framefleet.worker.video.open_video.BUFFER_BYTES", 1024
+    )  # else the opening reads all of so small a file
     path = clip(clips, name)
     whole = Extractor(path, tmp_path / "whole").unit(sampling)[0]
     size = path.stat().st_size

@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
+from framefleet.worker.video.keyframes import keyframes
+from framefleet.worker.video.open_video import OpenVideo
 from tests.clips import CLIPS, FRAMES, GOP
-from worker.keyframes import keyframes
-from worker.media import OpenVideo
 
 
 def expected(path: Path) -> dict[int, bytes]:

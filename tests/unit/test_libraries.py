@@ -14,9 +14,9 @@ from framefleet.coordinator.core.core import Core
 from framefleet.coordinator.events import Conclude, Quit, Received, Record
 from framefleet.coordinator.simulation.hosts import LIBRARIES
 from framefleet.coordinator.status.summaries import summary
+from framefleet.worker.loaded_libraries import libraries
 from tests.bench import Bench, assigned, hello_of
 from tests.unit.test_replay import restart
-from worker.libraries import libraries
 
 OTHERS = msgspec.structs.replace(LIBRARIES, pyav="2.0", libavcodec="7.0")
 WHERE = "it has PyAV 2.0, libavcodec 7.0, and the primary host a has PyAV 1.0, libavcodec 1.0"

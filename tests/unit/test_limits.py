@@ -11,8 +11,8 @@ import av
 import pytest
 
 from framefleet.common.job.spec import LimitOptions
-from worker import limits
-from worker.limits import Limits, Watch, host_memory_bytes, limits_for, resident_bytes
+from framefleet.worker import slot_limits as limits
+from framefleet.worker.slot_limits import Limits, Watch, host_memory_bytes, limits_for, resident_bytes
 
 GIB = 2**30
 LIMITS = Limits(memory_bytes=GIB, no_progress_s=120.0)

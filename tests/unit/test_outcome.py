@@ -10,8 +10,8 @@ import pytest
 
 from framefleet.common.protocol.messages import End
 from framefleet.coordinator.journal import Journal
+from framefleet.worker.job_outcome import Account
 from tests.unit.test_summary import summary
-from worker.outcome import Account
 
 
 @pytest.mark.parametrize(

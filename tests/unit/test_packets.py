@@ -10,15 +10,15 @@ from typing import cast
 import av
 import pytest
 
-from worker.media import OpenVideo
-from worker.packets import Reader
+from framefleet.worker.video.open_video import OpenVideo
+from framefleet.worker.video.packets import Reader
 
 IDLE = 100
 
 
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.packets.MAX_IDLE_ERRORS", IDLE)
+    monkeypatch.setattr("framefleet.worker.video.packets.MAX_IDLE_ERRORS", IDLE)
 
 
 class Stream:

@@ -15,10 +15,10 @@ from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import PackFormat, PackOptions
 from framefleet.common.output import packing
 from framefleet.common.output.shards import Readers
+from framefleet.worker.publishing import shard_packer as sealing
+from framefleet.worker.publishing.publisher import Publisher
 from tests.packed import check_packed
 from tests.publishing import kill_while_publishing, manifest, stage
-from worker import sealing
-from worker.publish import Publisher
 
 SMALL = PackOptions(shard_bytes=30)  # an image of ``stage`` has a byte or two, so 15 to 30 of them
 

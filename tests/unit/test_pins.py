@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from framefleet.common.protocol import messages as m
+from framefleet.worker.pinned_files import Pins
+from framefleet.worker.slots.slot_messages import Broken, Looked
+from framefleet.worker.video.file_stamp import CHANGED, Stamp, has_stable_inodes
 from tests.bench import info
-from worker.pins import Pins
-from worker.pipe import Broken, Looked
-from worker.stamp import CHANGED, Stamp, has_stable_inodes
 
 LEASE = m.Lease(3, 1)
 EXTRACT = m.Extract(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framefleet.common.job.sampling import Sampling, Selector
-from worker.packets import Item
-from worker.plan import Plan, Planner
+from framefleet.worker.video.decode_plan import Plan, Planner
+from framefleet.worker.video.packets import Item
 
 TICK = Fraction(1, 100)
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from framefleet.common.job.spec import ImageOptions
+from framefleet.worker.picture.render import encode
+from framefleet.worker.video.open_video import MediaError, OpenVideo, check_dimensions
+from framefleet.worker.video.probe import probe
 from plan.looking import look
 from tests.clips import FPS, FRAMES, GOP, SIZE, START_S
-from worker.images import encode
-from worker.media import MediaError, OpenVideo, check_dimensions
-from worker.probe import probe
 
 DURATION_S = FRAMES / FPS
 
@@ -225,7 +225,9 @@ def test_a_file_that_names_others_makes_libav_open_none_of_them(
 ) -> None:
     """Not even through a demuxer that nobody has thought of: all are allowed here."""
     everything = {name for names in av.formats_available for name in names.split(",")}
-    monkeypatch.setattr("worker.media._film_formats", lambda: ",".join(sorted(everything)))
+    monkeypatch.setattr(
+        "framefleet.worker.video.open_video._film_formats", lambda: ",".join(sorted(everything))
+    )
     shutil.copy(clips / "h264-closed.mp4", tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.sub"), "w", format="vob") as sub:
         sub.add_stream("mpeg2video", rate=25)
@@ -245,7 +247,7 @@ def test_a_file_that_names_others_makes_libav_open_none_of_them(
 def test_a_pipe_beside_an_index_of_subtitles_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "a.idx").write_text("# VobSub index file, v7 (do not modify this line!)\nid: en, index: 0\n")
     os.mkfifo(tmp_path / "a.sub")
-    reading = "import sys; from worker.media import OpenVideo; OpenVideo(sys.argv[1])"
+    reading = "import sys; from framefleet.worker.video.open_video import OpenVideo; OpenVideo(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", reading, tmp_path / "a.idx"],
         check=False,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = ("framefleet", "worker", "targets", "launch", "benchmarks")
+OURS = ("framefleet", "targets", "launch", "benchmarks")
 PURE = {
     "__future__", "array", "bisect", "collections", "collections.abc", "dataclasses", "enum", "fractions",
     "functools", "hashlib", "heapq", "itertools", "math", "msgspec", "operator", "random", "re", "string",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from framefleet.worker.bitstream.droppable import Classifier, classifier_for
 from tests import clips as small
 from tests.headers import Bits, avc_sps
-from worker.reference import Classifier, classifier_for
 
 CODECS = ["h264", "hevc", "mpeg1video", "mpeg2video", "libdav1d"]
 

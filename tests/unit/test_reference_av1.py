@@ -7,8 +7,8 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from framefleet.worker.bitstream.droppable_av1 import Av1
 from tests.headers import Bits
-from worker.reference_av1 import Av1
 
 
 def obu(kind: int, payload: bytes, *, extension: int | None = None, sized: bool = True) -> bytes:

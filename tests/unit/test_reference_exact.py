@@ -10,9 +10,9 @@ import av
 import pytest
 from av.video.stream import VideoStream
 
+from framefleet.worker.bitstream.droppable import classifier_for
 from tests import clips as small
 from tests.nonref import Decoding, decode
-from worker.reference import classifier_for
 
 FRAMES = 48
 X264 = "keyint=24:min-keyint=24:scenecut=0:b-adapt=0:bframes=3:rc-lookahead=0:mbtree=0:"

@@ -93,9 +93,9 @@ def test_the_source_is_whole_and_always_the_same() -> None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = set(archive.namelist())
     assert {
-        "worker/__main__.py",
-        "coordinator/__main__.py",
-        "common/job/spec.py",
+        "framefleet/worker/__main__.py",
+        "framefleet/coordinator/__main__.py",
+        "framefleet/common/job/spec.py",
         "targets/frame_options.py",
     } <= names
 

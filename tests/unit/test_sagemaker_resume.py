@@ -16,6 +16,8 @@ from framefleet.common.host.layout import Layout
 from framefleet.common.job.completed import DoneRange
 from framefleet.common.job.spec import SamplingOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.worker.publishing.publication import Extent
+from framefleet.worker.publishing.publisher import Publisher
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft, options_of
 from targets.sagemaker.resume import Taken, clear, look
@@ -23,8 +25,6 @@ from targets.sagemaker.submit import submit
 from targets.sampling_options import SamplingRequest
 from tests.publishing import stage
 from tests.sagemaker_jobs import keys, make_found, make_sagemaker_request, put
-from worker.publication import Extent
-from worker.publish import Publisher
 
 REQUEST = make_sagemaker_request(resume=True)
 SIZES = {"a.mp4": 1000, "b.mp4": 2000}

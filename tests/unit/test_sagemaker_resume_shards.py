@@ -13,6 +13,8 @@ from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import PackFormat, PackOptions, SamplingOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.worker.publishing.publication import Extent
+from framefleet.worker.publishing.publisher import Publisher
 from targets.sagemaker.aws import Aws, open_aws
 from targets.sagemaker.draft import draft, options_of
 from targets.sagemaker.resume import Taken, clear, look
@@ -20,8 +22,6 @@ from targets.sampling_options import SamplingRequest
 from tests.packed import check_packed
 from tests.publishing import stage
 from tests.sagemaker_jobs import keys, make_found, make_sagemaker_request, put
-from worker.publication import Extent
-from worker.publish import Publisher
 
 SIZES = {"a.mp4": 1000, "b.mp4": 2000}
 FORMATS: list[PackFormat] = ["tar", "parquet"]

@@ -13,12 +13,12 @@ import pytest
 from framefleet.common.host.layout import Layout
 from framefleet.common.media import FrameRow, UnitResult
 from framefleet.common.protocol import messages as m
+from framefleet.worker.publishing.attempts import Shelf
+from framefleet.worker.publishing.held import Held, done_of
+from framefleet.worker.publishing.publisher import Publisher
+from framefleet.worker.slots.slot_messages import Staged, staging_folder
+from framefleet.worker.video.file_stamp import Stamp
 from tests.bench import info
-from worker.held import Held, done_of
-from worker.pipe import Staged, staging_folder
-from worker.publish import Publisher
-from worker.shelf import Shelf
-from worker.stamp import Stamp
 
 NOW = 1e9  # long after anything was committed
 
@@ -30,7 +30,7 @@ class Disk:
         self.gate = threading.Event()
         self.error: OSError | None = None
         self.synced: list[set[str]] = []
-        monkeypatch.setattr("worker.shelf.sync_filesystem", self.sync)
+        monkeypatch.setattr("framefleet.worker.publishing.attempts.sync_filesystem", self.sync)
 
     def sync(self, folder: Path) -> None:
         self.synced.append({path.name for path in (folder / "frames").rglob("*.jpg")})

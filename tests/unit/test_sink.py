@@ -9,9 +9,9 @@ import pytest
 
 from framefleet.common.host.layout import Layout
 from framefleet.common.media import FrameRow
+from framefleet.worker.extraction.image_sink import BundleSink, LooseSink
+from framefleet.worker.publishing.publication import STAGED_BUNDLE
 from tests.publishing import stage
-from worker.publication import STAGED_BUNDLE
-from worker.sink import BundleSink, LooseSink
 
 
 @pytest.fixture

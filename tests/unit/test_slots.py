@@ -19,11 +19,11 @@ from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol.messages import Assign, Lease, Probe
+from framefleet.worker.slot_limits import Limits
+from framefleet.worker.slots import fork_server as forks
+from framefleet.worker.slots.slot_messages import Running, SlotUp
+from framefleet.worker.slots.slot_process import Entry, SlotProcess
 from tests import fake_slot
-from worker import forks
-from worker.limits import Limits
-from worker.pipe import Running, SlotUp
-from worker.slots import Entry, SlotProcess
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read in /proc")
 

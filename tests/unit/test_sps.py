@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from framefleet.worker.bitstream.bit_reader import OutOfBitsError
+from framefleet.worker.bitstream.h264_sps import SliceFormat, slice_format
 from tests.headers import avc_sps
-from worker.bits import OutOfBitsError
-from worker.sps import SliceFormat, slice_format
 
 
 @pytest.mark.parametrize("full_vui", [False, True])

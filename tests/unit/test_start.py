@@ -10,8 +10,8 @@ from unittest import mock
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol import messages as m
-from worker.agent import Agent
-from worker.pipe import Running
+from framefleet.worker.agent import Agent
+from framefleet.worker.slots.slot_messages import Running
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def loaded_by(module: str) -> set[str]:
 
 
 def test_an_agent_loads_no_media_libraries_no_asyncio_and_no_arrow() -> None:
-    assert not loaded_by("worker.host") & {"av", "cv2", "numpy", "asyncio", "ssl", "pyarrow"}
+    assert not loaded_by("framefleet.worker.host") & {"av", "cv2", "numpy", "asyncio", "ssl", "pyarrow"}
 
 
 def test_a_coordinator_loads_no_media_libraries_no_asyncio_and_no_exporter() -> None:
@@ -33,12 +33,12 @@ def test_a_coordinator_loads_no_media_libraries_no_asyncio_and_no_exporter() -> 
 
 
 def test_next_to_nothing_is_loaded_before_the_libraries_begin_to() -> None:
-    loaded = loaded_by("worker.__main__")
+    loaded = loaded_by("framefleet.worker.__main__")
     assert not loaded & {"zmq", "msgspec", "dataclasses", "typing_extensions", "inspect"}
 
 
 def test_what_a_flush_needs_is_loaded_once_and_not_before_there_are_frames(tmp_path: Path) -> None:
-    with mock.patch("worker.agent.SlotProcess"):
+    with mock.patch("framefleet.worker.agent.SlotProcess"):
         agent = Agent(
             host="a",
             incarnation="1",
@@ -49,7 +49,7 @@ def test_what_a_flush_needs_is_loaded_once_and_not_before_there_are_frames(tmp_p
             should_stop=lambda: None,
         )
     told = Running(m.UnitProgress(unit=1, attempt=1, done_to=5, frames=2, busy_s=0.5))
-    with mock.patch("worker.agent.threading.Thread") as thread:
+    with mock.patch("framefleet.worker.agent.threading.Thread") as thread:
         agent._on_slot_message(agent._slots[0], m.Shrunk(lease=m.Lease(1, 1), stop=9))
         assert not thread.called
         agent._on_slot_message(agent._slots[0], told)

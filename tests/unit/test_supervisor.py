@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.errors import EXIT_CRASHED
-from worker.supervisor import MAX_RESTARTS, Supervisor
+from framefleet.worker.coordinator_process import MAX_RESTARTS, Supervisor
 
 # it notes that it was there, commits something if it is to, and ends as it is told
 PROGRAM = """

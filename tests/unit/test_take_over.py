@@ -15,13 +15,13 @@ from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.spec import ImageOptions, PackOptions
 from framefleet.common.output.part_file import read_table
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.worker.publishing.publication import Extent
+from framefleet.worker.publishing.publisher import Publisher
 from targets.job import JobRequest
 from targets.resume import take_over
 from targets.sampling_options import NAMES, make_sampling
 from tests.jobs import rows
 from tests.publishing import stage
-from worker.publication import Extent
-from worker.publish import Publisher
 
 PACKS = (None, PackOptions(format="tar"), PackOptions(format="parquet"))
 HALVES = (

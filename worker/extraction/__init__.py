@@ -1,0 +1,1 @@
+"""From a range of frames of a video to image files."""

@@ -1,0 +1,1 @@
+"""From a decoded picture to the bytes of an image."""

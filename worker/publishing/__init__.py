@@ -1,0 +1,1 @@
+"""From the files of a unit to the host's output: staged, committed, published once."""

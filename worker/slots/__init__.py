@@ -1,0 +1,1 @@
+"""Slot processes: how they start, what they are told, how they end."""

@@ -1,0 +1,1 @@
+"""A video file: opened, probed, read in packets, cut at its GOPs, decoded."""
