@@ -25,8 +25,7 @@ COPY framefleet/*.py framefleet/
 COPY common framefleet/common
 COPY coordinator framefleet/coordinator
 COPY worker framefleet/worker
-COPY report report
-COPY targets targets
+COPY launcher framefleet/launcher
 # Compiled beforehand: at a quarter of a CPU a host would spend seconds on it at each start.
 RUN python -m compileall -q .
 

@@ -28,12 +28,12 @@ from benchmarks.report import machine
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import ImageOptions
 from framefleet.common.status import Status
-from targets.compose import ComposeHost, container_clusters
-from targets.engine import run_engine
-from targets.job import ContainerOptions, JobRequest
-from targets.local import LocalCluster, run_local
-from targets.output_lock import lock_output
-from targets.sampling_options import NAMES, make_sampling
+from framefleet.launcher.job import ContainerOptions, JobRequest
+from framefleet.launcher.options.sampling import NAMES, make_sampling
+from framefleet.launcher.output.output_lock import lock_output
+from framefleet.launcher.targets.compose import ComposeHost, container_clusters
+from framefleet.launcher.targets.docker_engine import run_engine
+from framefleet.launcher.targets.local import LocalCluster, run_local
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 WORK: Final = Path(tempfile.gettempdir()) / "framefleet-modes"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.modes_results import Promise
-from targets.demo import LENGTHS_S, make_demo_set, repeat_clip
+from framefleet.launcher.demo import LENGTHS_S, make_demo_set, repeat_clip
 
 VERSION: Final = "2"  # of the recipes; other ones have other folders
 SEED: Final = 5

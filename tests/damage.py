@@ -23,9 +23,9 @@ from typing import Final
 
 import click
 
-import launch
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import PackFormat
+from framefleet.launcher.cli import main as launch
 from tests.lost_writes import Recorded
 from tests.tiny import in_fork
 

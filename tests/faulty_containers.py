@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from targets.compose import FOLLOW, ComposeCluster, ComposeHost
-from targets.engine import find_engine
-from targets.image import ensure_image
-from targets.local import LocalCluster
+from framefleet.launcher.targets.compose import FOLLOW, ComposeCluster, ComposeHost
+from framefleet.launcher.targets.docker_engine import find_engine
+from framefleet.launcher.targets.docker_image import ensure_image
+from framefleet.launcher.targets.local import LocalCluster
 from tests.gated import VARIABLE
 from tests.jobs import REPOSITORY, ContainerFaults, Job
 
@@ -144,10 +144,10 @@ def pause(container: str) -> None:
 
 
 def main() -> int:
-    import launch
+    from framefleet.launcher.cli import main as launch
 
     HeldCluster.gate = Path(sys.argv.pop(1))
-    with mock.patch("targets.compose.ComposeCluster", HeldCluster):
+    with mock.patch("framefleet.launcher.targets.compose.ComposeCluster", HeldCluster):
         return launch.main()
 
 

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from framefleet.common.job.spec import ImageFormat, Mode, OnError, PackOptions, SchedulingOptions
 from framefleet.common.media import DROPPED
 from framefleet.common.status import Failure, Summary
-from report.accounting import account
-from report.reading import read_job
-from report.timeline import Kind
+from framefleet.launcher.report.accounting import account
+from framefleet.launcher.report.read_job import read_job
+from framefleet.launcher.report.timeline import Kind
 from tests.gated import Gate
 from tests.packed import check_packed
 

@@ -16,9 +16,9 @@ import msgspec
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import ImageOptions
-from targets.hosts import WORKER_COMMAND, LocalHost
-from targets.job import JobRequest
-from targets.local import LocalCluster
+from framefleet.launcher.job import JobRequest
+from framefleet.launcher.targets.local import LocalCluster
+from framefleet.launcher.targets.local_host import WORKER_COMMAND, LocalHost
 from tests import lying, refusing
 from tests.gated import COMMAND, VARIABLE
 from tests.jobs import JobOptions
@@ -47,7 +47,7 @@ def unlike_hosts(copies: dict[str, str], others: Sequence[str]) -> type[LocalClu
 
 def make_request(options: JobOptions) -> JobRequest:
     """What the command line would ask of ``run_local``."""
-    from targets.sampling_options import NAMES, make_sampling
+    from framefleet.launcher.options.sampling import NAMES, make_sampling
 
     return JobRequest(
         input=Path(options.input),
@@ -66,13 +66,13 @@ def make_request(options: JobOptions) -> JobRequest:
 
 
 def main() -> int:
-    from targets.display import make_console
-    from targets.job import ContainerOptions
-    from targets.local import run_local
-    from targets.output_folder import prepare_output
-    from targets.output_lock import lock_output
-    from targets.progress import open_view
-    from targets.summary import print_result
+    from framefleet.launcher.console.display import make_console
+    from framefleet.launcher.console.progress import open_view
+    from framefleet.launcher.console.summary import print_result
+    from framefleet.launcher.job import ContainerOptions
+    from framefleet.launcher.output.output_folder import prepare_output
+    from framefleet.launcher.output.output_lock import lock_output
+    from framefleet.launcher.targets.local import run_local
 
     options = msgspec.json.decode(sys.argv[1], type=JobOptions)
     console = make_console()

@@ -21,7 +21,7 @@ from typing import Any, Final
 import click
 
 from framefleet.common.job.spec import PackFormat, PackOptions, SchedulingOptions
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
 from tests.jobs import Job, check_output, rows, run_job, tree
 
 HOSTS: Final = ("algo-1", "algo-2", "algo-3")

@@ -28,9 +28,9 @@ from tests.jobs import REPOSITORY
 
 TESTS: Final = {
     "worker/publishing/publisher.py": ("publish", "shelf", "packing"),
-    "targets/merge.py": ("merge", "merge_shards"),
-    "targets/proof.py": ("resume", "damaged_parts"),
-    "targets/resume.py": ("resume", "damaged_parts"),
+    "launcher/output/merge.py": ("merge", "merge_shards"),
+    "launcher/output/completed_units.py": ("resume", "damaged_parts"),
+    "launcher/output/resume.py": ("resume", "damaged_parts"),
     "coordinator/journal.py": ("journal", "server"),
 }
 SWAPS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {

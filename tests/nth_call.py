@@ -30,9 +30,9 @@ import click
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import PackFormat
 from framefleet.common.status import Status
-from targets.clean_end import end_changes
-from targets.local import ROOTS_PREFIX, Interrupts, LocalCluster, _collect, abandoned
-from targets.output_lock import lock_output
+from framefleet.launcher.output.clean_end import end_changes
+from framefleet.launcher.output.output_lock import lock_output
+from framefleet.launcher.targets.local import ROOTS_PREFIX, Interrupts, LocalCluster, _collect, abandoned
 from tests.disk_calls import Failing, Kind, Moments, build, disarm, read_trace, watching
 from tests.tiny import VIDEOS, Tiny, in_fork
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from framefleet.common.job.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
 from framefleet.common.protocol.keys import make_keys
-from targets.image import ensure_image
-from targets.merge import HostOutput, merge
+from framefleet.launcher.output.merge import HostOutput, merge
+from framefleet.launcher.targets.docker_image import ensure_image
 from tests.faulty_containers import GATE, gate_mounts
 from tests.gated import VARIABLE, Gate
 

@@ -7,7 +7,7 @@ import socket
 from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
-from targets.sagemaker.permissions import LOG_GROUP
+from framefleet.launcher.sagemaker.iam_policies import LOG_GROUP
 
 REGION, ACCOUNT = "us-east-1", "123456789012"  # moto's own account
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from framefleet.common.job.spec import ImageOptions, MetricsOptions, SamplingOptions
-from targets.sagemaker.draft import SageMakerRequest
-from targets.sagemaker.request import Job
-from targets.sagemaker.s3 import S3Folder
-from targets.sagemaker.settings import Found, Settings
-from targets.sampling_options import SamplingRequest
+from framefleet.launcher.aws.s3 import S3Folder
+from framefleet.launcher.aws.settings import Found, Settings
+from framefleet.launcher.options.sampling import SamplingRequest
+from framefleet.launcher.sagemaker.prepare import SageMakerRequest
+from framefleet.launcher.sagemaker.request import Job
 
 ROLE = "arn:aws:iam::123456789012:role/framefleet"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/framefleet:0.1"

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import boto3
 import pytest
 
-from targets.sagemaker.s3 import list_objects, parse_folder
+from framefleet.launcher.aws.s3 import list_objects, parse_folder
 from tests.jobs import PATIENCE_S, REPOSITORY
 from tests.sagemaker_calls import REGION, as_iam, hang_up, refuse
 from tests.sagemaker_run import ROLE_AGENT, Run
@@ -34,8 +34,8 @@ OWN_AGENT = "the-platform"
 
 LAUNCHER = """
 import sys
-import launch
-from targets.sagemaker import aws, follow
+from framefleet.launcher.cli import main as launch
+from framefleet.launcher.sagemaker import aws, follow
 aws.MAX_ATTEMPTS, follow.POLL_S = 2, 0.2
 sys.exit(launch.main())
 """

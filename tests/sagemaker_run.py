@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from framefleet.common.job.spec import JobSpec, SchedulingOptions
-from targets.hosts import LocalHost
-from targets.local import _reserved_port
-from targets.sagemaker.permissions import LOG_GROUP
-from targets.sagemaker.s3 import list_objects, parse_folder
+from framefleet.launcher.aws.s3 import list_objects, parse_folder
+from framefleet.launcher.sagemaker.iam_policies import LOG_GROUP
+from framefleet.launcher.targets.local import _reserved_port
+from framefleet.launcher.targets.local_host import LocalHost
 from tests.sagemaker_calls import ACCOUNT, REGION
 
 if TYPE_CHECKING:

@@ -25,13 +25,13 @@ from typing import Any, Final
 from framefleet.common.job.spec import PackFormat, PackOptions, SchedulingOptions
 from framefleet.common.output.shards import Readers
 from framefleet.coordinator.journal import read_journal
-from targets.clean_end import begin_changes
-from targets.demo import make_demo_set
-from targets.job import JobRequest
-from targets.local import ROOTS_PREFIX, abandoned
-from targets.output_folder import prepare_output
-from targets.output_lock import lock_output
-from targets.resume import take_over
+from framefleet.launcher.demo import make_demo_set
+from framefleet.launcher.job import JobRequest
+from framefleet.launcher.output.clean_end import begin_changes
+from framefleet.launcher.output.output_folder import prepare_output
+from framefleet.launcher.output.output_lock import lock_output
+from framefleet.launcher.output.resume import take_over
+from framefleet.launcher.targets.local import ROOTS_PREFIX, abandoned
 from tests.jobs import Job, JobOptions, check_output, rows, summary, tree, verify
 from tests.local_job import make_request
 from tests.monkey import Row, frames_of

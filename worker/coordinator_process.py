@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from framefleet import IMPORT_ROOT
 from framefleet.common.errors import EXIT_CRASHED
 
 MAX_RESTARTS, RESTART_WINDOW_S = 6, 300.0  # without a commit: what the journal holds kills it, then
 POLL_S = 0.02
-PROJECT = Path(__file__).resolve().parent.parent
 
 _COMMITTED = b'"event":"committed"'
 
@@ -75,7 +75,7 @@ class Supervisor:
 
     def _start(self) -> None:
         self._written = self._journal.stat().st_size if self._journal.exists() else 0
-        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, cwd=PROJECT)
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, cwd=IMPORT_ROOT)
 
     def _start_again(self) -> bool:
         code = self._process.returncode

@@ -1,8 +1,8 @@
 """The tree of a host on a file system that all hosts share, for clusters that mount nothing else.
 
 ``FRAMEFLEET_SHARED`` names a folder with ``videos/`` and ``output/``. ``output/hosts/job`` holds the job,
-which ``python -m targets.plain job`` writes, and ``output/hosts/<host>`` is the output of one host alone;
-``python -m targets.plain merge`` makes one of all.
+which ``framefleet manual job`` writes, and ``output/hosts/<host>`` is the output of one host alone;
+``framefleet manual merge`` makes one of all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ def link_tree(shared: Path, host: str) -> Path:
     hosts = shared / OUTPUT / HOSTS
     for needed, remedy in (
         (shared / VIDEOS, "put the videos there"),
-        (hosts / JOB, f"write the job with `python -m targets.plain job --output {shared / OUTPUT}` first"),
+        (
+            hosts / JOB,
+            f"write the job with `framefleet manual job --output {shared / OUTPUT}` first",
+        ),
     ):
         if not needed.is_dir():
             raise UserError(f"{SHARED_VARIABLE} is {shared}, and there is no folder {needed}: {remedy}")

@@ -109,7 +109,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ``run`` is a folder below ``manifest/`` and ``job/``, where runs share one output. ``is_dealt_out``: the
     platform gives each host of a sharded job its own videos, and no other.
     ``keys`` is None where nothing is connected; a file without keys is no job's. ``frame_options`` are those
-    that decide on frames (``targets/frame_options.py``), for the manifest to tell.
+    that decide on frames (``launcher/output/job_fingerprint.py``), for the manifest to tell.
     """
 
     job_id: Annotated[str, msgspec.Meta(max_length=MAX_JOB_ID)]

@@ -16,7 +16,7 @@ import pytest
 
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.coordinator.journal import read_journal
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, run_job, summary, tree
 
 pytestmark = pytest.mark.skipif(

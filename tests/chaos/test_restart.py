@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
 from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
 pytestmark = pytest.mark.skipif(

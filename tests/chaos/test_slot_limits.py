@@ -13,7 +13,7 @@ import pytest
 
 from framefleet.common.job.spec import JobSpec, LimitOptions, SchedulingOptions
 from framefleet.common.status import Failure
-from targets.hosts import LocalHost
+from framefleet.launcher.targets.local_host import LocalHost
 from tests.jobs import PATIENCE_S
 from tests.keys import KEYS
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from framefleet.common.job.spec import SchedulingOptions
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
 from tests.fuzzing import Attack, Target
 from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
 

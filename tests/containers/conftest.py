@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.errors import UserError
-from targets.demo import make_demo_set
-from targets.engine import Engine, find_engine
-from targets.image import ensure_image
+from framefleet.launcher.demo import make_demo_set
+from framefleet.launcher.targets.docker_engine import Engine, find_engine
+from framefleet.launcher.targets.docker_image import ensure_image
 from tests.jobs import run_job, tree
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from targets.image import find_base
-from targets.sagemaker.bundle import ENTRYPOINT, LOCAL_PATH, bundle_files
+from framefleet.launcher.sagemaker.source_bundle import ENTRYPOINT, LOCAL_PATH, bundle_files
+from framefleet.launcher.targets.docker_image import find_base
 from tests.jobs import check_output, tree
 from tests.platform_hosts import PlatformJob, engine
 

@@ -15,8 +15,8 @@ from urllib.request import urlopen
 import pytest
 
 from framefleet.common.host.shared_filesystem import LOCK_FILE
-from targets.engine import Engine
-from targets.image import ensure_image
+from framefleet.launcher.targets.docker_engine import Engine
+from framefleet.launcher.targets.docker_image import ensure_image
 from tests.faulty_containers import GATE_MOUNTS, docker
 from tests.gated import Gate
 from tests.jobs import REPOSITORY, Job, check_output, summary, tree

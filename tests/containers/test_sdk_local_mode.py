@@ -14,9 +14,9 @@ from typing import Any
 import boto3
 import pytest
 
-from targets.engine import Engine
-from targets.image import ensure_image
-from targets.sagemaker import processor
+from framefleet.launcher.sagemaker import processor
+from framefleet.launcher.targets.docker_engine import Engine
+from framefleet.launcher.targets.docker_image import ensure_image
 from tests.jobs import check_output, tree
 from tests.sagemaker_jobs import IMAGE, ROLE, put
 

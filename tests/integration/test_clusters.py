@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from framefleet.common.job.spec import PackOptions
-from targets.local import _reserved_port
+from framefleet.launcher.targets.local import _reserved_port
 from tests.gated import COMMAND, VARIABLE, Gate
 from tests.jobs import REPOSITORY, check_output, run_job, tree
 
@@ -27,7 +27,7 @@ DOCS = REPOSITORY / "docs"
 
 def plain(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "targets.plain", *arguments],
+        [sys.executable, "-m", "framefleet", "manual", *arguments],
         cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=PATIENCE_S,
     )  # fmt: skip
     return done.stdout
@@ -140,7 +140,9 @@ def test_a_job_that_was_stopped_and_merged_goes_on_as_another(pods: Pods, tmp_pa
     host.communicate(timeout=PATIENCE_S)
     shared, output = pods.shared, str(pods.shared / "output")
     stopped = subprocess.run(
-        [sys.executable, "-m", "targets.plain", "merge", "--output", output], cwd=REPOSITORY, check=False
+        [sys.executable, "-m", "framefleet", "manual", "merge", "--output", output],
+        cwd=REPOSITORY,
+        check=False,
     )
     assert stopped.returncode == 1
     before = tree(shared / "output")

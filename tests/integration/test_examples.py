@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from framefleet.common.job.spec import PackOptions
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
 from tests.awkward import make_awkward_videos
 from tests.jobs import REPOSITORY, rows, run_job
 from tests.sagemaker_calls import REGION

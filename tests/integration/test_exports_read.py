@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from pycocotools.coco import COCO
 
-from export.command import FORMATS, export
+from framefleet.launcher.export.command import FORMATS, export
 from tests.awkward import ROTATED, SUSPECT, VIDEOS, make_awkward_videos
 from tests.jobs import REPOSITORY, rows, run_job
 

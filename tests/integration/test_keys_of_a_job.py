@@ -10,7 +10,7 @@ import msgspec
 
 from framefleet.common.job.spec import JobSpec, SchedulingOptions
 from framefleet.common.protocol.keys import JobKeys
-from targets.hosts import WORKER_COMMAND, LocalHost
+from framefleet.launcher.targets.local_host import WORKER_COMMAND, LocalHost
 from tests.jobs import PATIENCE_S
 from tests.keys import KEYS, stranger_keys
 

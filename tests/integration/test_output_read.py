@@ -23,17 +23,17 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from export.frames import Manifest
 from framefleet.common.output.manifest import schema
 from framefleet.common.output.video_names import video_name
-from report.thumbnails import thumbnails
+from framefleet.launcher.export.frames import Manifest
+from framefleet.launcher.report.thumbnails import thumbnails
+from framefleet.launcher.verify.against_videos import compare
+from framefleet.launcher.verify.check_output import check_output
+from framefleet.launcher.verify.command import verify as verify_command
+from framefleet.launcher.verify.storage import Folder, FolderOfVideos, open_videos
 from tests.awkward import VIDEOS, make_awkward_videos
 from tests.jobs import rewrite, rows, run_job, summary, verify
 from tests.sagemaker_jobs import keys, put
-from verify.against import compare
-from verify.checking import check_output
-from verify.command import verify as verify_command
-from verify.places import Folder, FolderOfVideos, open_videos
 
 
 @pytest.fixture(scope="module")

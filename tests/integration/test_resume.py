@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
 from tests.jobs import REPOSITORY, Job, check_output, rows, run_job, summary, tree
 
 pytestmark = pytest.mark.skipif(

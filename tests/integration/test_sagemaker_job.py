@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 import pytest
 
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
 from tests.jobs import PATIENCE_S, REPOSITORY, rows, run_job, tree, verify
 from tests.sagemaker_calls import is_allowed
 from tests.sagemaker_jobs import IMAGE, ROLE

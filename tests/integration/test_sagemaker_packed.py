@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pytest
 import webdataset
 
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
 from tests.jobs import PATIENCE_S, rows, run_job
 from tests.packed import check_packed
 from tests.sagemaker_jobs import IMAGE, ROLE

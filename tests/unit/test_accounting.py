@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report.accounting import PARTS, Account, account
-from report.timeline import Attempt, Kind, Lane, Phases
+from framefleet.launcher.report.accounting import PARTS, Account, account
+from framefleet.launcher.report.timeline import Attempt, Kind, Lane, Phases
 
 S = 1_000_000
 

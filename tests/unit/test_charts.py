@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from report import charts
-from report.reading import read_job
-from report.series import over_time
-from report.timeline import Attempt, Kind, Lane, Timeline
+from framefleet.launcher.report import charts
+from framefleet.launcher.report.read_job import read_job
+from framefleet.launcher.report.series import over_time
+from framefleet.launcher.report.timeline import Attempt, Kind, Lane, Timeline
 from tests.fake_job import eventful_job
 
 S = 1_000_000

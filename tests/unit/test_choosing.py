@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from framefleet.common.job.image_options import MAX_DISTANCE, ImageOptions
 from framefleet.common.job.sampling import Sampling
 from framefleet.common.media import UnitResult
+from framefleet.launcher.options.image import MAX_DEDUP
 from framefleet.worker.extraction import frame_writer as writer
 from framefleet.worker.extraction.extract import extract
 from framefleet.worker.picture.dedup_and_blur import Measures, measure, perceptual_hash, sharpness, verdict
 from framefleet.worker.video.open_video import OpenVideo
 from framefleet.worker.video.probe import probe
-from targets.image_options import MAX_DEDUP
 
 BOTH = ImageOptions(dedup=4, min_sharpness=50.0)
 Image = NDArray[np.uint8]

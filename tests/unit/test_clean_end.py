@@ -15,11 +15,11 @@ from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.completed import NOTHING_DONE, Done
 from framefleet.common.job.spec import JobSpec, PackOptions, write_spec
-from targets import local
-from targets.clean_end import MARK, begin_changes, end_changes
-from targets.job import JobRequest
-from targets.output_lock import lock_output
-from targets.resume import check_options, options_of, take_over
+from framefleet.launcher.job import JobRequest
+from framefleet.launcher.output.clean_end import MARK, begin_changes, end_changes
+from framefleet.launcher.output.output_lock import lock_output
+from framefleet.launcher.output.resume import check_options, options_of, take_over
+from framefleet.launcher.targets import local
 from tests.unit.test_local import RecordingView, fake
 from tests.unit.test_local import make_request as make_request
 from tests.unit.test_take_over import PACKS, files, make_output, request_of
@@ -36,12 +36,13 @@ def test_the_mark_stays_until_all_is_on_the_disk(tmp_path: Path, monkeypatch: py
     assert begin_changes(tmp_path), "whoever left it did not come to its end"
     synced: list[bool] = []
     monkeypatch.setattr(
-        "targets.clean_end.sync_filesystem", lambda folder: synced.append((folder / MARK).exists())
+        "framefleet.launcher.output.clean_end.sync_filesystem",
+        lambda folder: synced.append((folder / MARK).exists()),
     )
     end_changes(tmp_path)
     assert synced == [True], "synced before the mark goes"
     assert not begin_changes(tmp_path)
-    monkeypatch.setattr("targets.clean_end.sync_filesystem", no_sync)
+    monkeypatch.setattr("framefleet.launcher.output.clean_end.sync_filesystem", no_sync)
     with pytest.raises(UserError, match=r"has not taken all .* --resume"):
         end_changes(tmp_path)
     assert begin_changes(tmp_path)
@@ -65,7 +66,7 @@ def test_a_job_ends_well_when_its_output_is_on_the_disk(
     def sync(folder: Path) -> None:
         synced.append({path.relative_to(folder).parts[0] for path in folder.rglob("*")})
 
-    monkeypatch.setattr("targets.clean_end.sync_filesystem", sync)
+    monkeypatch.setattr("framefleet.launcher.output.clean_end.sync_filesystem", sync)
     with lock_output(request.output) as lock:
         local.run_local(request, view=RecordingView(), lock=lock, command=fake())
     assert len(synced) == 1
@@ -77,7 +78,7 @@ def test_a_disk_that_does_not_take_the_output_is_no_success(
     make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = make_request()
-    monkeypatch.setattr("targets.clean_end.sync_filesystem", no_sync)
+    monkeypatch.setattr("framefleet.launcher.output.clean_end.sync_filesystem", no_sync)
     with lock_output(request.output) as lock, pytest.raises(UserError, match="has not taken all"):
         local.run_local(request, view=RecordingView(), lock=lock, command=fake())
     assert (request.output / MARK).exists()

@@ -20,13 +20,13 @@ from framefleet.common.job.spec import ImageOptions
 from framefleet.common.output.manifest import FIELDS, read_part, write_part
 from framefleet.common.output.part_file import MAX_BYTES, PartError, read_schema, read_table
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.launcher.job import JobRequest
+from framefleet.launcher.options.sampling import NAMES, make_sampling
+from framefleet.launcher.output.completed_units import read_options
+from framefleet.launcher.output.output_folder import prepare_output
+from framefleet.launcher.output.resume import take_over
 from framefleet.worker.publishing.publication import Extent
 from framefleet.worker.publishing.publisher import Publisher
-from targets.job import JobRequest
-from targets.output_folder import prepare_output
-from targets.proof import read_options
-from targets.resume import take_over
-from targets.sampling_options import NAMES, make_sampling
 from tests.publishing import stage
 
 COLUMNS = [name for name, _, _ in FIELDS]

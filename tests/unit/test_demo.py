@@ -7,8 +7,8 @@ import av
 import pytest
 
 from framefleet.common.errors import UserError
-from targets import demo
-from targets.demo import CLIP, CLIP_FPS, CONTAINERS, LENGTHS_S, make_demo_set
+from framefleet.launcher import demo
+from framefleet.launcher.demo import CLIP, CLIP_FPS, CONTAINERS, LENGTHS_S, make_demo_set
 
 DECODED_UP_TO_S = 40  # longer ones repeat the same packets: those are compared instead
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.console import Console
 
-from targets.display import SlowStep, clock, make_console, natural_key, percent, printable
+from framefleet.launcher.console.display import SlowStep, clock, make_console, natural_key, percent, printable
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.errors import UserError
-from targets.engine import find_engine, last_line, run, run_engine
+from framefleet.launcher.targets.docker_engine import find_engine, last_line, run, run_engine
 from tests.fake_docker import FakeDocker
 
 INFO = """echo '{"NCPU": 2, "MemTotal": 4096, "SecurityOptions": ["name=seccomp"]}'"""

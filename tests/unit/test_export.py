@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from export.command import export
-from export.frames import Manifest
 from framefleet.common.output.manifest import schema
+from framefleet.launcher.export.command import export
+from framefleet.launcher.export.frames import Manifest
 
 VIDEOS = ("ordner/Grüße 1", "видео.v2", "rotated")
 FRAMES = 3

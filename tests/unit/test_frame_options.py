@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from framefleet.common.job.spec import ImageOptions, SamplingOptions
-from targets.frame_options import frame_options
+from framefleet.launcher.output.job_fingerprint import frame_options
 
 
 def options(sampling: dict[str, Any], image: dict[str, Any] | None = None) -> dict[str, str]:

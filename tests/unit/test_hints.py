@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from framefleet.common.status import Status
-from targets.hints import suggest_packing
+from framefleet.launcher.packing_advice import suggest_packing
 
 
 def status(frames: int, fraction: float) -> Status:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.job.spec import JobSpec
-from targets.hosts import LocalHost
+from framefleet.launcher.targets.local_host import LocalHost
 
 
 def test_one_that_ends_while_it_is_told_to_leave_tells_its_exit_code(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from click.testing import CliRunner
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.image_options import Depth, ImageFormat, ImageOptions, Rotate, Subsampling
-from targets.image_options import DEPTHS, FORMATS, ROTATIONS, SUBSAMPLINGS, image_options, make_image_options
+from framefleet.launcher.options.image import (
+    DEPTHS,
+    FORMATS,
+    ROTATIONS,
+    SUBSAMPLINGS,
+    image_options,
+    make_image_options,
+)
 
 
 def parsed(*arguments: str) -> ImageOptions:
@@ -90,7 +97,7 @@ def test_choices_are_those_of_the_specification() -> None:
 def test_the_module_imports_only_click() -> None:
     program = (
         "import sys, click; before = set(sys.modules); "
-        "import targets.image_options; print(*set(sys.modules) - before)"
+        "import framefleet.launcher.options.image; print(*set(sys.modules) - before)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {"targets", "targets.image_options"}
+    assert set(done.stdout.split()) == {"targets", "framefleet.launcher.options.image"}

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-import launch
 from framefleet.common.job.spec import ImageOptions
-from targets import local
-from targets.job import JobRequest
-from targets.output_folder import DEMO_MARKER
-from targets.output_lock import OutputLock
+from framefleet.launcher.cli import main as launch
+from framefleet.launcher.job import JobRequest
+from framefleet.launcher.output.output_folder import DEMO_MARKER
+from framefleet.launcher.output.output_lock import OutputLock
+from framefleet.launcher.targets import local
+from tests.jobs import REPOSITORY
 
 FAKE_HOST = str(Path(__file__).parent.parent / "fake_host.py")
-LAUNCH = str(Path(launch.__file__))
+LAUNCH = str(REPOSITORY / "launch.py")
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[JobReque
         seen.append((request, (request.output / DEMO_MARKER).is_file()))
         return 0
 
-    monkeypatch.setattr(launch, "run_job", remember)
+    monkeypatch.setattr("framefleet.launcher.cli.run.run_job", remember)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     return seen
@@ -57,7 +58,7 @@ def test_options_reach_the_job(
 def test_run_may_be_named_and_has_defaults(
     jobs: list[tuple[JobRequest, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("framefleet.common.host.cores.usable_cores", lambda: 7)
+    monkeypatch.setattr("framefleet.launcher.cli.run.usable_cores", lambda: 7)
     assert call(monkeypatch, "run", "--input", "videos") == 0
     assert call(monkeypatch, "--input", "videos", "--instances", "3") == 0
     assert call(monkeypatch, "--input", "videos", "--instances", "8", "--format", "png") == 0
@@ -166,7 +167,7 @@ def test_without_input_the_demo_set_is_made(
         made.append(folder)
         return folder / "videos"
 
-    monkeypatch.setattr("targets.demo.make_demo_set", make)
+    monkeypatch.setattr("framefleet.launcher.cli.run.make_demo_set", make)
     assert call(monkeypatch) == 0
     assert call(monkeypatch, "--output", "elsewhere") == 0
     assert made == [tmp_path / "demo"] * 2
@@ -181,13 +182,15 @@ def with_fake_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A work folder with an input, a demo set of one empty file, and hosts that only pretend."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
-    monkeypatch.setattr("targets.demo.make_demo_set", lambda folder, **options: tmp_path / "videos")
+    monkeypatch.setattr(
+        "framefleet.launcher.cli.run.make_demo_set", lambda folder, **options: tmp_path / "videos"
+    )
     real = local.run_local
 
     def run_fake(request: JobRequest, **options: Any) -> Any:
         return real(request, command=[sys.executable, FAKE_HOST], **options)
 
-    monkeypatch.setattr(local, "run_local", run_fake)
+    monkeypatch.setattr("framefleet.launcher.cli.run.run_local", run_fake)
     return tmp_path
 
 
@@ -232,7 +235,7 @@ def test_two_jobs_do_not_share_an_output(
             codes.append(-1)
             codes[0] = call(monkeypatch)
 
-    monkeypatch.setattr("targets.progress.PlainView.update", meanwhile)
+    monkeypatch.setattr("framefleet.launcher.console.progress.PlainView.update", meanwhile)
     assert call(monkeypatch) == 0
     assert codes == [2]
     assert "is running in --output" in capsys.readouterr().err
@@ -264,7 +267,7 @@ def test_help_imports_nothing_heavy() -> None:
         "framefleet.common.startup"
     }
     ours = {module for module in modules if module.startswith("targets.")}
-    ours.discard("targets.command_line")
+    ours.discard("framefleet.launcher.cli.lazy_group")
     assert all(module.endswith("_options") for module in ours), "these need nothing but click"
 
 

@@ -18,10 +18,10 @@ import zmq
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import ImageOptions, Mode, PackOptions, SamplingOptions
 from framefleet.common.status import Status
-from targets import local
-from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
-from targets.output_lock import lock_output
-from targets.sampling_options import SamplingRequest
+from framefleet.launcher.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
+from framefleet.launcher.options.sampling import SamplingRequest
+from framefleet.launcher.output.output_lock import lock_output
+from framefleet.launcher.targets import local
 
 FAKE_HOST = str(Path(__file__).parent.parent / "fake_host.py")
 MakeRequest = Callable[..., JobRequest]
@@ -166,6 +166,17 @@ def test_sharded_hosts_are_combined(make_request: MakeRequest) -> None:
         request.output
     )
     assert view.statuses[-1].frames == 6
+
+
+def test_empty_folders_of_launchers_killed_early_are_removed_and_others_are_not(
+    make_request: MakeRequest,
+) -> None:
+    request = make_request()
+    (request.output / ".framefleet-20261201-141058-6d269b").mkdir()
+    kept = request.output / ".framefleet-20261201-141058-6d269c"
+    (kept / "of somebody").mkdir(parents=True)
+    run_local(request, view=RecordingView(), command=fake())
+    assert list(request.output.glob(".framefleet-*/")) == [kept]
 
 
 def test_killed_host_does_not_end_the_job(make_request: MakeRequest) -> None:

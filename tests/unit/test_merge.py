@@ -12,8 +12,8 @@ import pytest
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import SamplingOptions
-from targets.hosts import LocalHost
-from targets.merge import HostOutput, Merged, merge, read_failures, read_summary
+from framefleet.launcher.output.merge import HostOutput, Merged, merge, read_failures, read_summary
+from framefleet.launcher.targets.local_host import LocalHost
 
 Row = tuple[str, int, int]  # file, unit, attempt
 

@@ -12,8 +12,8 @@ import pytest
 
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import PackFormat, PackOptions, SamplingOptions
+from framefleet.launcher.output.merge import HostOutput, Merged, merge
 from framefleet.worker.publishing.publisher import Publisher
-from targets.merge import HostOutput, Merged, merge
 from tests.packed import check_packed
 from tests.publishing import manifest, stage
 

@@ -10,8 +10,8 @@ from framefleet.common.status import Failure, nothing_made
 from framefleet.coordinator.core.core import Core
 from framefleet.coordinator.events import Conclude
 from framefleet.coordinator.status.summaries import summary
-from targets.sharded import combine_summaries
-from targets.summary import _figures
+from framefleet.launcher.console.summary import _figures
+from framefleet.launcher.output.combine_summaries import combine_summaries
 from tests.bench import Bench, assigned
 from tests.unit.test_sharded import summary as share
 

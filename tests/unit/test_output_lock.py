@@ -13,17 +13,18 @@ from typing import Any
 
 import pytest
 
-import launch
 from framefleet.common.errors import UserError
 from framefleet.common.host.shared_filesystem import LOCK_FILE, link_tree
-from targets import local, plain
-from targets.output_lock import kept_local, lock_output, note_of_running_job, running_job
+from framefleet.launcher.cli import main as launch
+from framefleet.launcher.output.output_lock import kept_local, lock_output, note_of_running_job, running_job
+from framefleet.launcher.targets import local
+from tests.jobs import REPOSITORY
 
 FAKE_HOST = str(Path(__file__).parent.parent / "fake_host.py")
 HOLDER = """
 import subprocess, sys
 from pathlib import Path
-from targets.output_lock import lock_output
+from framefleet.launcher.output.output_lock import lock_output
 with lock_output(Path(sys.argv[1]), "of-the-holder") as lock:
     agent = subprocess.Popen(["cat"], stdin=0, stdout=1, pass_fds=[lock.descriptor])
     print("held", flush=True)
@@ -52,7 +53,7 @@ def test_the_end_of_a_job_frees_the_lock_though_a_dying_process_has_it_open(tmp_
 def test_an_agent_holds_the_lock_of_a_launcher_that_was_killed(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
-        cwd=Path(launch.__file__).parent,
+        cwd=REPOSITORY,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as launcher:
@@ -148,7 +149,7 @@ def test_a_second_launcher_is_refused_from_the_take_over_to_the_end_of_the_merge
 
     def gate(*arguments: Any, **options: Any) -> Any:
         more = [] if second == "fresh" else ["--resume"]
-        command = [sys.executable, launch.__file__, *folders, *more]
+        command = [sys.executable, str(REPOSITORY / "launch.py"), *folders, *more]
         ended.append(subprocess.run(command, capture_output=True, text=True, check=False))
         return real(*arguments, **options)
 
@@ -172,8 +173,10 @@ def test_a_demo_clears_nothing_while_another_job_is_at_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launch, "_demo_set", lambda: tmp_path)
-    monkeypatch.setattr(launch, "DEFAULT_OUTPUT", str(tmp_path.parent / f"{tmp_path.name}-output"))
+    monkeypatch.setattr("framefleet.launcher.cli.run._demo_set", lambda: tmp_path)
+    monkeypatch.setattr(
+        "framefleet.launcher.cli.run.DEFAULT_OUTPUT", str(tmp_path.parent / f"{tmp_path.name}-output")
+    )
     output = tmp_path.parent / f"{tmp_path.name}-output"
     (output / "frames").mkdir(parents=True)
     (output / ".framefleet-demo").touch()
@@ -189,12 +192,12 @@ def test_hosts_of_a_cluster_and_the_merge_of_their_outputs_keep_each_other_out(
 ) -> None:
     (tmp_path / "videos").mkdir()
     output = tmp_path / "output"
-    assert call_plain(monkeypatch, "job", "--hosts", "1", "--fps", "5", "--output", str(output)) == 0
+    assert call_manual(monkeypatch, "job", "--hosts", "1", "--fps", "5", "--output", str(output)) == 0
     with lock_output(output, "a-merge"):
         with pytest.raises(UserError, match="are being merged"):
             link_tree(tmp_path, "host-0")
         for step in ("job", "merge"):
-            assert call_plain(monkeypatch, step, "--output", str(output)) == 2
+            assert call_manual(monkeypatch, step, "--output", str(output)) == 2
             assert "job a-merge is running" in capsys.readouterr().err
     assert (output / "hosts" / "job" / "job.json").is_file()
     opened: list[int] = []
@@ -207,15 +210,15 @@ def test_hosts_of_a_cluster_and_the_merge_of_their_outputs_keep_each_other_out(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", remember)
         link_tree(tmp_path, "host-0")
-    assert call_plain(monkeypatch, "merge", "--output", str(output)) == 2
+    assert call_manual(monkeypatch, "merge", "--output", str(output)) == 2
     os.close(opened[0])  # as the end of the host's process does
-    assert call_plain(monkeypatch, "merge", "--output", str(output)) == 1
+    assert call_manual(monkeypatch, "merge", "--output", str(output)) == 1
     assert "is running" in capsys.readouterr().err
 
 
-def call_plain(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["plain", *arguments])
-    return plain.main()
+def call_manual(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["launch.py", "manual", *arguments])
+    return launch.main()
 
 
 def test_who_reads_an_output_is_told_of_the_job_in_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from framefleet.common.errors import UserError
 from framefleet.common.job.image_options import ImageOptions
 from framefleet.common.job.spec import PackOptions
-from targets.pack_options import make_pack
+from framefleet.launcher.options.pack import make_pack
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-import launch
 from framefleet.common.status import Failure
-from report import making, page
-from report.compare import render_comparison, titles
-from report.reading import read_job
-from report.thumbnails import HEIGHT, WIDTH, thumbnails
-from report.timeline import Timeline
-from report.words import cut
+from framefleet.launcher.cli import main as launch
+from framefleet.launcher.report import make_report as making
+from framefleet.launcher.report import page
+from framefleet.launcher.report.compare import render_comparison, titles
+from framefleet.launcher.report.html import cut
+from framefleet.launcher.report.read_job import read_job
+from framefleet.launcher.report.thumbnails import HEIGHT, WIDTH, thumbnails
+from framefleet.launcher.report.timeline import Timeline
 from tests.fake_job import FakeJournal, eventful_job
 from tests.unit.test_summary import summary
 

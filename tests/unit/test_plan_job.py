@@ -19,12 +19,12 @@ from framefleet.common.job.image_options import ImageOptions
 from framefleet.common.job.sampling import parse_sampling
 from framefleet.common.job.selection import base_sampling
 from framefleet.common.job.spec import SamplingOptions
-from plan.command import TYPES, brief_cost, brief_time, plan
-from plan.estimate import Estimate, estimate_all, is_too_long
-from plan.forecast import Forecast, forecast, forecast_sharded, knee
-from plan.looking import BLOCK_BYTES, Look, RangedFile, choose, look
-from plan.prices import OURS, Instance, read_prices
-from targets.demo import make_demo_set
+from framefleet.launcher.demo import make_demo_set
+from framefleet.launcher.plan.command import TYPES, brief_cost, brief_time, plan
+from framefleet.launcher.plan.estimate import Estimate, estimate_all, is_too_long
+from framefleet.launcher.plan.forecast import Forecast, forecast, forecast_sharded, knee
+from framefleet.launcher.plan.inspect_videos import BLOCK_BYTES, Look, RangedFile, choose, look
+from framefleet.launcher.plan.prices import OURS, Instance, read_prices
 from tests.sagemaker_jobs import put
 
 JPG = ImageOptions()
@@ -297,7 +297,7 @@ def test_every_cell_is_whole_on_80_columns(
         f'currency = "EUR"\ncollected = "today"\nsource = "me"\n[instances.big]\nprice = {price}\nvcpus = 4\n'
     )
     videos = [video(9000.0, size_bytes=10**10, duration_s=90_000.0) for _ in range(100)]
-    monkeypatch.setattr("plan.estimate.estimate_all", lambda *_, **__: videos)
+    monkeypatch.setattr("framefleet.launcher.plan.estimate.estimate_all", lambda *_, **__: videos)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x.mp4").write_bytes(b"x")
     counts = [word for count in (1, 32, 100) for word in ("--instances", str(count))]
@@ -388,7 +388,7 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
 
 def test_a_plan_says_whose_length_it_does_not_believe(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = {0: SEEN, 1: replace(SEEN, duration_s=17e9)}
-    monkeypatch.setattr("plan.command._look", lambda *_: ([10**6, 10**6], looks))
+    monkeypatch.setattr("framefleet.launcher.plan.command._look", lambda *_: ([10**6, 10**6], looks))
     text = run("--input", "x", "--instances", "1", "--instance-type", TYPES[0])
     assert "1 of those claims to be longer than their bytes allow (4722222:13:20)" in text
     assert "600 frames" in text, "of two minutes"

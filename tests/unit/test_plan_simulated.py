@@ -9,10 +9,10 @@ import pytest
 
 from framefleet.coordinator.simulation.plan import HostPlan, Plan
 from framefleet.coordinator.simulation.world import World
-from plan.command import INSTANCES, TYPES
-from plan.estimate import Estimate
-from plan.prices import Instance, read_prices
-from plan.simulate import MOST_UNITS, _footage, joined, simulate
+from framefleet.launcher.plan.command import INSTANCES, TYPES
+from framefleet.launcher.plan.estimate import Estimate
+from framefleet.launcher.plan.prices import Instance, read_prices
+from framefleet.launcher.plan.simulate import MOST_UNITS, _footage, joined, simulate
 
 INSTANCE = Instance(price=1.0, vcpus=8, slot_speed=0.6)
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from framefleet.common.job.spec import ImageOptions
+from framefleet.launcher.plan.inspect_videos import look
 from framefleet.worker.picture.render import encode
 from framefleet.worker.video.open_video import MediaError, OpenVideo, check_dimensions
 from framefleet.worker.video.probe import probe
-from plan.looking import look
 from tests.clips import FPS, FRAMES, GOP, SIZE, START_S
 
 DURATION_S = FRAMES / FPS

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from framefleet.common.status import HostState, HostStatus, Status
-from targets.progress import LiveView, PlainView, draw, open_view, plain_line
+from framefleet.launcher.console.progress import LiveView, PlainView, draw, open_view, plain_line
 
 
 def status(number_of_hosts: int = 8, **changes: Any) -> Status:

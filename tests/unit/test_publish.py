@@ -13,10 +13,10 @@ import pytest
 from framefleet.common.host.layout import OPTIONS_KEY, Layout
 from framefleet.common.output.manifest import schema
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.launcher.output.completed_units import read_libraries
 from framefleet.worker.publishing import publisher as publish
 from framefleet.worker.publishing.publication import Extent
 from framefleet.worker.publishing.publisher import Publisher
-from targets.proof import read_libraries
 from tests.publishing import kill_while_publishing, manifest, stage
 
 

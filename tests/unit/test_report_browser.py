@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from report.compare import render_comparison
-from report.making import make_report
-from report.page import asset, render
-from report.reading import read_job
-from report.timeline import Attempt, Kind, Lane, Timeline
+from framefleet.launcher.report.compare import render_comparison
+from framefleet.launcher.report.make_report import make_report
+from framefleet.launcher.report.page import asset, render
+from framefleet.launcher.report.read_job import read_job
+from framefleet.launcher.report.timeline import Attempt, Kind, Lane, Timeline
 from tests.fake_job import eventful_job
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from framefleet.common.errors import UserError
 from framefleet.common.media import Timing
-from report.accounting import account
-from report.journals import Told
-from report.lanes import clock_offsets
-from report.reading import read_job
-from report.timeline import Kind, Timeline, video_rows
+from framefleet.launcher.report.accounting import account
+from framefleet.launcher.report.lanes import clock_offsets
+from framefleet.launcher.report.read_job import read_job
+from framefleet.launcher.report.read_journal import Told
+from framefleet.launcher.report.timeline import Kind, Timeline, video_rows
 from tests.fake_job import CLOCK_S, FakeJournal, eventful_job
 
 S = 1_000_000

@@ -17,7 +17,7 @@ from framefleet.coordinator.listed_video import ListedVideo
 from framefleet.coordinator.simulation.judge import TIME_BASE, wanted
 from framefleet.coordinator.simulation.world import World
 from framefleet.coordinator.state import UnitState
-from targets.proof import Unit, prove_video
+from framefleet.launcher.output.completed_units import Unit, prove_video
 from tests.bench import Bench, assigned, info
 from tests.unit.test_core_random import MODES, world
 from tests.unit.test_replay import MortalServer, same_job

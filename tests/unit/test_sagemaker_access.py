@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from framefleet.common.errors import UserError
-from targets.sagemaker.aws import NoAccessError, open_aws, translated
-from targets.sagemaker.draft import draft
+from framefleet.launcher.aws.clients import NoAccessError, open_aws, translated
+from framefleet.launcher.sagemaker.prepare import draft
 from tests.sagemaker_jobs import IMAGE, make_found, make_sagemaker_request
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from framefleet.common.errors import UserError
-from targets.sagemaker import bundle
-from targets.sagemaker.aws import Aws, open_aws
-from targets.sagemaker.draft import draft
-from targets.sagemaker.permissions import policies
-from targets.sagemaker.prebuilt import ACCOUNTS, TAG, image_uri
-from targets.sagemaker.submit import submit
+from framefleet.launcher.aws.clients import Aws, open_aws
+from framefleet.launcher.sagemaker import source_bundle as bundle
+from framefleet.launcher.sagemaker.iam_policies import policies
+from framefleet.launcher.sagemaker.prebuilt_image import ACCOUNTS, TAG, image_uri
+from framefleet.launcher.sagemaker.prepare import draft
+from framefleet.launcher.sagemaker.submit import submit
 from tests.sagemaker_jobs import OUTPUT, keys, make_found, make_sagemaker_request, put
 
 WHEELS = {"a-1-py3-none-any.whl": b"a wheel", "b-2-py3-none-any.whl": b"another"}
@@ -62,7 +62,7 @@ def test_the_request_names_the_image_the_entry_point_and_the_bundle(aws: Aws) ->
     made = draft(request, aws)
     assert made.request["AppSpecification"] == {
         "ImageUri": image_uri("us-east-1"),
-        "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/framefleet/start_bundle.py"],
+        "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/framefleet/source_bundle_entrypoint.py"],
     }
     (given,) = [each for each in made.request["ProcessingInputs"] if each["InputName"] == "framefleet"]
     folder = bundle.bundle_folder(OUTPUT)
@@ -71,7 +71,12 @@ def test_the_request_names_the_image_the_entry_point_and_the_bundle(aws: Aws) ->
     told: list[str] = []
     submit(aws, request, made, say=told.append)
     found = [key.removeprefix(folder.prefix) for key in keys(aws.s3, folder.prefix)]
-    names = {"requirements.txt", "source.zip", "start_bundle.py", *(f"wheels/{name}" for name in WHEELS)}
+    names = {
+        "requirements.txt",
+        "source.zip",
+        "source_bundle_entrypoint.py",
+        *(f"wheels/{name}" for name in WHEELS),
+    }
     assert set(found) == names
     assert len(told) == len(names)
     again = make_sagemaker_request(found=make_found(image="none"), job_name="job-2")
@@ -96,8 +101,8 @@ def test_the_source_is_whole_and_always_the_same() -> None:
         "framefleet/worker/__main__.py",
         "framefleet/coordinator/__main__.py",
         "framefleet/common/job/spec.py",
-        "targets/frame_options.py",
     } <= names
+    assert not [name for name in names if "launcher" in name], "what no host runs"
 
 
 def test_wheels_that_cannot_be_fetched_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from framefleet.common.errors import UserError
-from targets.sagemaker.check import check_request, origin_of, request_shape, violations
-from targets.sagemaker.request import Request, build_request
-from targets.sagemaker.rules import LOCAL_STORAGE_FAMILIES
-from targets.sagemaker.s3 import S3Folder
-from targets.sagemaker.settings import Found
+from framefleet.launcher.aws.s3 import S3Folder
+from framefleet.launcher.aws.settings import Found
+from framefleet.launcher.sagemaker.request import Request, build_request
+from framefleet.launcher.sagemaker.validate import check_request, origin_of, request_shape, violations
+from framefleet.launcher.sagemaker.validation_rules import LOCAL_STORAGE_FAMILIES
 from tests.sagemaker_jobs import IMAGE, make_found, make_job, make_settings
 
 LONG = "x" * 300

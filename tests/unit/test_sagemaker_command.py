@@ -10,9 +10,9 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import HTTPClientError
 
-import launch
-from targets.sagemaker.aws import NoAccessError
-from targets.sagemaker.submit import UncertainError
+from framefleet.launcher.aws.clients import NoAccessError
+from framefleet.launcher.cli import main as launch
+from framefleet.launcher.sagemaker.submit import UncertainError
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, put
 
 SHORT = ["--instances", "8", "--fps", "5", "--input", "s3://bucket/videos", "--output", "s3://bucket/frames"]
@@ -86,7 +86,7 @@ def test_a_dry_run_without_an_image_knows_the_region_though_aws_cannot_be_asked(
         def refuse(*_: Any) -> None:
             raise NoAccessError(trouble)
 
-        monkeypatch.setattr("targets.sagemaker.draft.check_buckets", refuse)
+        monkeypatch.setattr("framefleet.launcher.sagemaker.prepare.check_buckets", refuse)
     assert call(monkeypatch, *SHORT, "--dry-run", "--image", "none", "--role", ROLE) == 0
     out, err = capsys.readouterr()
     told = json.loads(out)
@@ -110,8 +110,8 @@ def test_a_job_that_may_have_been_submitted_has_an_exit_code_of_its_own(
         raise UncertainError("the connection was lost: launch.py attach job-1 tells")
 
     settle(tmp_path)
-    monkeypatch.setattr("targets.sagemaker.submit._create", lose)
-    monkeypatch.setattr("targets.sagemaker.command.check_taken", lambda *_: None)
+    monkeypatch.setattr("framefleet.launcher.sagemaker.submit._create", lose)
+    monkeypatch.setattr("framefleet.launcher.sagemaker.command.check_taken", lambda *_: None)
     assert call(monkeypatch, *SHORT, "--job-name", "job-1") == 3
     assert "launch.py attach job-1 tells" in capsys.readouterr().err
     assert keys(s3, "frames/") == ["frames/.framefleet/job-1/job.json"]

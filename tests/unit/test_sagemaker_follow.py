@@ -14,8 +14,8 @@ from botocore.stub import Stubber
 
 from framefleet.common.errors import UserError
 from framefleet.common.status import Status
-from targets.sagemaker.aws import Aws
-from targets.sagemaker.follow import (
+from framefleet.launcher.aws.clients import Aws
+from framefleet.launcher.sagemaker.follow import (
     DESCRIBE_EVERY,
     FIRST_ANSWER_S,
     Answer,
@@ -23,7 +23,7 @@ from targets.sagemaker.follow import (
     Follower,
     stop_job,
 )
-from targets.sagemaker.request import build_request
+from framefleet.launcher.sagemaker.request import build_request
 from tests.sagemaker_jobs import make_job
 from tests.unit.test_sagemaker_logs import NOW_MS, event, status_line
 

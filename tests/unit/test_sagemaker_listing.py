@@ -9,8 +9,8 @@ import pytest
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import ImageOptions, SamplingOptions
 from framefleet.coordinator.catalogue import list_videos
-from targets.sagemaker.listing import GB, LEAST_GB, check_sharded, read_input, volume_gb
-from targets.sagemaker.s3 import S3Folder, parse_folder
+from framefleet.launcher.aws.s3 import S3Folder, parse_folder
+from framefleet.launcher.sagemaker.input_listing import GB, LEAST_GB, check_sharded, read_input, volume_gb
 from tests.sagemaker_jobs import INPUT, put
 
 

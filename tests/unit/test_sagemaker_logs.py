@@ -8,8 +8,14 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from framefleet.common.status import Status, encode_status
-from targets.sagemaker.logs import MAX_PAGES, OVERLAP_MS, PATTERN, LogReader, last_lines
-from targets.sagemaker.permissions import LOG_GROUP
+from framefleet.launcher.sagemaker.cloudwatch_logs import (
+    MAX_PAGES,
+    OVERLAP_MS,
+    PATTERN,
+    LogReader,
+    last_lines,
+)
+from framefleet.launcher.sagemaker.iam_policies import LOG_GROUP
 
 NOW_MS = 1_790_000_000_000
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from targets.sagemaker.permissions import policies
-from targets.sagemaker.s3 import S3Folder
+from framefleet.launcher.aws.s3 import S3Folder
+from framefleet.launcher.sagemaker.iam_policies import policies
 from tests.sagemaker_jobs import ROLE, make_job, make_settings
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from targets.sagemaker.request import build_request
-from targets.sagemaker.s3 import S3Folder
+from framefleet.launcher.aws.s3 import S3Folder
+from framefleet.launcher.sagemaker.request import build_request
 from tests.sagemaker_jobs import IMAGE, ROLE, make_job, make_settings
 
 

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 from rich.console import Console
 
-import launch
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import JobSpec, PackOptions
 from framefleet.common.status import HostSummary, Status, Summary
-from targets.sagemaker.aws import Aws, open_aws
-from targets.sagemaker.description import read_description
-from targets.sagemaker.follow import Ending
-from targets.sagemaker.permissions import LOG_GROUP
-from targets.sagemaker.request import build_request
-from targets.sagemaker.result import conclude
+from framefleet.launcher.aws.clients import Aws, open_aws
+from framefleet.launcher.cli import main as launch
+from framefleet.launcher.sagemaker.follow import Ending
+from framefleet.launcher.sagemaker.iam_policies import LOG_GROUP
+from framefleet.launcher.sagemaker.job_description import read_description
+from framefleet.launcher.sagemaker.request import build_request
+from framefleet.launcher.sagemaker.result import conclude
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, make_found, make_job, put
 from tests.unit.test_sagemaker_logs import status_line
 

@@ -16,13 +16,13 @@ from framefleet.common.host.layout import Layout
 from framefleet.common.job.completed import DoneRange
 from framefleet.common.job.spec import SamplingOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.launcher.aws.clients import Aws, open_aws
+from framefleet.launcher.options.sampling import SamplingRequest
+from framefleet.launcher.sagemaker.prepare import draft, options_of
+from framefleet.launcher.sagemaker.resume import Taken, clear, look
+from framefleet.launcher.sagemaker.submit import submit
 from framefleet.worker.publishing.publication import Extent
 from framefleet.worker.publishing.publisher import Publisher
-from targets.sagemaker.aws import Aws, open_aws
-from targets.sagemaker.draft import draft, options_of
-from targets.sagemaker.resume import Taken, clear, look
-from targets.sagemaker.submit import submit
-from targets.sampling_options import SamplingRequest
 from tests.publishing import stage
 from tests.sagemaker_jobs import keys, make_found, make_sagemaker_request, put
 
@@ -158,7 +158,7 @@ def test_a_unit_that_lacks_a_row_proves_nothing(aws: Aws, tmp_path: Path) -> Non
 
 
 def test_any_number_of_files_is_removed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("targets.sagemaker.s3.MAX_REMOVED", 2)
+    monkeypatch.setattr("framefleet.launcher.aws.s3.MAX_REMOVED", 2)
     put(aws.s3, **{f"frames/frames/b/{number:08d}.jpg": b"no row" for number in range(5)})
     taken_over(aws)
     assert keys(aws.s3, "frames/") == []

@@ -13,12 +13,12 @@ from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import PackFormat, PackOptions, SamplingOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.launcher.aws.clients import Aws, open_aws
+from framefleet.launcher.options.sampling import SamplingRequest
+from framefleet.launcher.sagemaker.prepare import draft, options_of
+from framefleet.launcher.sagemaker.resume import Taken, clear, look
 from framefleet.worker.publishing.publication import Extent
 from framefleet.worker.publishing.publisher import Publisher
-from targets.sagemaker.aws import Aws, open_aws
-from targets.sagemaker.draft import draft, options_of
-from targets.sagemaker.resume import Taken, clear, look
-from targets.sampling_options import SamplingRequest
 from tests.packed import check_packed
 from tests.publishing import stage
 from tests.sagemaker_jobs import keys, make_found, make_sagemaker_request, put
@@ -169,7 +169,7 @@ def test_a_footer_of_other_rows_does_not_count(aws: Aws, tmp_path: Path) -> None
 
 
 def test_a_footer_may_be_large(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("targets.sagemaker.resume_shards.TAIL_BYTES", 16)
+    monkeypatch.setattr("framefleet.launcher.sagemaker.resume_shards.TAIL_BYTES", 16)
     Host(aws, tmp_path, "algo-1", "parquet").do(1, "a.mp4", 0, None, 5).upload()
     assert ranges(taken_over(aws, "parquet")) == {"a.mp4": [(0, None)]}
 

@@ -10,9 +10,9 @@ import pytest
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import JobSpec, SamplingOptions
-from targets.sagemaker import processor
-from targets.sagemaker.bundle import ENTRYPOINT
-from targets.sagemaker.sdk import SdkJob
+from framefleet.launcher.sagemaker import processor
+from framefleet.launcher.sagemaker.sdk import SdkJob
+from framefleet.launcher.sagemaker.source_bundle import ENTRYPOINT
 from tests.sagemaker_jobs import IMAGE, ROLE, keys, put
 
 pytestmark = [
@@ -87,7 +87,8 @@ def test_the_request_without_an_image_is_the_launchers_too(
 ) -> None:
     uploaded: list[str] = []
     monkeypatch.setattr(
-        "targets.sagemaker.submit.upload_bundle", lambda aws, folder, say, **_: uploaded.append(folder.uri)
+        "framefleet.launcher.sagemaker.submit.upload_bundle",
+        lambda aws, folder, say, **_: uploaded.append(folder.uri),
     )
     job = make(session, image="none")
     request = sent(job, session)

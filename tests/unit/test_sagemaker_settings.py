@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.errors import UserError
-from targets.sagemaker.settings import NAMES, Settings, default_files, load_settings, parse_tags
+from framefleet.launcher.aws.settings import NAMES, Settings, default_files, load_settings, parse_tags
 
 
 def test_command_line_before_environment_before_files(tmp_path: Path) -> None:

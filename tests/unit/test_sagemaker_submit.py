@@ -15,12 +15,12 @@ from framefleet.common.job.completed import DONE_FILE, Done, DoneVideo, decode_d
 from framefleet.common.job.selection import TIMESTAMPS_FILE
 from framefleet.common.job.spec import ImageOptions, JobSpec, PackOptions, SamplingOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
-from targets.sagemaker.aws import Aws, NoAccessError, open_aws
-from targets.sagemaker.draft import Draft, SageMakerRequest, check_taken, draft, make_request
-from targets.sagemaker.s3 import S3Folder
-from targets.sagemaker.submit import remove_spec, spec_files, submit
-from targets.sampling_files import read_timestamps
-from targets.sampling_options import SamplingRequest
+from framefleet.launcher.aws.clients import Aws, NoAccessError, open_aws
+from framefleet.launcher.aws.s3 import S3Folder
+from framefleet.launcher.options.sampling import SamplingRequest
+from framefleet.launcher.options.sampling_files import read_timestamps
+from framefleet.launcher.sagemaker.prepare import Draft, SageMakerRequest, check_taken, draft, make_request
+from framefleet.launcher.sagemaker.submit import remove_spec, spec_files, submit
 from tests.sagemaker_jobs import IMAGE, INPUT, OUTPUT, ROLE, keys, make_found, make_sagemaker_request, put
 
 MANIFEST = '{"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}'
@@ -129,7 +129,7 @@ def test_names_that_will_not_do_are_refused(aws: Aws) -> None:
 
 
 def test_many_frames_are_better_packed(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("targets.sagemaker.draft.MANY_FRAMES", 0)
+    monkeypatch.setattr("framefleet.launcher.sagemaker.prepare.MANY_FRAMES", 0)
     (note,) = draft(make_sagemaker_request(), aws).notes
     assert "--pack tar --upload end" in note
     packed = make_sagemaker_request(pack=PackOptions())

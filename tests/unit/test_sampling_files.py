@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from framefleet.common.errors import UserError
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SamplingOptions
-from targets.sampling_files import read_ranges, read_timestamps
+from framefleet.launcher.options.sampling_files import read_ranges, read_timestamps
 
 FILE = "given.txt"
 

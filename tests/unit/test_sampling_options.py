@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from framefleet.common.errors import UserError
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SamplingOptions
-from targets.sampling_options import NAMES, make_sampling, sampling_options
+from framefleet.launcher.options.sampling import NAMES, make_sampling, sampling_options
 
 seen: dict[str, Any] = {}
 

@@ -7,7 +7,7 @@ import pytest
 
 from framefleet.common.status import HostStatus, HostSummary, Status, Summary
 from framefleet.coordinator.simulation.hosts import LIBRARIES
-from targets.sharded import combine_statuses, combine_summaries
+from framefleet.launcher.output.combine_summaries import combine_statuses, combine_summaries
 
 
 def status(host: str, *, busy_s: float, fraction: float, left_s: float | None, frames: int = 10) -> Status:

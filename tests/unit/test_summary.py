@@ -6,10 +6,10 @@ from typing import Any
 
 from framefleet.common.job.spec import ImageOptions, SamplingOptions
 from framefleet.common.status import Failure, HostSummary, Summary
-from targets.display import make_console
-from targets.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
-from targets.sampling_options import SamplingRequest
-from targets.summary import print_result
+from framefleet.launcher.console.display import make_console
+from framefleet.launcher.console.summary import print_result
+from framefleet.launcher.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
+from framefleet.launcher.options.sampling import SamplingRequest
 
 
 def summary(**changes: Any) -> Summary:

@@ -15,11 +15,11 @@ from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.spec import ImageOptions, PackOptions
 from framefleet.common.output.part_file import read_table
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from framefleet.launcher.job import JobRequest
+from framefleet.launcher.options.sampling import NAMES, make_sampling
+from framefleet.launcher.output.resume import take_over
 from framefleet.worker.publishing.publication import Extent
 from framefleet.worker.publishing.publisher import Publisher
-from targets.job import JobRequest
-from targets.resume import take_over
-from targets.sampling_options import NAMES, make_sampling
 from tests.jobs import rows
 from tests.publishing import stage
 
@@ -174,7 +174,7 @@ def test_in_order_a_repeated_unit_does_not_end_what_counts(tmp_path: Path) -> No
     from framefleet.common.job.completed import DoneRange
     from framefleet.common.job.selection import Selection
     from framefleet.common.job.spec import SamplingOptions
-    from targets.proof import prove_video
+    from framefleet.launcher.output.completed_units import prove_video
     from tests.unit.test_resume import VIDEO, unit
 
     units = [unit(0, 500, 12, sample=0), unit(500, None, 3, sample=12)]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from report import trace
-from report.reading import read_job
+from framefleet.launcher.report import chrome_trace as trace
+from framefleet.launcher.report.read_job import read_job
 from tests.fake_job import eventful_job
 
 

@@ -13,20 +13,20 @@ import msgspec
 import numpy as np
 import pytest
 
-from export.frames import Manifest
 from framefleet.common.host.layout import Layout
 from framefleet.common.media import FrameRow
 from framefleet.common.output.part_file import read_table
 from framefleet.common.status import Summary
+from framefleet.launcher.export.frames import Manifest
+from framefleet.launcher.report.thumbnails import thumbnails
+from framefleet.launcher.verify.against_videos import compare
+from framefleet.launcher.verify.check_output import check_output
+from framefleet.launcher.verify.storage import Folder, FolderOfVideos
 from framefleet.worker.extraction.image_sink import LooseSink
 from framefleet.worker.publishing.publication import Extent
 from framefleet.worker.publishing.publisher import Publisher
-from report.thumbnails import thumbnails
 from tests.jobs import verify
 from tests.unit.test_damaged_parts import with_first, write
-from verify.against import compare
-from verify.checking import check_output
-from verify.places import Folder, FolderOfVideos
 
 FRAMES = 6
 OPTIONS = {"--fps": "5", "--format": "jpg"}

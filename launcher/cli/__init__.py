@@ -1,0 +1,1 @@
+"""The command line: which command, which options, and a job from its options to its end."""

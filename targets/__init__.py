@@ -1,1 +1,0 @@
-"""Where a job runs and what the user sees of it: local processes today, containers and SageMaker later."""
