@@ -150,7 +150,7 @@ def test_a_wild_size_in_a_file_is_no_lack_of_memory() -> None:
 ALLOCATE = """
 import ctypes, sys
 import av
-from worker import limits
+from framefleet.worker import slot_limits as limits
 
 allocated = bytearray(100 * 2**20)
 limits.enter(limits.Limits(256 * 2**20, 1.0), ctypes.c_uint64())
