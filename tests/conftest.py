@@ -12,9 +12,9 @@ import av
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import clips as clips_module
-from tests.clips import make_all
-from tests.jobs import end_jobs
+from tests.helpers import clips as clips_module
+from tests.helpers.clips import make_all
+from tests.helpers.jobs import end_jobs
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # what a shell without job control starts in the background ignores it, and so would all that tests start
@@ -24,14 +24,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-# modules of tests/unit of more than some 6 s of CPU time, which "make check" leaves to "make test"
+UNIT = Path(__file__).parent / "unit"
+# modules of it of more than some 6 s of CPU time, which "make check" leaves to "make test"
 SLOW = {
-    "test_catalogue", "test_core_random", "test_demo", "test_extract", "test_extract_damaged", "test_local",
-    "test_merge_shards", "test_packing", "test_plan_job", "test_plan_simulated", "test_publish",
-    "test_reference_exact", "test_replay", "test_resume", "test_sagemaker_bundle", "test_sagemaker_command",
-    "test_sagemaker_follow", "test_sagemaker_listing", "test_sagemaker_result", "test_sagemaker_resume",
-    "test_sagemaker_resume_shards", "test_sagemaker_sdk", "test_sagemaker_submit", "test_simulation",
-    "test_transcript",
+    "common/output/test_packing", "coordinator/core/test_core_random", "coordinator/core/test_replay",
+    "coordinator/simulation/test_simulation", "coordinator/simulation/test_transcript",
+    "coordinator/test_catalogue", "launcher/output/test_merge_shards", "launcher/output/test_resume",
+    "launcher/plan/test_plan_job", "launcher/plan/test_plan_simulated", "launcher/sagemaker/test_command",
+    "launcher/sagemaker/test_follow", "launcher/sagemaker/test_input_listing",
+    "launcher/sagemaker/test_result", "launcher/sagemaker/test_resume",
+    "launcher/sagemaker/test_resume_shards", "launcher/sagemaker/test_sdk",
+    "launcher/sagemaker/test_source_bundle", "launcher/sagemaker/test_submit",
+    "launcher/targets/test_local", "launcher/test_demo", "worker/bitstream/test_droppable_exact",
+    "worker/extraction/test_extract", "worker/extraction/test_extract_damaged",
+    "worker/publishing/test_publisher",
 }  # fmt: skip
 
 
@@ -41,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.stem in SLOW:
+        if item.path.is_relative_to(UNIT) and item.path.relative_to(UNIT).with_suffix("").as_posix() in SLOW:
             item.add_marker("slow")
 
 
@@ -54,7 +60,7 @@ def no_job_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one clip of every kind that ``tests.clips`` makes: by the first of the processes that run
+    """A folder with one clip of every kind that ``clips`` makes: by the first of the processes that run
     tests, unless an earlier run has left those of the same recipe."""
     recipe = Path(clips_module.__file__).read_bytes() + av.__version__.encode()
     folder = tmp_path_factory.getbasetemp().parent / f"clips-{hashlib.sha256(recipe).hexdigest()[:16]}"

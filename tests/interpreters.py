@@ -90,7 +90,7 @@ class Bench:
         _step("job", [*run, "--input", str(self.videos), "--output", str(output), *JOB])
         _step("verify", [*run, "verify", str(output)])
         _step("verify --against", [*run, "verify", str(output), "--against", str(self.videos)])
-        _step("readers", [python, "-m", "tests.manifest_readers", str(output)])
+        _step("readers", [python, "-m", "tests.helpers.manifest_readers", str(output)])
         tree, frames = _tree(output / "frames")
         shutil.rmtree(home / "venv")
         shown = ", ".join(f"{name} {versions[name]}" for name in ("av", "opencv-python-headless", "numpy"))
@@ -101,7 +101,7 @@ class Bench:
             if not self.videos.exists():
                 made = self.folder / "made"
                 made.mkdir()
-                code = "import sys, pathlib, tests.clips as c; c.make_all(pathlib.Path(sys.argv[1]))"
+                code = "import sys, pathlib, tests.helpers.clips as c; c.make_all(pathlib.Path(sys.argv[1]))"
                 _step("videos", [python, "-c", code, str(made)])
                 made.rename(self.videos)
 

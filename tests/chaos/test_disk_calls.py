@@ -1,4 +1,4 @@
-"""A few of what ``tests.lost_writes``, ``tests.nth_call`` and ``tests.damage`` try in full."""
+"""A few of what the campaigns ``lost_writes``, ``nth_call`` and ``damage`` try in full."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.disk_calls import compiler
-from tests.jobs import REPOSITORY
+from tests.campaigns.disk_calls import compiler
+from tests.helpers.jobs import REPOSITORY
 
 pytestmark = [
     pytest.mark.skipif(compiler() is None, reason="calls are watched by a library in C, on Linux"),
@@ -27,7 +27,7 @@ def campaign(*arguments: str) -> None:
     "options", [["--disks", "16"], ["--disks", "8", "--again", "--pack", "tar"]], ids=["frames", "shards"]
 )
 def test_what_a_kill_or_a_power_cut_leaves_is_gone_on_with(options: list[str]) -> None:
-    campaign("tests.lost_writes", "--seed", "1", "--jobs", "1", *options)
+    campaign("tests.campaigns.lost_writes", "--seed", "1", "--jobs", "1", *options)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_what_a_kill_or_a_power_cut_leaves_is_gone_on_with(options: list[str]) -
     ids=["frames", "shards", "coordinator"],
 )
 def test_a_call_that_fails_loses_nothing(options: list[str]) -> None:
-    campaign("tests.nth_call", "--seed", "1", *options)
+    campaign("tests.campaigns.nth_call", "--seed", "1", *options)
 
 
 def test_damage_is_no_loss_and_no_traceback() -> None:
-    campaign("tests.damage", "--seed", "1", "--runs", "6", "--jobs", "1")
+    campaign("tests.campaigns.damage", "--seed", "1", "--runs", "6", "--jobs", "1")

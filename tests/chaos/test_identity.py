@@ -13,7 +13,7 @@ import pytest
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.coordinator.journal import read_journal
 from framefleet.launcher.demo import make_demo_set
-from tests.jobs import Job, check_output, failures, run_job, tree
+from tests.helpers.jobs import Job, check_output, failures, run_job, tree
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"

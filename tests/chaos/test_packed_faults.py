@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.job.spec import PackFormat, PackOptions
-from tests.jobs import Job, check_output, rows, run_job, summary, tree
-from tests.monkey import HOSTS, OPTIONS, SHARD_BYTES, Undisturbed, frames_of
+from tests.campaigns.monkey import HOSTS, OPTIONS, SHARD_BYTES, Undisturbed, frames_of
+from tests.helpers.jobs import Job, check_output, rows, run_job, summary, tree
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"

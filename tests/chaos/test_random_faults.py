@@ -1,4 +1,4 @@
-"""A short series of jobs under random faults; ``python -m tests.monkey`` makes it as long as one likes."""
+"""A short series of jobs under random faults; ``python -m tests.campaigns.monkey`` makes longer ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.monkey import Undisturbed
+from tests.campaigns.monkey import Undisturbed
 
 SEEDS = range(1000, 1003)
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from framefleet.launcher.demo import make_demo_set
-from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
+from tests.helpers.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"

@@ -14,14 +14,14 @@ import pytest
 from framefleet.common.job.spec import JobSpec, LimitOptions, SchedulingOptions
 from framefleet.common.status import Failure
 from framefleet.launcher.targets.local_host import LocalHost
-from tests.jobs import PATIENCE_S
-from tests.keys import KEYS
+from tests.helpers.jobs import PATIENCE_S
+from tests.helpers.keys import KEYS
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="memory is read in /proc, and bounded by RLIMIT_DATA"
 )
 
-COMMAND = (sys.executable, "-m", "tests.fake_slot")
+COMMAND = (sys.executable, "-m", "tests.faults.fake_slot")
 LIMIT = "the limit for a slot is 0.29 GiB"
 STALLED = "(the limit is 3 s) while"
 REASONS = {

@@ -15,8 +15,8 @@ import pytest
 
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.launcher.demo import make_demo_set
-from tests.fuzzing import Attack, Target
-from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
+from tests.campaigns.wire_fuzzing import Attack, Target
+from tests.helpers.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
 FRAMES = int(os.environ.get("FRAMEFLEET_FUZZ_FRAMES", "20000"))
 SEED = int(os.environ.get("FRAMEFLEET_FUZZ_SEED", "1"))

@@ -23,7 +23,7 @@ from framefleet.worker.extraction.extract import extract
 from framefleet.worker.picture import render as images
 from framefleet.worker.video.open_video import OpenVideo
 from framefleet.worker.video.probe import probe
-from tests.clips import CLIPS
+from tests.helpers.clips import CLIPS
 
 VIDEOS = Path(__file__).resolve().parents[2].parent / "shared" / "videos" / "clips"
 LONG = "androidx-media__long_1080p_lowbitrate.mp4"  # minutes each time it is decoded

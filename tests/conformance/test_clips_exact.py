@@ -27,7 +27,7 @@ from framefleet.worker.extraction.extract import extract
 from framefleet.worker.picture import render as images
 from framefleet.worker.video.open_video import MediaError, OpenVideo
 from framefleet.worker.video.probe import probe
-from tests.oracle_reference import Decoded, bgr_md5, select
+from tests.helpers.oracle_reference import Decoded, bgr_md5, select
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 VIDEOS = SHARED / "videos"

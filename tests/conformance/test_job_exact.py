@@ -25,7 +25,7 @@ import cv2
 import pytest
 
 from framefleet.common.job.spec import SchedulingOptions
-from tests.jobs import REPOSITORY, check_output, failures, rows, run_job, summary, tree
+from tests.helpers.jobs import REPOSITORY, check_output, failures, rows, run_job, summary, tree
 
 SHARED = REPOSITORY.parent / "shared"
 VIDEOS = SHARED / "videos"

@@ -1,4 +1,4 @@
-"""Damaged files: a short campaign of ``tests.mutations``, and a job whose input is nothing else.
+"""Damaged files: a short campaign of ``media_mutations``, and a job whose input is nothing else.
 
 What libav itself crashes on is told, but is no failure here: a slot is a process for that very reason.
 """
@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from framefleet.common.status import Failure
-from tests.jobs import Job, check_output, rows, summary
-from tests.mutations import generated_sources, run_campaign, write_mutants
-from tests.mutations import summary as in_words
-from tests.mutators import Source
+from tests.campaigns.media_mutations import generated_sources, run_campaign, write_mutants
+from tests.campaigns.media_mutations import summary as in_words
+from tests.campaigns.media_mutators import Source
+from tests.helpers.jobs import Job, check_output, rows, summary
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="memory is read in /proc, and bounded by RLIMIT_DATA"

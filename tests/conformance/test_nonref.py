@@ -16,7 +16,7 @@ import pytest
 
 from framefleet.worker.bitstream.droppable import classifier_for
 from framefleet.worker.video.open_video import MediaError, OpenVideo
-from tests.nonref import decode
+from tests.helpers.droppable_packets import decode
 
 VIDEOS = Path(__file__).resolve().parents[2].parent / "shared" / "videos"
 pytestmark = pytest.mark.skipif(

@@ -12,7 +12,7 @@ from framefleet.common.errors import UserError
 from framefleet.launcher.demo import make_demo_set
 from framefleet.launcher.targets.docker_engine import Engine, find_engine
 from framefleet.launcher.targets.docker_image import ensure_image
-from tests.jobs import run_job, tree
+from tests.helpers.jobs import run_job, tree
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,8 @@ import pytest
 
 from framefleet.launcher.sagemaker.source_bundle import ENTRYPOINT, LOCAL_PATH, bundle_files
 from framefleet.launcher.targets.docker_image import find_base
-from tests.jobs import check_output, tree
-from tests.platform_hosts import PlatformJob, engine
+from tests.helpers.jobs import check_output, tree
+from tests.helpers.platform_hosts import PlatformJob, engine
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -17,9 +17,9 @@ import pytest
 from framefleet.common.host.shared_filesystem import LOCK_FILE
 from framefleet.launcher.targets.docker_engine import Engine
 from framefleet.launcher.targets.docker_image import ensure_image
-from tests.faulty_containers import GATE_MOUNTS, docker
-from tests.gated import Gate
-from tests.jobs import REPOSITORY, Job, check_output, summary, tree
+from tests.faults.faulty_containers import GATE_MOUNTS, docker
+from tests.faults.held_slots import Gate
+from tests.helpers.jobs import REPOSITORY, Job, check_output, summary, tree
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -34,7 +34,7 @@ class LaunchedJob(Job):
         program = ["launch.py"]
         if held_after is not None:
             self.gate = Gate(output.parent, held_after)
-            program = ["-m", "tests.faulty_containers", str(self.gate.folder)]
+            program = ["-m", "tests.faults.faulty_containers", str(self.gate.folder)]
         folders = ["--input", str(source), "--output", str(output)]
         self.start(output, [sys.executable, *program, *folders, "--fps", "native", *options])
 

@@ -20,8 +20,8 @@ import msgspec
 import pytest
 
 from framefleet.common.job.spec import SchedulingOptions
-from tests.faulty_containers import ContainerJob, docker, pause
-from tests.jobs import REPOSITORY, check_output, run_job, summary, tree
+from tests.faults.faulty_containers import ContainerJob, docker, pause
+from tests.helpers.jobs import REPOSITORY, check_output, run_job, summary, tree
 
 Start = Callable[..., ContainerJob]
 
@@ -141,7 +141,7 @@ def slow_link(job: ContainerJob, host: str) -> Iterator[None]:
     if has_netem:
         yield
         return
-    command = [sys.executable, "-m", "tests.slow_link", pid, "0.2", "0.05"]
+    command = [sys.executable, "-m", "tests.faults.slow_link", pid, "0.2", "0.05"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

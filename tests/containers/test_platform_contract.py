@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs import check_output, summary, tree
-from tests.platform_hosts import Ended, PlatformJob, engine
+from tests.helpers.jobs import check_output, summary, tree
+from tests.helpers.platform_hosts import Ended, PlatformJob, engine
 
 pytestmark = pytest.mark.timeout(600)
 

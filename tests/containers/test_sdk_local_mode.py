@@ -17,8 +17,8 @@ import pytest
 from framefleet.launcher.sagemaker import processor
 from framefleet.launcher.targets.docker_engine import Engine
 from framefleet.launcher.targets.docker_image import ensure_image
-from tests.jobs import check_output, tree
-from tests.sagemaker_jobs import IMAGE, ROLE, put
+from tests.helpers.jobs import check_output, tree
+from tests.helpers.sagemaker_jobs import IMAGE, ROLE, put
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 

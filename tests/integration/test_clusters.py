@@ -18,8 +18,8 @@ import yaml
 
 from framefleet.common.job.spec import PackOptions
 from framefleet.launcher.targets.local import _reserved_port
-from tests.gated import COMMAND, VARIABLE, Gate
-from tests.jobs import REPOSITORY, check_output, run_job, tree
+from tests.faults.held_slots import COMMAND, VARIABLE, Gate
+from tests.helpers.jobs import REPOSITORY, check_output, run_job, tree
 
 PATIENCE_S = 200
 DOCS = REPOSITORY / "docs"

@@ -13,11 +13,11 @@ import pytest
 
 from framefleet.common.job.spec import PackOptions
 from framefleet.launcher.demo import make_demo_set
-from tests.awkward import make_awkward_videos
-from tests.jobs import REPOSITORY, rows, run_job
-from tests.sagemaker_calls import REGION
-from tests.sagemaker_jobs import IMAGE, ROLE
-from tests.sagemaker_platform import run_platform
+from tests.helpers.awkward_videos import make_awkward_videos
+from tests.helpers.jobs import REPOSITORY, rows, run_job
+from tests.helpers.sagemaker_calls import REGION
+from tests.helpers.sagemaker_jobs import IMAGE, ROLE
+from tests.helpers.sagemaker_platform import run_platform
 
 EXAMPLES = REPOSITORY / "examples"
 PATIENCE_S = 200

@@ -20,8 +20,8 @@ from click.testing import CliRunner
 from pycocotools.coco import COCO
 
 from framefleet.launcher.export.command import FORMATS, export
-from tests.awkward import ROTATED, SUSPECT, VIDEOS, make_awkward_videos
-from tests.jobs import REPOSITORY, rows, run_job
+from tests.helpers.awkward_videos import ROTATED, SUSPECT, VIDEOS, make_awkward_videos
+from tests.helpers.jobs import REPOSITORY, rows, run_job
 
 URI = "s3://bucket/my frames/"
 FIFTYONE = REPOSITORY / ".venv-fiftyone"

@@ -12,7 +12,7 @@ import pytest
 from framefleet.common.job.spec import Mode, SchedulingOptions
 from framefleet.common.status import nothing_made
 from framefleet.launcher.demo import make_demo_set
-from tests.jobs import Job, check_output, failures, rows, run_job, summary, tree
+from tests.helpers.jobs import Job, check_output, failures, rows, run_job, summary, tree
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import msgspec
 from framefleet.common.job.spec import JobSpec, SchedulingOptions
 from framefleet.common.protocol.keys import JobKeys
 from framefleet.launcher.targets.local_host import WORKER_COMMAND, LocalHost
-from tests.jobs import PATIENCE_S
-from tests.keys import KEYS, stranger_keys
+from tests.helpers.jobs import PATIENCE_S
+from tests.helpers.keys import KEYS, stranger_keys
 
 
 def test_a_host_with_other_keys_says_so_and_the_job_is_done_without_it(clips: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from framefleet.common.job.spec import SchedulingOptions
-from tests.jobs import failures, rows, run_job, summary, tree
-from tests.oracle_reference import Expected, reference
+from tests.helpers.jobs import failures, rows, run_job, summary, tree
+from tests.helpers.oracle_reference import Expected, reference
 
 WHOLE = SchedulingOptions(cut="never", host_wait_s=60.0)
 CLIPS = {

@@ -11,7 +11,7 @@ import pytest
 
 from framefleet.common.host.shared_filesystem import LOCK_FILE
 from framefleet.worker.loaded_libraries import libraries
-from tests.jobs import REPOSITORY, Job, check_output, rows, run_job, summary, tree, verify
+from tests.helpers.jobs import REPOSITORY, Job, check_output, rows, run_job, summary, tree, verify
 
 
 @pytest.fixture(scope="module")

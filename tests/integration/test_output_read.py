@@ -31,9 +31,9 @@ from framefleet.launcher.verify.against_videos import compare
 from framefleet.launcher.verify.check_output import check_output
 from framefleet.launcher.verify.command import verify as verify_command
 from framefleet.launcher.verify.storage import Folder, FolderOfVideos, open_videos
-from tests.awkward import VIDEOS, make_awkward_videos
-from tests.jobs import rewrite, rows, run_job, summary, verify
-from tests.sagemaker_jobs import keys, put
+from tests.helpers.awkward_videos import VIDEOS, make_awkward_videos
+from tests.helpers.jobs import rewrite, rows, run_job, summary, verify
+from tests.helpers.sagemaker_jobs import keys, put
 
 
 @pytest.fixture(scope="module")

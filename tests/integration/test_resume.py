@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from framefleet.launcher.demo import make_demo_set
-from tests.jobs import REPOSITORY, Job, check_output, rows, run_job, summary, tree
+from tests.helpers.jobs import REPOSITORY, Job, check_output, rows, run_job, summary, tree
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes of a host are found in /proc"

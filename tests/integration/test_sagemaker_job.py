@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from framefleet.launcher.demo import make_demo_set
-from tests.jobs import PATIENCE_S, REPOSITORY, rows, run_job, tree, verify
-from tests.sagemaker_calls import is_allowed
-from tests.sagemaker_jobs import IMAGE, ROLE
-from tests.sagemaker_platform import Platform, run_platform
+from tests.helpers.jobs import PATIENCE_S, REPOSITORY, rows, run_job, tree, verify
+from tests.helpers.sagemaker_calls import is_allowed
+from tests.helpers.sagemaker_jobs import IMAGE, ROLE
+from tests.helpers.sagemaker_platform import Platform, run_platform
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hosts end with the test: prctl")
 

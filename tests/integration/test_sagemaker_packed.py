@@ -14,10 +14,10 @@ import pytest
 import webdataset
 
 from framefleet.launcher.demo import make_demo_set
-from tests.jobs import PATIENCE_S, rows, run_job
-from tests.packed import check_packed
-from tests.sagemaker_jobs import IMAGE, ROLE
-from tests.sagemaker_platform import Platform, run_platform
+from tests.helpers.jobs import PATIENCE_S, rows, run_job
+from tests.helpers.packed_outputs import check_packed
+from tests.helpers.sagemaker_jobs import IMAGE, ROLE
+from tests.helpers.sagemaker_platform import Platform, run_platform
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hosts end with the test: prctl")
 

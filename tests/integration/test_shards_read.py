@@ -27,9 +27,9 @@ from framefleet.common.output.shards import TOLD
 from framefleet.launcher.verify.check_output import check_output
 from framefleet.launcher.verify.command import verify as verify_command
 from framefleet.launcher.verify.storage import Folder
-from tests.awkward import ROTATED, SUSPECT, make_awkward_videos
-from tests.jobs import rewrite, rows, run_job, tree, verify
-from tests.sagemaker_jobs import keys, put
+from tests.helpers.awkward_videos import ROTATED, SUSPECT, make_awkward_videos
+from tests.helpers.jobs import rewrite, rows, run_job, tree, verify
+from tests.helpers.sagemaker_jobs import keys, put
 
 SHARD_BYTES = 40_000  # some shards of each host
 JOB: dict[str, Any] = {"fps": "7", "image": {"resize": "short:64"}, "instances": 2}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.jobs import REPOSITORY, check_output, rows, tree
+from tests.helpers.jobs import REPOSITORY, check_output, rows, tree
 
 # as LANG=en_US (ISO 8859-1) is: Python takes names for text of that encoding
 NOT_UTF8 = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
