@@ -140,9 +140,8 @@ def main(runs: int, seed: int, modules: tuple[str, ...]) -> None:
     began, chance = time.monotonic(), random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="framefleet-mutants-") as name:
         project = Path(name) / "project"
-        shutil.copytree(
-            REPOSITORY, project, ignore=shutil.ignore_patterns(".git", "__pycache__", "output", "demo")
-        )
+        ignored = shutil.ignore_patterns(".*", "__pycache__", "output", "demo")
+        shutil.copytree(REPOSITORY, project, symlinks=True, ignore=ignored)
         every = [
             (module, line, way, changed)
             for module in modules or TESTS
