@@ -19,7 +19,7 @@ from benchmarks.contestants import REPOSITORY
 from benchmarks.dispatch_task import Fleet, Told
 from framefleet.common.host.layout import ROOT_VARIABLE, Layout
 from framefleet.common.job.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
-from framefleet.common.protocol.keys import make_keys
+from framefleet.common.protocol.transport import make_keys
 
 UNITS_PER_VIDEO: Final = 250
 TIMEOUT_S: Final = 600.0

@@ -31,7 +31,7 @@ from benchmarks import startup_marks as marks
 from benchmarks.report import machine
 from framefleet.common.host.layout import ROOT_VARIABLE, Layout
 from framefleet.common.job.spec import SPEC_VERSION
-from framefleet.common.protocol.keys import make_keys
+from framefleet.common.protocol.transport import make_keys
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 CLIP: Final = REPOSITORY / "assets" / "bigbuckbunny.mp4"

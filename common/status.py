@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from framefleet.common.job.libraries import Libraries
+from framefleet.common.libraries import Libraries
 
 STATUS_VERSION = 1  # grows when a member changes its meaning or goes; more members do not change it
 STATUS_EVENT = "framefleet-status"

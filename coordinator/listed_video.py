@@ -1,4 +1,4 @@
-"""An entry of the catalogue; apart from it, as the core may not import what reads folders."""
+"""An entry of the catalogue. Own module: the core must not import file-system code."""
 
 from __future__ import annotations
 

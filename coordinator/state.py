@@ -20,9 +20,8 @@ import msgspec
 from framefleet.common.media import VideoInfo
 from framefleet.common.protocol.messages import Done, Hello, Lease
 from framefleet.common.status import HostState
-from framefleet.coordinator.core.agreement import Agreement
+from framefleet.coordinator.agreement import Agreement
 from framefleet.coordinator.listed_video import ListedVideo
-from framefleet.coordinator.scheduling.policy import SPEED_BOUNDS, ewma
 
 SLOW = 2.0  # a host with less than the fastest's speed by this is given only what it can finish in time
 
@@ -345,3 +344,12 @@ class Strength:
             if name not in but:
                 return fastest / speed if speed * SLOW < fastest else None
         return None
+
+
+EWMA_WEIGHT = 0.3  # of the newest observation
+SPEED_BOUNDS = (0.1, 4.0)
+
+
+def ewma(old: float | None, new: float) -> float:
+    """Exponentially weighted mean; the first observation counts whole."""
+    return new if old is None else old + EWMA_WEIGHT * (new - old)

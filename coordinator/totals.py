@@ -1,4 +1,4 @@
-"""How much there is of what a job has written, whoever wrote it."""
+"""Running totals of frames, suspects, drops and bytes."""
 
 from __future__ import annotations
 

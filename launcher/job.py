@@ -5,14 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from framefleet.common.job.spec import (
-    ImageOptions,
-    MetricsOptions,
-    Mode,
-    OnError,
-    PackOptions,
-    SchedulingOptions,
-)
+from framefleet.common.job.spec import ImageOptions, MetricsOptions, Mode, OnError, SchedulingOptions
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.status import Failure, Summary
 from framefleet.launcher.options.sampling import SamplingRequest
 

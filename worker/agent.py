@@ -23,12 +23,12 @@ from framefleet.common.protocol.transport import HostLink
 from framefleet.worker.coordinator_silence import Silence
 from framefleet.worker.job_outcome import Account
 from framefleet.worker.pinned_files import Pins
-from framefleet.worker.publishing.attempts import Shelf
-from framefleet.worker.publishing.held import Held, done_of
+from framefleet.worker.publishing.attempts import Held, Shelf, done_of
 from framefleet.worker.publishing.publisher import Publisher, warm_up
 from framefleet.worker.slot_limits import LOOK_S, host_memory_bytes, limits_for
-from framefleet.worker.slots.slot_messages import Broken, Looked, Running, SlotUp, Staged, staging_folder
+from framefleet.worker.slots.slot_messages import Broken, Looked, Running, SlotUp, Staged
 from framefleet.worker.slots.slot_process import SlotProcess
+from framefleet.worker.staging import staging_folder
 from framefleet.worker.video.file_stamp import CHANGED
 
 HELLO_S = 2.0

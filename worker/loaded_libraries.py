@@ -7,7 +7,7 @@ import re
 import av
 import cv2
 
-from framefleet.common.job.libraries import Libraries
+from framefleet.common.libraries import Libraries
 
 MAX_TEXT = 100  # characters of a version
 _CODEC = re.compile(r"^ +(JPEG|PNG|ZLib|WEBP|AVIF): +(.*?) *$", re.MULTILINE)

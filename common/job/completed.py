@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from framefleet.common.job.libraries import Libraries
+from framefleet.common.libraries import Libraries
 
 DONE_FILE = "done.msgpack"  # beside the job specification
 

@@ -15,18 +15,17 @@ from framefleet.common.errors import UserError
 from framefleet.common.job.image_options import DEFAULT_QUALITY as DEFAULT_QUALITY
 from framefleet.common.job.image_options import ImageFormat as ImageFormat
 from framefleet.common.job.image_options import ImageOptions as ImageOptions
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.protocol.keys import JobKeys
 
 SPEC_VERSION = 3
 DEFAULT_PORT = 5757  # unprivileged, and none of those that AWS's own containers use between hosts
 
-DEFAULT_SHARD_MIB = 128  # a second or two to upload; some hundred frames of 4K, a thousand of 720p
 MAX_JOB_ID = 255
 MAX_COUNT = 10**9  # of --every and --max-frames-per-video: more than any video has frames
 
 Mode = Literal["coordinated", "sharded"]
 OnError = Literal["report", "fail"]
-PackFormat = Literal["tar", "parquet"]
 CutRule = Literal["keyframes", "anywhere", "never"]
 
 
@@ -93,13 +92,6 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     lines: Literal["json", "emf"] = "json"
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
     address: str = "127.0.0.1"
-
-
-class PackOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Images go into shards of about ``shard_bytes``, instead of a file each (docs/output.md)."""
-
-    format: PackFormat = "tar"
-    shard_bytes: Annotated[int, msgspec.Meta(ge=1)] = DEFAULT_SHARD_MIB * 2**20
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,17 +16,9 @@ from typing import TYPE_CHECKING
 
 from framefleet.common.files.beneath import Below, UnsafePathError
 from framefleet.common.files.durable import sync_path
-from framefleet.common.job.spec import PackOptions
 from framefleet.common.output.manifest import files_in, read_part, write_part
-from framefleet.common.output.shards import (
-    BUNDLE,
-    TOLD,
-    Readers,
-    ShardWriter,
-    is_bundle,
-    member_name,
-    open_writer,
-)
+from framefleet.common.output.shard_fields import TOLD, PackOptions
+from framefleet.common.output.shards import BUNDLE, Readers, ShardWriter, is_bundle, member_name, open_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,34 +17,12 @@ from typing import BinaryIO, Protocol, Self
 import msgspec
 
 from framefleet.common.files.beneath import Below, is_relative
-from framefleet.common.job.spec import PackFormat
+from framefleet.common.output.shard_fields import PackFormat, ShardError
 
 BLOCK_BYTES = 512  # of a tar: what headers take, and data is filled up to
 END = bytes(2 * BLOCK_BYTES)  # of an archive, by POSIX
 MODE = 0o644
 BUNDLE = "images"  # suffix of what a host has not packed yet
-
-# What a shard tells of an image: who made it, and where its unit began and ended, is the manifest's alone.
-TOLD = (
-    "video",
-    "sample",
-    "target_s",
-    "pts",
-    "time_base",
-    "time_s",
-    "keyframe",
-    "pix_fmt",
-    "width",
-    "height",
-    "rotation",
-    "interlaced",
-    "status",
-    "sha256",
-)
-
-
-class ShardError(OSError):
-    """A shard is not what its manifest says."""
 
 
 class ShardWriter(Protocol):

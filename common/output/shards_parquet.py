@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from framefleet.common.output.manifest import FIELDS
 from framefleet.common.output.part_file import ALSO_DAMAGE
-from framefleet.common.output.shards import TOLD, ShardError
+from framefleet.common.output.shard_fields import TOLD, ShardError
 
 GROUP_BYTES = 8 * 2**20  # of images: what a writer holds, and others who read one row read
 BATCH_BYTES = 2**20  # of images: what our reader holds

@@ -28,17 +28,3 @@ class JobKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return []
-
-
-def make_keys() -> JobKeys:
-    """New keys, from the system's random source."""
-    from framefleet.common.protocol.transport import make_key_pair  # transport needs this module's type
-
-    server_public, server_secret = make_key_pair()
-    client_public, client_secret = make_key_pair()
-    return JobKeys(
-        server_public=server_public,
-        server_secret=server_secret,
-        client_public=client_public,
-        client_secret=client_secret,
-    )

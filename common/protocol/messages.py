@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from framefleet.common.job.libraries import Libraries
+from framefleet.common.libraries import Libraries
 from framefleet.common.media import (
     Bytes,
     Count,

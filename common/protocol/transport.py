@@ -372,3 +372,17 @@ def _hang_up(descriptor: int) -> None:
             connection.shutdown(socket.SHUT_RDWR)
         finally:
             connection.detach()
+
+
+def make_keys() -> JobKeys:
+    """New keys, from the system's random source."""
+    from framefleet.common.protocol.transport import make_key_pair  # transport needs this module's type
+
+    server_public, server_secret = make_key_pair()
+    client_public, client_secret = make_key_pair()
+    return JobKeys(
+        server_public=server_public,
+        server_secret=server_secret,
+        client_public=client_public,
+        client_secret=client_secret,
+    )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
-from framefleet.coordinator.core.agreement import Agreement
+from framefleet.coordinator.agreement import Agreement
 from framefleet.coordinator.core.commits import Committing
 from framefleet.coordinator.core.discards import Discarding
 from framefleet.coordinator.core.drain import Draining

@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from framefleet.common.job.completed import DoneVideo
-from framefleet.common.job.libraries import Libraries, otherwise_made
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec
+from framefleet.common.libraries import Libraries, otherwise_made
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import Failure, Outcome
 from framefleet.coordinator.core.assign import assign_all

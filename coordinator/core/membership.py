@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.spec import JobSpec
+from framefleet.common.libraries import Libraries
 from framefleet.common.protocol import messages as m
 from framefleet.coordinator.core.commits import Committing
 from framefleet.coordinator.core.discards import Discarding

@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from framefleet.common.errors import UserError
-from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.spec import JobSpec
+from framefleet.common.libraries import Libraries
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
 from framefleet.coordinator.catalogue import ListedVideo

@@ -25,10 +25,8 @@ UNITS_AHEAD = 4  # size R/(4P): safer than factoring's R/(2P), as estimates err 
 ENCODE_WEIGHT = 2.0  # JPEG at quality 95 costs about twice a decoded H.264 frame of that size
 DEFAULT_RATE = 150e6  # pixels/s of one core, ordinary H.264: the order of magnitude until measured
 MIN_RATE = 1.0  # a pixel per second: below it, whoever told was wrong
-EWMA_WEIGHT = 0.3  # of the newest observation
 UNKNOWN_GOP_S = 2.0  # seconds between keyframes where no index tells
 MIN_OBSERVED_S = 0.02  # shorter units measure start-up, not speed
-SPEED_BOUNDS = (0.1, 4.0)
 PRIOR_S = 2.0  # a unit's own progress outweighs what was expected of it after so many seconds
 OVERDUE_SHARE = 0.25  # a unit beyond its estimate is expected to last this share of its time so far
 SPLIT_COST_S = 0.2  # from one Shrink to the first frame of the rest elsewhere: messages, opening, seeking
@@ -133,11 +131,6 @@ def piece_s(info: VideoInfo) -> float:
 def observed_px(info: VideoInfo, *, decoded: int, written: int) -> float:
     """The work that a unit turned out to be, in pixels."""
     return info.width * info.height * (decoded + ENCODE_WEIGHT * written)
-
-
-def ewma(old: float | None, new: float) -> float:
-    """Exponentially weighted mean; the first observation counts whole."""
-    return new if old is None else old + EWMA_WEIGHT * (new - old)
 
 
 def remaining_s(

@@ -16,10 +16,10 @@ from framefleet.common.job.completed import DoneVideo
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.media import VideoInfo
-from framefleet.coordinator.core.previous_run import EarlierRun
 from framefleet.coordinator.listed_video import ListedVideo
 from framefleet.coordinator.scheduling import policy
 from framefleet.coordinator.scheduling.numbering import Numbering
+from framefleet.coordinator.scheduling.previous_run import EarlierRun
 from framefleet.coordinator.scheduling.queues import Requeue, Unprobed
 from framefleet.coordinator.scheduling.video_order import Order
 from framefleet.coordinator.scheduling.workload import Workload, earlier

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from framefleet.common.protocol.messages import MAX_PROBE_BATCH
 from framefleet.coordinator.scheduling import policy
-from framefleet.coordinator.state import Video
+from framefleet.coordinator.state import Video, ewma
 
 PROBE_BATCH_CAP = MAX_PROBE_BATCH // 4
 PROBES_PER_SLOT = 4  # batches a slot can expect, so that the last ones share out evenly
@@ -39,7 +39,7 @@ class Unprobed:
     def measured(self, size_bytes: int, work_s: float) -> None:
         """A file of this size was found to hold so much work."""
         known = self._bytes_per_work_s if self._is_measured else None
-        self._bytes_per_work_s = policy.ewma(known, max(1.0, size_bytes) / work_s)
+        self._bytes_per_work_s = ewma(known, max(1.0, size_bytes) / work_s)
         self._is_measured = True
 
     def batch_size(self, slots: float, room: int) -> int:

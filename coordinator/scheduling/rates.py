@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from framefleet.common.protocol.messages import Done
 from framefleet.coordinator.scheduling import policy
-from framefleet.coordinator.state import Unit, Video
+from framefleet.coordinator.state import Unit, Video, ewma
 
 
 class Rates:
@@ -60,6 +60,6 @@ class Rates:
         assert video.info is not None
         ratio = px_per_s / self.of(video)
         key = policy.rate_class(video.info)
-        self._by_class[key] = policy.ewma(self._by_class.get(key), px_per_s / speed)
-        video.rate = policy.ewma(video.rate, px_per_s / speed)
+        self._by_class[key] = ewma(self._by_class.get(key), px_per_s / speed)
+        video.rate = ewma(video.rate, px_per_s / speed)
         return ratio

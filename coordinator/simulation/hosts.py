@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.libraries import Libraries
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
 from framefleet.coordinator.simulation.footage import Footage, Picked

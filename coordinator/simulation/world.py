@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.protocol import messages as m
 from framefleet.coordinator.core.core import Core
-from framefleet.coordinator.simulation.faults import CALM, Fate, Faults
+from framefleet.coordinator.simulation.faults import CALM, Faults
 from framefleet.coordinator.simulation.footage import Picked
 from framefleet.coordinator.simulation.hosts import VirtualHost
 from framefleet.coordinator.simulation.network import Network
@@ -210,3 +210,68 @@ def fails_alike(transcript: Transcript, error: Exception, make: MakeCore = Core)
 def _kind(error: Exception) -> str:
     """An error's text without its numbers."""
     return "".join(letter for letter in str(error) if not letter.isdigit())[:60]
+
+
+class Fate:
+    """Lets the faults of a world happen."""
+
+    def __init__(self, world: World, faults: Faults, fate: random.Random) -> None:
+        self._world = world
+        self._faults = faults
+        self._fate = fate
+        self._gone: set[str] = set()
+        self._broken: set[str] = set()
+        self._slow: set[str] = set()
+        self._other: set[str] = set()
+        for name in world.names:
+            for what, per_hour in faults.rates.items():
+                self._plan(name, what, per_hour)
+
+    def _plan(self, name: str, what: str, per_hour: float) -> None:
+        if per_hour > 0:
+            delay_s = self._fate.expovariate(per_hour / 3600)
+            if self._world.timeline.now + delay_s < self._faults.calm_after_s:
+                self._world.timeline.after(delay_s, self._happen, name, what, per_hour)
+
+    def _happen(self, name: str, what: str, per_hour: float) -> None:
+        self._plan(name, what, per_hour)
+        world, fate, timeline = self._world, self._fate, self._world.timeline
+        host = world.hosts.get(name)
+        if host is None or not host.alive:
+            return
+        world.happened.append((timeline.now, name, what))
+        match what:
+            case "slot_crash":
+                host.crash_slot(fate.randrange(len(host.slots)))
+            case "death":
+                host.die()
+                remaining = len(world.names) - len(self._gone)
+                if remaining > 2 and fate.random() < self._faults.lost_for_good:
+                    self._gone.add(name)
+                else:
+                    timeline.after(fate.random() * self._faults.back_s, world.start_host, name)
+            case "pause":
+                host.pause()
+                timeline.after(fate.random() * 40.0, host.go_on)
+            case "break":
+                world.network.break_link(host)
+            case "cut_off":
+                world.network.cut_off(host, fate.random() * 50.0)
+            case "slowing":
+                if name not in self._slow:
+                    self._slow.add(name)
+                    host.slow_down(SLOW)
+            case "broken_disk":
+                if len(self._broken | self._gone) < len(world.names) - 2:
+                    self._broken.add(name)
+                    host.broken_disk = True
+            case "lie":
+                host.lies = not host.lies
+            case "bad_copies":
+                # three others are left, of which two can always decide
+                if not self._other and len(world.names) - len(self._broken | self._gone) > 3:
+                    self._other.add(name)
+                    host.bad_copies = True
+
+
+SLOW = 0.1  # of its speed is left to a host that is slowed down; once

@@ -33,29 +33,9 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def clock(seconds: float) -> str:
-    """Seconds as ``m:ss`` or ``h:mm:ss``."""
-    whole = max(0, round(seconds))
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
 def percent(share: float) -> str:
     """A share of 0 to 1 as whole percents, five columns wide at most."""
     return f"{min(max(share, 0.0), 1.0) * 100:.0f} %"
-
-
-def count_of(number: int, noun: str) -> str:
-    """``1 video``, ``2,000 videos``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def natural_key(name: str) -> tuple[str, int, str]:
-    """Sorts algo-2 before algo-10, for people; nothing but the display may depend on it."""
-    stem = name.rstrip("0123456789")
-    digits = name[len(stem) :]
-    return stem, int(digits[:18] or 0), name
 
 
 class SlowStep:

@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from framefleet.common.status import Failure, Summary
-from framefleet.launcher.console.display import count_of, natural_key, percent, printable
+from framefleet.launcher.console.display import percent, printable
 from framefleet.launcher.job import JobRequest, JobResult
+from framefleet.launcher.text import count_of, natural_key
 
 MAX_FAILURES_SHOWN = 20
 MAX_NOTES_SHOWN = 20

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from framefleet.common.job.image_options import ImageOptions
-    from framefleet.common.job.spec import PackOptions
+    from framefleet.common.output.shard_fields import PackOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -48,7 +48,7 @@ def make_pack(options: Mapping[str, Any], image: ImageOptions) -> PackOptions | 
         UserError: a size is given, and nothing that has it; or names, and nothing that bears them.
     """
     from framefleet.common.errors import UserError
-    from framefleet.common.job.spec import DEFAULT_SHARD_MIB, PackOptions
+    from framefleet.common.output.shard_fields import DEFAULT_SHARD_MIB, PackOptions
 
     form, mib = options["pack_format"], options["shard_mib"]
     if form is None:

@@ -23,9 +23,9 @@ from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import is_frame_path
 from framefleet.common.host.layout import OPTIONS_KEY
 from framefleet.common.job.completed import DoneRange, DoneVideo
-from framefleet.common.job.libraries import LIBRARIES_KEY, Libraries
 from framefleet.common.job.sampling import Sampling, parse_time_base
 from framefleet.common.job.selection import Selection
+from framefleet.common.libraries import LIBRARIES_KEY, Libraries
 from framefleet.common.media import DROPPED
 from framefleet.common.output.manifest import read_part
 from framefleet.common.output.part_file import PartError, read_schema, read_table

@@ -12,7 +12,8 @@ import msgspec
 from framefleet.common.job.image_options import DEFAULT_QUALITY
 from framefleet.common.job.sampling import parse_sampling
 from framefleet.common.job.selection import parse_seconds
-from framefleet.common.job.spec import ImageOptions, PackOptions, SamplingOptions
+from framefleet.common.job.spec import ImageOptions, SamplingOptions
+from framefleet.common.output.shard_fields import PackOptions
 
 _OF_FILES = ("timestamps", "ranges")
 _WITH_QUALITY = ("jpg", "webp", "avif")

@@ -20,9 +20,10 @@ import pyarrow as pa
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below, UnsafePathError, read_file
 from framefleet.common.job.selection import base_sampling
-from framefleet.common.job.spec import Mode, PackOptions, SamplingOptions
+from framefleet.common.job.spec import Mode, SamplingOptions
 from framefleet.common.output.manifest import read_part, write_part
 from framefleet.common.output.part_file import PartError, read_table
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.status import Failure, Summary
 from framefleet.launcher.output.claims import ClaimedPart, Claims
 from framefleet.launcher.output.combine_summaries import combine_summaries

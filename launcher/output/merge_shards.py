@@ -16,7 +16,6 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from framefleet.common.files.beneath import Below
-from framefleet.common.job.spec import PackFormat, PackOptions
 from framefleet.common.output.frame_names import SHARD
 from framefleet.common.output.manifest import read_part, write_part
 from framefleet.common.output.packing import (
@@ -28,6 +27,7 @@ from framefleet.common.output.packing import (
     shards_of,
 )
 from framefleet.common.output.part_file import PartError, read_table
+from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from framefleet.common.output.shards import is_bundle
 
 OnProgress = Callable[[int, int], None]

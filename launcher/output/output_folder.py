@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 
 from framefleet.common.errors import UserError
-from framefleet.common.job.libraries import Libraries, otherwise_made
+from framefleet.common.libraries import Libraries, otherwise_made
 from framefleet.launcher.job import JobRequest
+from framefleet.launcher.output.host_folders import ROOTS_PREFIX, abandoned
 from framefleet.launcher.output.quarantine import FOLDER
 from framefleet.launcher.output.resume import check_options, libraries_of
-from framefleet.launcher.targets.local import ROOTS_PREFIX, abandoned
 
 DEMO_MARKER = ".framefleet-demo"
 

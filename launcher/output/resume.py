@@ -16,9 +16,9 @@ from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below, read_file
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.completed import NOTHING_DONE, Done
-from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
 from framefleet.common.job.spec import JobSpec
+from framefleet.common.libraries import Libraries
 from framefleet.common.output.frame_names import SHARD, frame_pattern
 from framefleet.common.output.manifest import files_in, write_part
 from framefleet.common.output.packing import ShardNames, remove_unnamed, repack_part, shards_of

@@ -194,8 +194,8 @@ def _look(
 
 
 def _summary(source: str, videos: Sequence[Estimate], found: dict[int, Look | None]) -> list[str]:
-    from framefleet.launcher.console.display import clock, count_of
     from framefleet.launcher.plan.estimate import is_too_long
+    from framefleet.launcher.text import clock, count_of
 
     readable = [each for each in found.values() if each is not None]
     hours = sum(each.duration_s for each in videos) / 3600

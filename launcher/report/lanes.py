@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from framefleet.launcher.console.display import natural_key
 from framefleet.launcher.report.read_journal import HostTold, Journal, Told
 from framefleet.launcher.report.timeline import US, Attempt, Kind, Lane, Phases
+from framefleet.launcher.text import natural_key
 
 
 def us(seconds: float) -> int:

@@ -9,12 +9,12 @@ from importlib import resources
 from typing import Any
 
 from framefleet.common.status import Failure
-from framefleet.launcher.console.display import count_of
 from framefleet.launcher.report.accounting import PARTS, Account, account
 from framefleet.launcher.report.charts import HUES, chart_data
 from framefleet.launcher.report.html import Column, card, cut, duration, esc, key, percent, size, table
 from framefleet.launcher.report.thumbnails import Thumbnail
 from framefleet.launcher.report.timeline import US, Kind, Lane, Timeline, VideoRow, video_rows
+from framefleet.launcher.text import count_of
 
 MAX_VIDEO_ROWS = 300
 MAX_HOST_ROWS = 500

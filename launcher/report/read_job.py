@@ -10,10 +10,10 @@ import msgspec
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below
 from framefleet.common.status import Failure, Summary
-from framefleet.launcher.console.display import natural_key
 from framefleet.launcher.report import read_journal as journals
 from framefleet.launcher.report.lanes import lanes_of, us
 from framefleet.launcher.report.timeline import Timeline
+from framefleet.launcher.text import natural_key
 
 JOURNAL = "journal.jsonl"
 MAX_SUMMARY_BYTES = 2**26  # a host takes some 200

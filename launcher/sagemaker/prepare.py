@@ -13,8 +13,9 @@ import msgspec
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
-from framefleet.common.job.spec import ImageOptions, MetricsOptions, Mode, OnError, PackOptions
+from framefleet.common.job.spec import ImageOptions, MetricsOptions, Mode, OnError
 from framefleet.common.output.frame_names import DEFAULT_TEMPLATE, FrameNames
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.coordinator.catalogue import select
 from framefleet.coordinator.listed_video import ListedVideo
 from framefleet.launcher.aws.clients import Aws, code_of, translated

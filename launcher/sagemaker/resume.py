@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from framefleet.common.job.completed import DoneVideo
-from framefleet.common.job.libraries import Libraries
+from framefleet.common.libraries import Libraries
 from framefleet.common.output.frame_names import SHARD, frame_pattern
 from framefleet.common.output.manifest import files_in, read_part, write_part
 from framefleet.common.output.packing import shards_of

@@ -11,7 +11,7 @@ import msgspec
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, encode_done
 from framefleet.common.job.spec import JobSpec
-from framefleet.common.protocol.keys import make_keys
+from framefleet.common.protocol.transport import make_keys
 from framefleet.launcher.aws.clients import Aws, code_of, is_temporary, translated
 from framefleet.launcher.aws.s3 import S3Folder, list_objects, remove_objects
 from framefleet.launcher.sagemaker.follow import stop_job

@@ -18,12 +18,13 @@ from types import FrameType
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, encode_done
 from framefleet.common.job.spec import JobSpec, MetricsOptions
-from framefleet.common.protocol.keys import make_keys
+from framefleet.common.protocol.transport import make_keys
 from framefleet.common.status import Status
 from framefleet.launcher.console.progress import View
 from framefleet.launcher.job import JobRequest, JobResult
 from framefleet.launcher.output.clean_end import begin_changes, end_changes
 from framefleet.launcher.output.combine_summaries import combine_statuses
+from framefleet.launcher.output.host_folders import ROOTS_PREFIX, abandoned, remove_empty_roots
 from framefleet.launcher.output.merge import HostOutput, merge, read_failures, read_summary
 from framefleet.launcher.output.output_lock import OutputLock
 from framefleet.launcher.output.resume import options_of, take_over
@@ -31,7 +32,6 @@ from framefleet.launcher.packing_advice import suggest_packing
 from framefleet.launcher.report.make_report import try_report
 from framefleet.launcher.targets.local_host import WORKER_COMMAND, LocalHost
 
-ROOTS_PREFIX = ".framefleet-"
 STATUS_INTERVAL_S = 0.5
 KILL_AFTER_S = 4.0  # from Ctrl-C: all is to be over within 5 s
 LEAVE_GRACE_S = 3.0  # beyond the time that the coordinator itself waits for a host's Bye
@@ -86,7 +86,7 @@ def run_local(
         view.note(lock.caveat)
     done = NOTHING_DONE
     crashed = begin_changes(request.output)
-    _remove_empty_roots(request.output)
+    remove_empty_roots(request.output)
     if request.resume:
         left = abandoned(request.output)
         check = request.check_contents or crashed or bool(left)
@@ -357,19 +357,6 @@ def _remove_old_account(folder: Path) -> None:
                 path.unlink()
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
-
-
-def abandoned(output: Path) -> list[Path]:
-    """What launchers that were killed have left in ``output``: folders with those of hosts in them."""
-    found = (path for path in output.glob(f"{ROOTS_PREFIX}*/") if not path.is_symlink())
-    return sorted(path for path in found if any(path.glob("algo-*/")))
-
-
-def _remove_empty_roots(output: Path) -> None:
-    """Remove folders of launchers that were killed before they put a host into them."""
-    for path in output.glob(f"{ROOTS_PREFIX}[0-9]*/"):
-        with contextlib.suppress(OSError):  # it is not empty, or a link
-            path.rmdir()
 
 
 @contextlib.contextmanager

@@ -25,15 +25,9 @@ from framefleet.common.host.detect_cluster import MAX_HOSTS, host_name
 from framefleet.common.host.layout import Layout
 from framefleet.common.host.shared_filesystem import HOSTS, JOB, LOCK_FILE
 from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, decode_done, encode_done
-from framefleet.common.job.spec import (
-    ImageOptions,
-    JobSpec,
-    PackOptions,
-    SchedulingOptions,
-    read_spec,
-    write_spec,
-)
-from framefleet.common.protocol.keys import make_keys
+from framefleet.common.job.spec import ImageOptions, JobSpec, SchedulingOptions, read_spec, write_spec
+from framefleet.common.output.shard_fields import PackOptions
+from framefleet.common.protocol.transport import make_keys
 from framefleet.coordinator.server import exit_message
 from framefleet.launcher.job import LOCAL_SCHEDULING, JobRequest, JobResult
 from framefleet.launcher.options.image import image_options, make_image_options

@@ -18,7 +18,8 @@ from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import is_frame_path
 from framefleet.common.host.cores import usable_cores
 from framefleet.common.output.part_file import PartError, manifest_parts
-from framefleet.common.output.shards import TOLD, Readers, ShardError, is_shard_path
+from framefleet.common.output.shard_fields import TOLD, ShardError
+from framefleet.common.output.shards import Readers, is_shard_path
 from framefleet.common.status import Summary
 from framefleet.launcher.verify.job_account import read_account
 from framefleet.launcher.verify.manifest_parts import read_whole, schema_problems

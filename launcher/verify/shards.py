@@ -13,7 +13,8 @@ import msgspec
 import pyarrow.parquet as pq
 
 from framefleet.common.files.beneath import Below
-from framefleet.common.output.shards import BLOCK_BYTES, END, TOLD, is_bundle
+from framefleet.common.output.shard_fields import TOLD
+from framefleet.common.output.shards import BLOCK_BYTES, END, is_bundle
 from framefleet.common.output.shards_parquet import DAMAGE
 
 MAX_READ: Final = 2**20  # bytes: a header, or what is told of an image

@@ -24,7 +24,7 @@ from typing import Final
 import click
 
 from framefleet.common.errors import UserError
-from framefleet.common.job.spec import PackFormat
+from framefleet.common.output.shard_fields import PackFormat
 from framefleet.launcher.cli import main as launch
 from tests.campaigns.lost_writes import Recorded
 from tests.campaigns.tiny_job import in_fork

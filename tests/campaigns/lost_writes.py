@@ -23,7 +23,7 @@ from typing import Final
 
 import click
 
-from framefleet.common.job.spec import PackFormat
+from framefleet.common.output.shard_fields import PackFormat
 from tests.campaigns.disk_calls import Moments, all_synced, build, read_trace, watching
 from tests.campaigns.tiny_job import Tiny, in_fork
 

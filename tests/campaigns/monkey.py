@@ -20,7 +20,8 @@ from typing import Any, Final
 
 import click
 
-from framefleet.common.job.spec import PackFormat, PackOptions, SchedulingOptions
+from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from framefleet.launcher.demo import make_demo_set
 from tests.helpers.jobs import Job, check_output, rows, run_job, tree
 

@@ -28,11 +28,12 @@ from typing import Final
 import click
 
 from framefleet.common.errors import UserError
-from framefleet.common.job.spec import PackFormat
+from framefleet.common.output.shard_fields import PackFormat
 from framefleet.common.status import Status
 from framefleet.launcher.output.clean_end import end_changes
+from framefleet.launcher.output.host_folders import ROOTS_PREFIX, abandoned
 from framefleet.launcher.output.output_lock import lock_output
-from framefleet.launcher.targets.local import ROOTS_PREFIX, Interrupts, LocalCluster, _collect, abandoned
+from framefleet.launcher.targets.local import Interrupts, LocalCluster, _collect
 from tests.campaigns.disk_calls import Failing, Kind, Moments, build, disarm, read_trace, watching
 from tests.campaigns.tiny_job import VIDEOS, Tiny, in_fork
 

@@ -21,7 +21,7 @@ from typing import Final
 
 import click
 
-from framefleet.common.job.spec import PackFormat, PackOptions
+from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from tests.campaigns.monkey import SHARD_BYTES, Undisturbed, frames_of
 from tests.helpers.jobs import Job, check_output, summary, tree, verify
 

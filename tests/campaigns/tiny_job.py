@@ -22,16 +22,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from framefleet.common.job.spec import PackFormat, PackOptions, SchedulingOptions
+from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from framefleet.common.output.shards import Readers
 from framefleet.coordinator.journal import read_journal
 from framefleet.launcher.demo import make_demo_set
 from framefleet.launcher.job import JobRequest
 from framefleet.launcher.output.clean_end import begin_changes
+from framefleet.launcher.output.host_folders import ROOTS_PREFIX, abandoned
 from framefleet.launcher.output.output_folder import prepare_output
 from framefleet.launcher.output.output_lock import lock_output
 from framefleet.launcher.output.resume import take_over
-from framefleet.launcher.targets.local import ROOTS_PREFIX, abandoned
 from tests.campaigns.monkey import Row, frames_of
 from tests.helpers.jobs import Job, JobOptions, check_output, rows, summary, tree, verify
 from tests.helpers.local_job import make_request

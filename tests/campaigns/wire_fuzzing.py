@@ -25,7 +25,8 @@ import zmq
 from framefleet.common.job.spec import read_spec
 from framefleet.common.media import MAX_BYTES, MAX_COUNT, MAX_TICK, Timing, VideoInfo
 from framefleet.common.protocol import messages as m
-from framefleet.common.protocol.keys import JobKeys, make_keys
+from framefleet.common.protocol.keys import JobKeys
+from framefleet.common.protocol.transport import make_keys
 from framefleet.coordinator.simulation.hosts import LIBRARIES
 
 PEERS = 8

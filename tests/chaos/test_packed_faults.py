@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from framefleet.common.job.spec import PackFormat, PackOptions
+from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from tests.campaigns.monkey import HOSTS, OPTIONS, SHARD_BYTES, Undisturbed, frames_of
 from tests.helpers.jobs import Job, check_output, rows, run_job, summary, tree
 

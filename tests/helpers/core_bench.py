@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from framefleet.common.job.libraries import Libraries
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec, Mode, SamplingOptions, SchedulingOptions
+from framefleet.common.libraries import Libraries
 from framefleet.common.media import VideoInfo
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import Failure

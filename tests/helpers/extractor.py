@@ -16,7 +16,7 @@ from framefleet.common.job.spec import ImageOptions
 from framefleet.common.media import FrameRow, UnitResult, VideoInfo
 from framefleet.worker.extraction.extract import extract
 from framefleet.worker.extraction.range_extraction import Checkpoint
-from framefleet.worker.publishing.publication import STAGED_BUNDLE
+from framefleet.worker.staging import STAGED_BUNDLE
 from framefleet.worker.video.open_video import OpenVideo
 from framefleet.worker.video.probe import probe
 from tests.helpers.clips import CLIPS

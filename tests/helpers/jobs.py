@@ -21,8 +21,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from framefleet.common.job.spec import ImageFormat, Mode, OnError, PackOptions, SchedulingOptions
+from framefleet.common.job.spec import ImageFormat, Mode, OnError, SchedulingOptions
 from framefleet.common.media import DROPPED
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.status import Failure, Summary
 from framefleet.launcher.report.accounting import account
 from framefleet.launcher.report.read_job import read_job

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from framefleet.common.protocol.keys import JobKeys, make_keys
+from framefleet.common.protocol.keys import JobKeys
+from framefleet.common.protocol.transport import make_keys
 
 KEYS = make_keys()
 OTHER_KEYS = make_keys()

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from framefleet.common.media import DROPPED
-from framefleet.common.output.shards import TOLD, Readers
+from framefleet.common.output.shard_fields import TOLD
+from framefleet.common.output.shards import Readers
 
 Image = dict[str, Any]  # "shard", "name", "sha256", "told"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from framefleet.common.job.spec import JobSpec, SamplingOptions, SchedulingOptions, write_spec
-from framefleet.common.protocol.keys import make_keys
+from framefleet.common.protocol.transport import make_keys
 from framefleet.launcher.output.merge import HostOutput, merge
 from framefleet.launcher.targets.docker_image import ensure_image
 from tests.faults.faulty_containers import GATE, gate_mounts

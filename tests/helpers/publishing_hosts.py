@@ -17,8 +17,8 @@ import msgspec
 import pytest
 
 from framefleet.common.host.layout import Layout
-from framefleet.common.job.spec import PackOptions
 from framefleet.common.media import FrameRow
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.worker.extraction.image_sink import BundleSink, LooseSink
 from framefleet.worker.publishing.publisher import Publisher
 from tests.helpers.jobs import REPOSITORY, rows

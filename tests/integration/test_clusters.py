@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from framefleet.common.job.spec import PackOptions
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.launcher.targets.local import _reserved_port
 from tests.faults.held_slots import COMMAND, VARIABLE, Gate
 from tests.helpers.jobs import REPOSITORY, check_output, run_job, tree

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from framefleet.common.job.spec import PackOptions
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.launcher.demo import make_demo_set
 from tests.helpers.awkward_videos import make_awkward_videos
 from tests.helpers.jobs import REPOSITORY, rows, run_job

@@ -22,8 +22,7 @@ import pytest
 import webdataset
 from click.testing import CliRunner
 
-from framefleet.common.job.spec import PackFormat, PackOptions
-from framefleet.common.output.shards import TOLD
+from framefleet.common.output.shard_fields import TOLD, PackFormat, PackOptions
 from framefleet.launcher.verify.check_output import check_output
 from framefleet.launcher.verify.command import verify as verify_command
 from framefleet.launcher.verify.storage import Folder

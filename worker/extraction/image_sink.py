@@ -13,7 +13,7 @@ from typing import Protocol
 
 from framefleet.common.media import FrameRow
 from framefleet.worker.picture import render as images
-from framefleet.worker.publishing.publication import STAGED_BUNDLE
+from framefleet.worker.staging import STAGED_BUNDLE
 
 
 class Sink(Protocol):

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 Key = tuple[int, int]  # unit, attempt
 
-STAGED_BUNDLE = "images"  # the name of a bundle in the attempt's staging folder
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:

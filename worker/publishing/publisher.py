@@ -21,8 +21,7 @@ import msgspec
 from framefleet.common.errors import UserError
 from framefleet.common.files.durable import sync_filesystem
 from framefleet.common.host.layout import OPTIONS_KEY, Layout
-from framefleet.common.job.libraries import LIBRARIES_KEY, Libraries
-from framefleet.common.job.spec import PackOptions
+from framefleet.common.libraries import LIBRARIES_KEY, Libraries
 from framefleet.common.media import FrameRow
 from framefleet.common.output.frame_names import DEFAULT_TEMPLATE, FrameNames
 from framefleet.common.output.manifest import files_in, schema, sortable_schema, write_part
@@ -38,17 +37,12 @@ from framefleet.common.output.packing import (
     withdraw,
 )
 from framefleet.common.output.part_file import read_table
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.output.shards import BUNDLE, is_bundle
 from framefleet.common.output.video_names import safe_component
-from framefleet.worker.publishing.publication import (
-    STAGED_BUNDLE,
-    WHOLE_VIDEO,
-    Extent,
-    Key,
-    Publication,
-    table_of,
-)
+from framefleet.worker.publishing.publication import WHOLE_VIDEO, Extent, Key, Publication, table_of
 from framefleet.worker.publishing.shard_packer import Sealer
+from framefleet.worker.staging import STAGED_BUNDLE
 
 # It takes 0.2 s to load, which a host can spend while its first frames are being made.
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from framefleet.common.job.spec import PackOptions
 from framefleet.common.output.packing import Packed, ShardNames, pack
+from framefleet.common.output.shard_fields import PackOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -47,8 +47,8 @@ from framefleet.worker.slots.slot_messages import (
     SlotUp,
     Staged,
     ToSlot,
-    staging_folder,
 )
+from framefleet.worker.staging import staging_folder
 from framefleet.worker.video.file_stamp import CHANGED, ChangedError, Stamp
 from framefleet.worker.video.fingerprint import ContradictionError
 from framefleet.worker.video.input_file import AbsentError, ReadError

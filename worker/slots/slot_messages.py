@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
-from framefleet.common.host.layout import Layout
-from framefleet.common.job.libraries import Libraries
+from framefleet.common.libraries import Libraries
 from framefleet.common.media import UnitResult
 from framefleet.common.protocol.messages import Assign, Failed, Lease, Probed, Shrink, Shrunk, UnitProgress
 from framefleet.worker.video.file_stamp import Stamp
@@ -56,8 +53,3 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
 
 ToSlot = Assign | Cancel | Shrink
 FromSlot = SlotUp | Running | Staged | Shrunk | Looked | Broken
-
-
-def staging_folder(layout: Layout, lease: Lease) -> Path:
-    """Where the frames of one attempt wait for its commit."""
-    return layout.staging / f"{lease.unit}-{lease.attempt}"

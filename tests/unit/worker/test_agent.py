@@ -15,8 +15,9 @@ from framefleet.common.media import FrameRow, UnitResult
 from framefleet.common.protocol import messages as m
 from framefleet.coordinator.simulation.hosts import LIBRARIES
 from framefleet.worker.agent import MAX_FAILED_STARTS, Agent
-from framefleet.worker.publishing.held import Held, done_of
-from framefleet.worker.slots.slot_messages import SlotUp, Staged, staging_folder
+from framefleet.worker.publishing.attempts import Held, done_of
+from framefleet.worker.slots.slot_messages import SlotUp, Staged
+from framefleet.worker.staging import staging_folder
 from framefleet.worker.video.file_stamp import Stamp
 from tests.helpers.core_bench import info
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from framefleet.common.host.layout import Layout
-from framefleet.common.job.spec import PackFormat, PackOptions
 from framefleet.common.output import packing
+from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from framefleet.common.output.shards import Readers
 from framefleet.worker.publishing import shard_packer as sealing
 from framefleet.worker.publishing.publisher import Publisher

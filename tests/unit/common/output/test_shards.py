@@ -13,18 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from framefleet.common.files.beneath import Below
-from framefleet.common.job.spec import PackFormat
 from framefleet.common.output import shards_parquet
-from framefleet.common.output.shards import (
-    TOLD,
-    Readers,
-    ShardError,
-    extent,
-    header,
-    is_shard_path,
-    member_name,
-    open_writer,
-)
+from framefleet.common.output.shard_fields import TOLD, PackFormat, ShardError
+from framefleet.common.output.shards import Readers, extent, header, is_shard_path, member_name, open_writer
 
 IMAGES = {
     "a%2Eb/夏/00000000.jpg": b"x" * 700,

@@ -13,7 +13,8 @@ from rich.pretty import pprint
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import JobSpec, read_spec, write_spec
-from framefleet.common.protocol.keys import JobKeys, make_keys
+from framefleet.common.protocol.keys import JobKeys
+from framefleet.common.protocol.transport import make_keys
 from tests.helpers.keys import KEYS
 
 SECRETS = [KEYS.server_secret, KEYS.client_secret, KEYS.client_public, KEYS.server_public]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from framefleet.common.job.completed import DoneRange, DoneVideo
-from framefleet.common.job.libraries import Libraries, otherwise_made
+from framefleet.common.libraries import Libraries, otherwise_made
 from framefleet.common.protocol import messages as m
 from framefleet.coordinator.core.core import Core
 from framefleet.coordinator.events import Conclude, Quit, Received, Record

@@ -6,7 +6,8 @@ import time
 import pytest
 from rich.console import Console
 
-from framefleet.launcher.console.display import SlowStep, clock, make_console, natural_key, percent, printable
+from framefleet.launcher.console.display import SlowStep, make_console, percent, printable
+from framefleet.launcher.text import clock, natural_key
 
 
 @pytest.mark.parametrize(

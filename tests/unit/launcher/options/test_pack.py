@@ -6,7 +6,7 @@ import pytest
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.image_options import ImageOptions
-from framefleet.common.job.spec import PackOptions
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.launcher.options.pack import make_pack
 
 

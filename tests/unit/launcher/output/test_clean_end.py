@@ -14,7 +14,8 @@ import pytest
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.completed import NOTHING_DONE, Done
-from framefleet.common.job.spec import JobSpec, PackOptions, write_spec
+from framefleet.common.job.spec import JobSpec, write_spec
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.launcher.job import JobRequest
 from framefleet.launcher.output.clean_end import MARK, begin_changes, end_changes
 from framefleet.launcher.output.output_lock import lock_output

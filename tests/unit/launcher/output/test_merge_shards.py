@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.host.layout import Layout
-from framefleet.common.job.spec import PackFormat, PackOptions, SamplingOptions
+from framefleet.common.job.spec import SamplingOptions
+from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from framefleet.launcher.output.merge import HostOutput, Merged, merge
 from framefleet.worker.publishing.publisher import Publisher
 from tests.helpers.packed_outputs import check_packed

@@ -12,8 +12,9 @@ import pytest
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.completed import DoneVideo
-from framefleet.common.job.spec import ImageOptions, PackOptions
+from framefleet.common.job.spec import ImageOptions
 from framefleet.common.output.part_file import read_table
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
 from framefleet.launcher.job import JobRequest
 from framefleet.launcher.options.sampling import NAMES, make_sampling

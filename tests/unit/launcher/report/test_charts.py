@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from framefleet.launcher.report import charts
+from framefleet.launcher.report.charts import over_time
 from framefleet.launcher.report.read_job import read_job
-from framefleet.launcher.report.series import over_time
 from framefleet.launcher.report.timeline import Attempt, Kind, Lane, Timeline
 from tests.helpers.fake_journal import eventful_job
 

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from framefleet.common.errors import UserError
-from framefleet.common.job.spec import JobSpec, PackOptions
+from framefleet.common.job.spec import JobSpec
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.status import HostSummary, Status, Summary
 from framefleet.launcher.aws.clients import Aws, open_aws
 from framefleet.launcher.cli import main as launch

@@ -11,7 +11,8 @@ import pytest
 
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
-from framefleet.common.job.spec import PackFormat, PackOptions, SamplingOptions
+from framefleet.common.job.spec import SamplingOptions
+from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
 from framefleet.launcher.aws.clients import Aws, open_aws
 from framefleet.launcher.options.sampling import SamplingRequest

@@ -13,7 +13,8 @@ from botocore.stub import Stubber
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import DONE_FILE, Done, DoneVideo, decode_done
 from framefleet.common.job.selection import TIMESTAMPS_FILE
-from framefleet.common.job.spec import ImageOptions, JobSpec, PackOptions, SamplingOptions
+from framefleet.common.job.spec import ImageOptions, JobSpec, SamplingOptions
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
 from framefleet.launcher.aws.clients import Aws, NoAccessError, open_aws
 from framefleet.launcher.aws.s3 import S3Folder

@@ -16,7 +16,8 @@ import pytest
 import zmq
 
 from framefleet.common.errors import UserError
-from framefleet.common.job.spec import ImageOptions, Mode, PackOptions, SamplingOptions
+from framefleet.common.job.spec import ImageOptions, Mode, SamplingOptions
+from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.status import Status
 from framefleet.launcher.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobRequest, JobResult
 from framefleet.launcher.options.sampling import SamplingRequest

@@ -10,7 +10,7 @@ import pytest
 from framefleet.common.host.layout import Layout
 from framefleet.common.media import FrameRow
 from framefleet.worker.extraction.image_sink import BundleSink, LooseSink
-from framefleet.worker.publishing.publication import STAGED_BUNDLE
+from framefleet.worker.staging import STAGED_BUNDLE
 from tests.helpers.publishing_hosts import stage
 
 

@@ -13,10 +13,10 @@ import pytest
 from framefleet.common.host.layout import Layout
 from framefleet.common.media import FrameRow, UnitResult
 from framefleet.common.protocol import messages as m
-from framefleet.worker.publishing.attempts import Shelf
-from framefleet.worker.publishing.held import Held, done_of
+from framefleet.worker.publishing.attempts import Held, Shelf, done_of
 from framefleet.worker.publishing.publisher import Publisher
-from framefleet.worker.slots.slot_messages import Staged, staging_folder
+from framefleet.worker.slots.slot_messages import Staged
+from framefleet.worker.staging import staging_folder
 from framefleet.worker.video.file_stamp import Stamp
 from tests.helpers.core_bench import info
 
