@@ -6,6 +6,8 @@ In a clone, the folders and files beside this one are links to those at the top:
 from pathlib import Path
 from typing import Final
 
+__version__ = "0.1.0"
+
 PACKAGE: Final = Path(__file__).resolve().parent
 IMPORT_ROOT: Final = (
     PACKAGE.parent

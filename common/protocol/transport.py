@@ -376,8 +376,6 @@ def _hang_up(descriptor: int) -> None:
 
 def make_keys() -> JobKeys:
     """New keys, from the system's random source."""
-    from framefleet.common.protocol.transport import make_key_pair  # transport needs this module's type
-
     server_public, server_secret = make_key_pair()
     client_public, client_secret = make_key_pair()
     return JobKeys(

@@ -21,7 +21,7 @@ class DefaultGroup(click.Group):
         self._elsewhere = elsewhere
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.list_commands(ctx):
+        if not args or args[0] not in {"--version", *self.list_commands(ctx)}:
             args = [self._default, *args]
         return super().parse_args(ctx, args)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from framefleet import __version__
 from framefleet.common import startup
 from framefleet.launcher.cli.lazy_group import DefaultGroup, SectionedCommand
 from framefleet.launcher.options.image import image_options
@@ -28,6 +30,17 @@ def _names(decorator: Callable[[Any], Any]) -> tuple[str, ...]:
     """The parameters that a decorator gives a command."""
     parameters: list[click.Parameter] = decorator(lambda: None).__click_params__
     return tuple(parameter.name or "" for parameter in parameters)
+
+
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """This version, and those that decide on the bytes of frames."""
+    if asked:
+        from importlib.metadata import version
+
+        names = ("av", "opencv-python-headless", "numpy")
+        parts = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)]
+        click.echo(f"framefleet {__version__} ({', '.join(parts)})")
+        context.exit()
 
 
 SECTIONS: list[tuple[str, tuple[str, ...] | None]] = [
@@ -56,6 +69,7 @@ ANSWERS = ("export", "plan", "report", "verify")  # what these print is what the
 
 
 @click.group(cls=DefaultGroup, default="run", elsewhere=COMMANDS)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)
 def cli() -> None:
     """Exact frames out of many uneven videos, shared evenly over a cluster."""
 

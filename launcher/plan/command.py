@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from framefleet.launcher.aws.s3 import is_in_s3
+from framefleet.launcher.options.image import FORMATS
 from framefleet.launcher.options.sampling import NAMES, sampling_options
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ KNEE: Final = "<: the knee; up to it, each doubling saves at least 30 % of the t
 @click.option(
     "--format",
     "image_format",
-    type=click.Choice(["jpg", "png", "webp", "avif"]),
+    type=click.Choice(FORMATS),
     default="jpg",
     show_default=True,
 )

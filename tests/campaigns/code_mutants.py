@@ -12,7 +12,6 @@ import ast
 import copy
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Final
 
 import click
 
-from tests.helpers.jobs import REPOSITORY
+from tests.helpers.jobs import copy_project
 
 TESTS: Final = {
     "worker/publishing/publisher.py": (
@@ -140,8 +139,7 @@ def main(runs: int, seed: int, modules: tuple[str, ...]) -> None:
     began, chance = time.monotonic(), random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="framefleet-mutants-") as name:
         project = Path(name) / "project"
-        ignored = shutil.ignore_patterns(".*", "__pycache__", "output", "demo")
-        shutil.copytree(REPOSITORY, project, symlinks=True, ignore=ignored)
+        copy_project(project)
         every = [
             (module, line, way, changed)
             for module in modules or TESTS

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from tests.faults.held_slots import Gate
 from tests.helpers.packed_outputs import check_packed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+NOT_COPIED = ("output", "demo", "build", "dist")  # at the top: what jobs and builds leave there
 PATIENCE_S = 600.0
 AGENTS = (
     ["-m", "framefleet.worker"],
@@ -39,6 +41,20 @@ AGENTS = (
     ["-m", "tests.faults.lying_hosts"],
     ["-m", "tests.faults.refusing_disk"],
 )  # what an agent's command line has behind the interpreter
+
+
+def copy_project(folder: Path) -> None:
+    """Copy the checkout to ``folder``, links as links, without environments and what is made in it."""
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        at_top = Path(place) == REPOSITORY
+        return {
+            name
+            for name in names
+            if name == "__pycache__" or (at_top and (name.startswith(".") or name in NOT_COPIED))
+        }
+
+    shutil.copytree(REPOSITORY, folder, symlinks=True, ignore=ignored)
 
 
 class ContainerFaults(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,8 +27,6 @@ EXCEPTIONS = {
     # imported within a function that only the launcher and the hosts call: writes a file, makes keys,
     # checks a JPEG library
     ("common/job/spec.py", "framefleet.common.files.durable"),
-    ("common/protocol/keys.py", "framefleet.common.protocol.transport"),
-    ("common/protocol/keys.py", "framefleet.common.protocol.transport.make_key_pair"),
     ("common/job/image_options.py", "cv2"),
 }
 ROOTS = [
