@@ -1,7 +1,7 @@
 """Everything in a request that AWS would refuse, found before it is sent.
 
 botocore checks names, types, what is required, and minima. The rest stands in its service model, of which
-``violations`` is a walk, or only in the prose of the documentation: ``rules.py``.
+``violations`` is a walk, or only in the prose of the documentation: ``validation_rules.py``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from framefleet.launcher.sagemaker import processor
+from framefleet import processor
 from framefleet.launcher.targets.docker_engine import Engine
 from framefleet.launcher.targets.docker_image import ensure_image
 from tests.helpers.jobs import check_output, tree

@@ -35,7 +35,8 @@ OWN_AGENT = "the-platform"
 LAUNCHER = """
 import sys
 from framefleet.launcher.cli import main as launch
-from framefleet.launcher.sagemaker import aws, follow
+from framefleet.launcher.aws import clients as aws
+from framefleet.launcher.sagemaker import follow
 aws.MAX_ATTEMPTS, follow.POLL_S = 2, 0.2
 sys.exit(launch.main())
 """

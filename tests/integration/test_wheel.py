@@ -36,7 +36,16 @@ def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", wheel]
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        str(wheel),
+    ]
     subprocess.run(command, check=True)
     site = sysconfig.get_path("purelib", vars={"base": str(folder)})
     (Path(site) / "packages.pth").write_text(sysconfig.get_path("purelib"))

@@ -8,9 +8,9 @@ import boto3
 import msgspec
 import pytest
 
+from framefleet import processor
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import JobSpec, SamplingOptions
-from framefleet.launcher.sagemaker import processor
 from framefleet.launcher.sagemaker.sdk import SdkJob
 from framefleet.launcher.sagemaker.source_bundle import ENTRYPOINT
 from tests.helpers.sagemaker_jobs import IMAGE, ROLE, keys, put
