@@ -21,7 +21,7 @@ LAST: Final = "first frame written"
 POINTS: Final = (
     ("framefleet.common.job.spec", "read_spec", "modules loaded", "before"),
     ("framefleet.common.host.cluster", "read_cluster", "job and cluster read", "after"),
-    ("framefleet.worker.coordinator_process", "Supervisor._start", "coordinator begun", "after"),
+    ("framefleet.worker.coordinator_process", "CoordinatorProcess._start", "coordinator begun", "after"),
     ("framefleet.worker.agent", "Agent.__init__", "connecting", "before"),
     ("framefleet.worker.agent", "Agent.__init__", "slots begun", "after"),
     ("framefleet.worker.agent", "Agent._say_hello", "Hello said", "after"),

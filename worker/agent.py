@@ -23,7 +23,7 @@ from framefleet.common.protocol.transport import HostLink
 from framefleet.worker.coordinator_silence import Silence
 from framefleet.worker.job_outcome import Account
 from framefleet.worker.pinned_files import Pins
-from framefleet.worker.publishing.attempts import Held, Shelf, done_of
+from framefleet.worker.publishing.attempts import Attempts, Held, done_of
 from framefleet.worker.publishing.publisher import Publisher, warm_up
 from framefleet.worker.slot_limits import LOOK_S, host_memory_bytes, limits_for
 from framefleet.worker.slots.slot_messages import Broken, Looked, Running, SlotUp, Staged
@@ -63,7 +63,7 @@ class Agent:
         self._silence = Silence(spec.scheduling, account)
         names = spec.image.name_template
         self._publisher = Publisher(layout, host, spec.frame_options, pack=spec.pack, names=names)
-        self._shelf = Shelf(self._publisher, layout, say=self._send)
+        self._attempts = Attempts(self._publisher, layout, say=self._send)
         self._limits = limits_for(spec.limits, slots=slots, host_bytes=host_memory_bytes())
         self._looked_at = float("-inf")
         self._slots = [self._new_slot(number) for number in range(slots)]
@@ -121,11 +121,11 @@ class Agent:
         self._silence.step(now)
         self._feed_slots(now)
         self._keep_in_touch(now)
-        self._shelf.publish(now, idle_since=self._idle_since)
+        self._attempts.publish(now, idle_since=self._idle_since)
         self._link.flush()
 
     def _timeout_s(self) -> float:
-        return self._shelf.look_again_s or LOOP_S
+        return self._attempts.look_again_s or LOOP_S
 
     def _keep_in_touch(self, now: float) -> None:
         if self._publisher.libraries is None:
@@ -142,10 +142,10 @@ class Agent:
             self._beat_at = now
             self._beat()
             self._say_ready()  # the last one may have been lost with its connection
-            self._shelf.say_staged(now, after_s=RESEND_S)
+            self._attempts.say_staged(now, after_s=RESEND_S)
 
     def _say_hello(self) -> None:
-        running = [*self._unfinished(), *self._shelf.leases()]
+        running = [*self._unfinished(), *self._attempts.leases()]
         self._send(
             m.Hello(
                 version=m.PROTOCOL_VERSION,
@@ -170,7 +170,7 @@ class Agent:
                 units.append(
                     self._progress.get(lease) or m.UnitProgress(lease.unit, lease.attempt, 0, 0, 0.0)
                 )
-        units.extend(self._shelf.progress())
+        units.extend(self._attempts.progress())
         self._send(m.Progress(units=units[: m.MAX_SLOTS]))
 
     def _send(self, message: m.Message) -> None:
@@ -183,7 +183,7 @@ class Agent:
             case m.Welcome():
                 self._welcome, self._was_welcome = message, True
                 self._say_ready()
-                self._shelf.say_all()
+                self._attempts.say_all()
             case m.ReHello():
                 if self._welcome is not None:  # else Hello has been said, and this answers what was before
                     self._welcome, self._hello_at = None, float("-inf")
@@ -194,7 +194,7 @@ class Agent:
             case m.Shrink():
                 self._shrink(message)
             case m.Commit():
-                self._shelf.commit(message)
+                self._attempts.commit(message)
             case m.Discard(lease=lease):
                 self._discard(lease)
                 self._send(m.Discarded(lease=lease))
@@ -208,7 +208,7 @@ class Agent:
 
     def _assigned(self, assign: m.Assign) -> None:
         lease = assign.lease
-        held = self._shelf.find(lease)
+        held = self._attempts.find(lease)
         if held is not None:
             self._send(held.done)  # the coordinator was started again, or had lost this host
         elif lease not in self._unfinished():
@@ -234,7 +234,7 @@ class Agent:
                 self._cancelled.add(lease)
                 slot.cancel(lease)
                 return  # its files go when it has stopped
-        self._shelf.discard(lease)
+        self._attempts.discard(lease)
 
     # ---- slots --------------------------------------------------------------------------------------
 
@@ -323,7 +323,7 @@ class Agent:
             seconds = staged.result.seconds
             self._send(m.Failed(lease=lease, kind="changed", text=CHANGED, seconds=seconds, timing=spent))
             return
-        self._shelf.stage(Held(task, staged.result, done_of(staged, spent), time.monotonic()))
+        self._attempts.stage(Held(task, staged.result, done_of(staged, spent), time.monotonic()))
 
     def _was_cancelled(self, lease: m.Lease) -> bool:
         self._progress.pop(lease, None)
@@ -361,7 +361,7 @@ class Agent:
         """Drop what is not committed, publish what is, and say goodbye; bounded in time."""
         for slot in self._slots:
             slot.end()
-        self._shelf.close()
+        self._attempts.close()
         self._layout.remove_staging()
         self._send(m.Bye(reason=m.clip_text(reason)))
         deadline = time.monotonic() + GOODBYE_S

@@ -22,7 +22,7 @@ POLL_S = 0.02
 _COMMITTED = b'"event":"committed"'
 
 
-class Supervisor:
+class CoordinatorProcess:
     """Keeps a coordinator alive until the job is over."""
 
     def __init__(self, command: Sequence[str], journal: Path) -> None:

@@ -31,7 +31,7 @@ from framefleet.common.protocol.messages import End
 from framefleet.common.protocol.resolve_host import resolve, tcp_endpoint
 from framefleet.common.protocol.transport import HostLink
 from framefleet.worker.agent import Agent
-from framefleet.worker.coordinator_process import Supervisor
+from framefleet.worker.coordinator_process import CoordinatorProcess
 from framefleet.worker.job_outcome import Account
 
 EXIT_FAILED = 1
@@ -44,7 +44,7 @@ class Host:
 
     def __init__(self) -> None:
         self.stop_reason: str | None = None
-        self.coordinator: Supervisor | None = None
+        self.coordinator: CoordinatorProcess | None = None
         self.account: Account | None = None  # where it can be read
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -93,7 +93,7 @@ class Host:
             endpoint, bind = _endpoints(spec, cluster, sockets)
             if spec.mode == "sharded" or cluster.is_primary:
                 command = [sys.executable, "-m", "framefleet.coordinator", "--bind", bind]
-                self.coordinator = Supervisor(command, layout.job / "journal.jsonl")
+                self.coordinator = CoordinatorProcess(command, layout.job / "journal.jsonl")
             if endpoint.startswith("tcp:"):
                 try:
                     endpoint = resolve(

@@ -105,14 +105,14 @@ class _Link:
         ``watch`` that are ready."""
         ready = [source for source, _ in self._poller.poll(max(0, round(timeout_s * 1000)))]
         if self._must_attend(ready):
-            self._attend()
+            self._handle_socket_events()
         return {source for source in ready if isinstance(source, int)}
 
     def _must_attend(self, ready: list[object]) -> bool:
         """Whether there may be something to take notice of, when these sources can be read."""
         return True
 
-    def _attend(self) -> None:
+    def _handle_socket_events(self) -> None:
         """Take notice of what became of connections."""
         raise NotImplementedError
 
@@ -224,7 +224,7 @@ class CoordinatorLink(_Link):
     def _must_attend(self, ready: list[object]) -> bool:
         return self._monitor in ready or self._zap in ready
 
-    def _attend(self) -> None:
+    def _handle_socket_events(self) -> None:
         for event, descriptor in self._events():
             self._forget(descriptor)  # an earlier connection with this number is over either way
             if event == zmq.EVENT_ACCEPTED:
@@ -282,7 +282,7 @@ class HostLink(_Link):
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, round(RECONNECT_MAX_S * 1000))
         self._socket.connect(endpoint)
 
-    def _attend(self) -> None:
+    def _handle_socket_events(self) -> None:
         """Raises ``UserError`` when the coordinator does not have the keys of this host."""
         now = time.monotonic()
         for event, _ in self._events():

@@ -15,11 +15,11 @@ def assign_all(
     pool: Pool, leases: Leases, strength: Strength, now: float, *, emit: Callable[[Action], None]
 ) -> list[Host]:
     """Hand out what there is, a unit to each host in turn; return the hosts that have credit left."""
-    hungry = sorted(leases.hungry(), key=lambda host: -host.credit)
-    found = hungry
-    while hungry and not pool.empty:
+    hosts_with_free_slots = sorted(leases.hosts_with_free_slots(), key=lambda host: -host.credit)
+    found = hosts_with_free_slots
+    while hosts_with_free_slots and not pool.empty:
         still_hungry = []
-        for host in hungry:
+        for host in hosts_with_free_slots:
             unit = pool.take(host, strength)
             if unit is None:
                 continue
@@ -33,5 +33,5 @@ def assign_all(
             emit(Send(peer=host.peer, message=m.Assign(lease=unit.lease, task=task_of(unit, pool))))
             if host.credit > 0:
                 still_hungry.append(host)
-        hungry = still_hungry
+        hosts_with_free_slots = still_hungry
     return [host for host in found if host.credit > 0]

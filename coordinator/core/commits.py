@@ -17,7 +17,7 @@ STAGED = ("frames", "suspect", "bytes", "decoded", "shown", "saw_end", "seconds"
 MAX_NOTES = 1000  # what the summary tells; a million videos may each have something to say
 
 
-class Committing:
+class Commits:
     """The two-step commit, in the order that numbers and limits ask for."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Committing:
         if numbering.limit is not None:
             if numbering.has_enough(video):
                 self._drop_rest(video)
-            self._pool.look_further(unit.video)
+            self._pool.recompute_horizon(unit.video)
 
     def after_giving_up(self, unit: Unit, now: float) -> None:
         """Others of its video may have waited for it: the frames that it lacks are estimated."""

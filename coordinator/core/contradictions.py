@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
 from framefleet.coordinator.agreement import Agreement
-from framefleet.coordinator.core.commits import Committing
-from framefleet.coordinator.core.discards import Discarding
-from framefleet.coordinator.core.drain import Draining
-from framefleet.coordinator.core.failures import Failing
+from framefleet.coordinator.core.commits import Commits
+from framefleet.coordinator.core.discards import Discards
+from framefleet.coordinator.core.drain import Drain
+from framefleet.coordinator.core.failures import Failures
 from framefleet.coordinator.core.leases import Leases
 from framefleet.coordinator.core.roster import Roster
 from framefleet.coordinator.events import Action, Record
@@ -39,10 +39,10 @@ class Contradictions:
         self,
         pool: Pool,
         leases: Leases,
-        committing: Committing,
-        discarding: Discarding,
-        failing: Failing,
-        draining: Draining,
+        committing: Commits,
+        discarding: Discards,
+        failing: Failures,
+        draining: Drain,
         roster: Roster,
         *,
         emit: Callable[[Action], None],

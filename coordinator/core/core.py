@@ -24,16 +24,16 @@ from framefleet.common.libraries import Libraries, otherwise_made
 from framefleet.common.protocol import messages as m
 from framefleet.common.status import Failure, Outcome
 from framefleet.coordinator.core.assign import assign_all
-from framefleet.coordinator.core.commits import Committing
+from framefleet.coordinator.core.commits import Commits
 from framefleet.coordinator.core.contradictions import Contradictions
-from framefleet.coordinator.core.discards import Discarding
-from framefleet.coordinator.core.drain import Draining
-from framefleet.coordinator.core.failures import Failing
+from framefleet.coordinator.core.discards import Discards
+from framefleet.coordinator.core.drain import Drain
+from framefleet.coordinator.core.failures import Failures
 from framefleet.coordinator.core.leases import Leases
 from framefleet.coordinator.core.membership import Membership
 from framefleet.coordinator.core.roster import Roster
-from framefleet.coordinator.core.shutdown import Ending
-from framefleet.coordinator.core.stragglers import Tail
+from framefleet.coordinator.core.shutdown import Shutdown
+from framefleet.coordinator.core.stragglers import Stragglers
 from framefleet.coordinator.events import (
     Action,
     Event,
@@ -86,11 +86,11 @@ class Core:
         self._alive_at = self._resent_at = now
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
-        self._committing = Committing(self.pool, self._leases, self.hosts, emit=self._out.append)
+        self._committing = Commits(self.pool, self._leases, self.hosts, emit=self._out.append)
         roster = Roster(expected, self.hosts, now=now)
-        self.failing = Failing(self.pool, self._leases, roster, problems, emit=self._out.append)
-        self._draining = Draining(self.hosts, roster, use_again=self._leases.freed, emit=self._out.append)
-        self._discarding = Discarding(self.pool, self.hosts, emit=self._out.append)
+        self.failing = Failures(self.pool, self._leases, roster, problems, emit=self._out.append)
+        self._draining = Drain(self.hosts, roster, use_again=self._leases.freed, emit=self._out.append)
+        self._discarding = Discards(self.pool, self.hosts, emit=self._out.append)
         self._contradictions = Contradictions(
             self.pool,
             self._leases,
@@ -101,7 +101,7 @@ class Core:
             roster,
             emit=self._out.append,
         )
-        self._tail = Tail(self.pool, self._leases, self.hosts, emit=self._out.append)
+        self._tail = Stragglers(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.pool.on_split = self._on_split
         self.members = Membership(
             spec,
@@ -114,7 +114,7 @@ class Core:
             self._discarding,
             emit=self._out.append,
         )
-        self._ending = Ending(spec.scheduling, emit=self._out.append)
+        self._ending = Shutdown(spec.scheduling, emit=self._out.append)
 
     @property
     def notes(self) -> list[str]:
@@ -293,7 +293,7 @@ class Core:
         if not host.units:
             video, done_px = self.pool.videos[unit.video], self.pool.workload.done_px(unit)
             host.learn_speed(self.pool.rates.learn_early(video, done_px, unit.busy_s, host.speed))
-        self._tail.curb(unit, self.pool.remaining_s() / max(self.members.strength.speed, 1e-9), now)
+        self._tail.split_overlong(unit, self.pool.remaining_s() / max(self.members.strength.speed, 1e-9), now)
 
     def _on_shrunk(self, unit: Unit, stop: int | None) -> None:
         if unit.state is UnitState.LEASED and not unit.is_probe:
@@ -381,9 +381,9 @@ class Core:
 
     # ---- handing out --------------------------------------------------------------------------------
 
-    def hungry(self) -> list[Host]:
+    def hosts_with_free_slots(self) -> list[Host]:
         """The hosts that have credit."""
-        return self._leases.hungry()
+        return self._leases.hosts_with_free_slots()
 
     def _assign_all(self, now: float) -> list[Host]:
         strength = self.members.strength

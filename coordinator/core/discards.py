@@ -18,7 +18,7 @@ TAKEN_BACK = frozenset({UnitState.VOID, UnitState.DROPPED})
 MAY_BE_PUBLISHED = frozenset({UnitState.COMMITTING, UnitState.DONE})
 
 
-class Discarding:
+class Discards:
     """Tells hosts what to forget."""
 
     def __init__(self, pool: Pool, hosts: Mapping[str, Host], *, emit: Callable[[Action], None]) -> None:

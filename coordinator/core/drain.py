@@ -17,7 +17,7 @@ DRAIN_AFTER = 3  # units in a row that failed here and succeeded elsewhere
 DRAIN_AFTER_OUTPUT = 2  # units in a row that could not be written: these blame nobody else
 
 
-class Draining:
+class Drain:
     """Counts the faults of hosts, and drains those that have too many, but never the last one: that is one
     beside which no other is there or expected."""
 

@@ -24,7 +24,7 @@ MAX_CRASHES = 3  # Dask 3, Ray 3, Spark 4, HyperQueue 5
 MAX_POISONED = 8  # parts of a video that crash what decodes them; then the rest of it is not tried
 
 
-class Failing:
+class Failures:
     """Counts attempts that failed, and keeps the failures that are final."""
 
     def __init__(

@@ -19,7 +19,7 @@ class Leases:
         """A host may have credit now, by what is not told here: its slots came up, or it is used again."""
         self._freed[host.name] = None
 
-    def hungry(self) -> list[Host]:
+    def hosts_with_free_slots(self) -> list[Host]:
         """The hosts that have credit, in the order in which they came to have it.
 
         There may be a thousand hosts and tens of thousands of wakes, so only those are looked at of which

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from framefleet.common.job.spec import JobSpec
 from framefleet.common.libraries import Libraries
 from framefleet.common.protocol import messages as m
-from framefleet.coordinator.core.commits import Committing
-from framefleet.coordinator.core.discards import Discarding
-from framefleet.coordinator.core.drain import Draining
+from framefleet.coordinator.core.commits import Commits
+from framefleet.coordinator.core.discards import Discards
+from framefleet.coordinator.core.drain import Drain
 from framefleet.coordinator.core.leases import Leases, task_of
 from framefleet.coordinator.core.roster import Roster
 from framefleet.coordinator.events import Action, Record, Send
@@ -31,11 +31,11 @@ class Membership:
         spec: JobSpec,
         pool: Pool,
         leases: Leases,
-        committing: Committing,
-        draining: Draining,
+        committing: Commits,
+        draining: Drain,
         hosts: dict[str, Host],
         roster: Roster,
-        discarding: Discarding,
+        discarding: Discards,
         *,
         emit: Callable[[Action], None],
     ) -> None:

@@ -12,7 +12,7 @@ from framefleet.coordinator.events import Action, Conclude, Quit, Record, Send
 STOP_WAIT_S = 3.0  # a local Ctrl-C is over within 5 s, everything included
 
 
-class Ending:
+class Shutdown:
     """The last phase, from the decision to end until the process may quit.
 
     A completed or failed job is concluded (all on disk) before ``End`` is sent. A job that is told to

@@ -27,7 +27,7 @@ MEASURED_S = 10.0  # a unit that has told of so much time is believed
 LEAST_PART = 0.5  # of the smallest unit: less is not worth handing out
 
 
-class Tail:
+class Stragglers:
     """Splits and copies running units for the sake of idle slots."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Tail:
             whole = self._split(running, left, idle, asked, now)
             self._hedge(whole, left, idle, now)
 
-    def curb(self, unit: Unit, others_s: float, now: float) -> None:
+    def split_overlong(self, unit: Unit, others_s: float, now: float) -> None:
         """A unit has told how far it is: if it would last far longer than any should, it is ended earlier.
 
         Its host is slow, or its video costs more than was thought; that need not wait until slots idle. In

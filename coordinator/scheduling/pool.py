@@ -19,7 +19,7 @@ from framefleet.common.media import VideoInfo
 from framefleet.coordinator.listed_video import ListedVideo
 from framefleet.coordinator.scheduling import policy
 from framefleet.coordinator.scheduling.numbering import Numbering
-from framefleet.coordinator.scheduling.previous_run import EarlierRun
+from framefleet.coordinator.scheduling.previous_run import PreviousRun
 from framefleet.coordinator.scheduling.queues import Requeue, Unprobed
 from framefleet.coordinator.scheduling.video_order import Order
 from framefleet.coordinator.scheduling.workload import Workload, earlier
@@ -65,7 +65,7 @@ class Pool:
         self._doubted = Requeue()
         """What is handed out last: what one host could not read or do, as others may be there by then, and
         what has crashed too often, as what killed it may be over by then."""
-        self.earlier = EarlierRun(self, done or {})
+        self.earlier = PreviousRun(self, done or {})
         self._unprobed = Unprobed(self.videos)
         self.on_split: Callable[[Unit, Unit], None] = lambda unit, rest: None
         """Is told of every unit that was divided, and of its rest."""
@@ -304,7 +304,7 @@ class Pool:
         video.info = info = msgspec.structs.replace(info, keyframes=array("q", info.keyframes))
         self.workload.measure(video)
         self.known_bytes += _known_bytes(info)
-        self.look_further(index)
+        self.recompute_horizon(index)
         work_s = max(video.remaining_px / self.rates.of(video), 1e-3)
         self._unprobed.measured(info.size_bytes, work_s)
         if video.stop is not None and video.start >= video.stop:
@@ -313,7 +313,7 @@ class Pool:
         if video.settled:
             self.forget(video)
 
-    def look_further(self, index: int) -> None:
+    def recompute_horizon(self, index: int) -> None:
         """How far a video may be cut is known anew: more of its units have been counted."""
         video = self.videos[index]
         if video.all_cut:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from framefleet.coordinator.scheduling.pool import Pool
 
 
-class EarlierRun:
+class PreviousRun:
     """The ranges of a pool's videos that are done already, and how much that is in all (``totals``)."""
 
     def __init__(self, pool: Pool, done: Mapping[str, DoneVideo]) -> None:
@@ -75,4 +75,4 @@ class EarlierRun:
             if done.stop in (None, video.stop) or pool.numbering.has_enough(video):
                 pool.stop_cutting(video)
             elif pool.numbering.limit is not None:
-                pool.look_further(index)
+                pool.recompute_horizon(index)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from framefleet.common.errors import UserError
-from framefleet.launcher.aws.settings import Found
+from framefleet.launcher.aws.settings import ResolvedSettings
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 60
 MAX_ATTEMPTS = 8  # standard mode: some 40 s of backing off before a throttled call is given up
@@ -85,7 +85,7 @@ class Aws:
         return self.client("logs")
 
 
-def open_aws(found: Found) -> Aws:
+def open_aws(found: ResolvedSettings) -> Aws:
     """Clients for the region and the credentials in force; nothing is asked over the network.
 
     Raises:
@@ -102,7 +102,7 @@ def open_aws(found: Found) -> Aws:
     return Aws(session, region)
 
 
-def region_of(found: Found) -> str | None:
+def region_of(found: ResolvedSettings) -> str | None:
     """The region in force, None if there is none.
 
     As for AWS's own command line, ``AWS_REGION``, which boto3 does not read, counts before
@@ -115,7 +115,7 @@ def region_of(found: Found) -> str | None:
     return region or _session(found, None).region_name or None
 
 
-def _session(found: Found, region: str | None) -> Any:
+def _session(found: ResolvedSettings, region: str | None) -> Any:
     import boto3
     from botocore.exceptions import ProfileNotFound
 

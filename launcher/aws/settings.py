@@ -55,7 +55,7 @@ NAMES = Settings.__struct_fields__
 _TYPES = typing.get_type_hints(Settings, include_extras=True)
 
 
-class Found(msgspec.Struct, frozen=True):
+class ResolvedSettings(msgspec.Struct, frozen=True):
     """Settings, and for each the words that tell the user where its value came from."""
 
     settings: Settings
@@ -85,7 +85,7 @@ def load_settings(
     *,
     environment: Mapping[str, str] | None = None,
     files: list[Path] | None = None,
-) -> Found:
+) -> ResolvedSettings:
     """The settings in force.
 
     Args:
@@ -115,7 +115,7 @@ def load_settings(
             values[name] = msgspec.convert(value, _TYPES[name])
         except msgspec.ValidationError as error:
             raise UserError(f"{origins[name]} {value!r} will not do: {error}") from error
-    return Found(Settings(**values), origins)
+    return ResolvedSettings(Settings(**values), origins)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

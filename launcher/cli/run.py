@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def check_target(target: str, source: str | None, destination: str) -> str:
 
 
 def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
-    """Check the options and make the demo set if there is no input; the output is not touched.
+    """Check the options, then make the demo set if there is no input; the output is not touched.
 
     Returns:
         The job, and whether it is the demo in its default place.
@@ -85,23 +86,13 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
     Raises:
         UserError: an option or a folder will not do.
     """
-
     sampling, image = make_sampling(options), make_image_options(options)
     metrics, pack = make_metrics(options), make_pack(options, image)
     output = _absolute(options["destination"])
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is not a folder")
     is_demo = options["source"] is None and options["destination"] == DEFAULT_OUTPUT
-    if options["source"] is None:
-        source = _demo_set()
-    else:
-        source = _absolute(options["source"])
-        if not source.exists():
-            raise UserError(f"--input {source} does not exist")
-        if not source.is_dir():
-            raise UserError(f"--input {source} is a file: give the folder that holds it")
-        if not os.access(source, os.R_OK | os.X_OK):
-            raise UserError(f"--input {source} may not be read: change its permissions")
+    source = _absolute(DEMO_FOLDER) if options["source"] is None else _input_folder(options["source"])
     if output == source or output.is_relative_to(source) or source.is_relative_to(output):
         raise UserError(f"--input {source} and --output {output} lie in one another: choose another --output")
     instances, slots = options["instances"], options["slots"]
@@ -126,13 +117,14 @@ def make_request(options: dict[str, Any]) -> tuple[JobRequest, bool]:
         ),
     )
 
+    if options["source"] is None:
+        request = replace(request, input=_demo_set())
     check_names_of(request)
     return request, is_demo
 
 
 def run_job(request: JobRequest, lock: OutputLock, *, target: str = "local") -> int:
     """Run a checked job on this machine and tell the user about it; the exit code."""
-
     console = make_console()
     cluster_type = None
     if target == "compose":
@@ -155,8 +147,19 @@ def run_job(request: JobRequest, lock: OutputLock, *, target: str = "local") -> 
     return result.exit_code(request.on_error)
 
 
-def _demo_set() -> Path:
+def _input_folder(folder: str) -> Path:
+    """Raises UserError: it is no folder that can be read."""
+    source = _absolute(folder)
+    if not source.exists():
+        raise UserError(f"--input {source} does not exist")
+    if not source.is_dir():
+        raise UserError(f"--input {source} is a file: give the folder that holds it")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise UserError(f"--input {source} may not be read: change its permissions")
+    return source
 
+
+def _demo_set() -> Path:
     with SlowStep(make_console(), "making the demo videos") as step:
         return make_demo_set(_absolute(DEMO_FOLDER), on_progress=step.update)
 

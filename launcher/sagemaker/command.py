@@ -13,7 +13,7 @@ from rich.console import Console
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import Done
 from framefleet.launcher.aws.clients import Aws, NoAccessError, open_aws, region_of
-from framefleet.launcher.aws.settings import NAMES, Found, load_settings, parse_tags
+from framefleet.launcher.aws.settings import NAMES, ResolvedSettings, load_settings, parse_tags
 from framefleet.launcher.console.display import SlowStep, make_console, printable
 from framefleet.launcher.console.progress import open_view
 from framefleet.launcher.job import EXIT_DONE, EXIT_UNCERTAIN
@@ -36,7 +36,7 @@ class Uncertain(click.ClickException):
     exit_code = EXIT_UNCERTAIN
 
 
-def settings_of(options: Mapping[str, Any]) -> Found:
+def settings_of(options: Mapping[str, Any]) -> ResolvedSettings:
     """The settings in force, the command line's before all others.
 
     Raises:
@@ -49,7 +49,7 @@ def settings_of(options: Mapping[str, Any]) -> Found:
     return load_settings(given)
 
 
-def access(options: Mapping[str, Any]) -> tuple[Aws, Found]:
+def access(options: Mapping[str, Any]) -> tuple[Aws, ResolvedSettings]:
     """The account and region that the options name, for a job that is there already.
 
     Raises:
@@ -141,7 +141,7 @@ def look_back(console: Console, aws: Aws, request: SageMakerRequest, made: Draft
         return look(aws, request, made.videos or [], on_progress=step.update)
 
 
-def follow(aws: Aws, job: str, found: Found) -> int:
+def follow(aws: Aws, job: str, found: ResolvedSettings) -> int:
     """Follow a job to its end and tell the user of it; the exit code.
 
     Raises:

@@ -20,7 +20,7 @@ from framefleet.coordinator.catalogue import select
 from framefleet.coordinator.listed_video import ListedVideo
 from framefleet.launcher.aws.clients import Aws, code_of, translated
 from framefleet.launcher.aws.s3 import MAX_KEY_BYTES, S3Folder, parse_folder
-from framefleet.launcher.aws.settings import Found
+from framefleet.launcher.aws.settings import ResolvedSettings
 from framefleet.launcher.options.sampling import SamplingRequest
 from framefleet.launcher.output.check_frame_names import check_names
 from framefleet.launcher.output.job_fingerprint import frame_options
@@ -56,7 +56,7 @@ class SageMakerRequest:
     mode: Mode
     on_error: OnError
     metrics: MetricsOptions
-    found: Found
+    found: ResolvedSettings
     job_name: str | None = None
     resume: bool = False
     pack: PackOptions | None = None
@@ -73,7 +73,7 @@ class Draft:
 
 
 def make_request(
-    *, source: str | None, destination: str, sampling: SamplingRequest, found: Found, **others: Any
+    *, source: str | None, destination: str, sampling: SamplingRequest, found: ResolvedSettings, **others: Any
 ) -> SageMakerRequest:
     """Check where input and output are; ``others`` are fields of ``SageMakerRequest``.
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from framefleet.common.errors import UserError
-from framefleet.launcher.aws.settings import Found, option
+from framefleet.launcher.aws.settings import ResolvedSettings, option
 from framefleet.launcher.sagemaker.request import Request
 from framefleet.launcher.sagemaker.validation_rules import Violation, rule_violations
 
@@ -146,7 +146,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 4]} ..."
 
 
-def origin_of(path: str, found: Found) -> str:
+def origin_of(path: str, found: ResolvedSettings) -> str:
     """The option, variable or line of a file that a place of the request comes from."""
     if _MORE_INPUTS.match(path):
         return "--output"
@@ -157,7 +157,7 @@ def origin_of(path: str, found: Found) -> str:
     return name if name.startswith("--") or not plain else found.origin(name)
 
 
-def check_region(region: str | None, found: Found) -> None:
+def check_region(region: str | None, found: ResolvedSettings) -> None:
     """Refuse what is no region's name, before something else is blamed for it.
 
     Raises:
@@ -168,7 +168,7 @@ def check_region(region: str | None, found: Found) -> None:
         raise UserError(f"{origin}: {_shown(region)} is no region of AWS: give one such as us-east-1")
 
 
-def check_request(request: Request, found: Found, *, region: str | None = None) -> None:
+def check_request(request: Request, found: ResolvedSettings, *, region: str | None = None) -> None:
     """Refuse what AWS would refuse.
 
     Raises:

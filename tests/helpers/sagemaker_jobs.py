@@ -6,7 +6,7 @@ from typing import Any
 
 from framefleet.common.job.spec import ImageOptions, MetricsOptions, SamplingOptions
 from framefleet.launcher.aws.s3 import S3Folder
-from framefleet.launcher.aws.settings import Found, Settings
+from framefleet.launcher.aws.settings import ResolvedSettings, Settings
 from framefleet.launcher.options.sampling import SamplingRequest
 from framefleet.launcher.sagemaker.prepare import SageMakerRequest
 from framefleet.launcher.sagemaker.request import Job
@@ -20,8 +20,8 @@ def make_settings(**changes: Any) -> Settings:
     return Settings(**{"role": ROLE, "image": IMAGE, "region": "us-east-1", **changes})
 
 
-def make_found(**changes: Any) -> Found:
-    return Found(make_settings(**changes), {})
+def make_found(**changes: Any) -> ResolvedSettings:
+    return ResolvedSettings(make_settings(**changes), {})
 
 
 def make_job(*, settings: Settings | None = None, **changes: Any) -> Job:

@@ -39,7 +39,7 @@ Checkpoint = Callable[[int, int], int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class _Checkpoint:
     """The state just before the first frame from a keyframe on was taken."""
 
     key_pts: int | None
@@ -101,8 +101,8 @@ class Extraction:
         self._writer = Writer(
             sampling, image, sink, time_base=self._time_base, first_pts=first_pts, before=before
         )
-        self._mark: _Mark | None = None
-        self._initial = _Mark(None, self._selector.held, 0)
+        self._mark: _Checkpoint | None = None
+        self._initial = _Checkpoint(None, self._selector.held, 0)
         self._session_mark = self._initial
         self._settled: set[int] = set()
         self._replans = 0
@@ -140,7 +140,7 @@ class Extraction:
             return
         session = open_session(self._video, tick, planner=self._planner)
         while True:
-            self._session_mark = _Mark(session.start_pts, self._selector.held, self._writer.count)
+            self._session_mark = _Checkpoint(session.start_pts, self._selector.held, self._writer.count)
             try:
                 redo = self._take(session, checkpoint)
             finally:
@@ -242,7 +242,7 @@ class Extraction:
             and shown.pts >= key_pts
             and (self._mark is None or self._mark.key_pts is None or key_pts > self._mark.key_pts)
         ):
-            self._mark = _Mark(key_pts, self._selector.held, self._writer.count)
+            self._mark = _Checkpoint(key_pts, self._selector.held, self._writer.count)
         if shown.pts <= self._before_range and shown.frame is not None:
             self._roll_in += 1
             if not self._writer.count:  # else it is what a GOP that is decoded again begins with
@@ -351,7 +351,7 @@ class Extraction:
         self._take_back(self._initial)
         return _Redo(None)
 
-    def _take_back(self, mark: _Mark) -> None:
+    def _take_back(self, mark: _Checkpoint) -> None:
         self._writer.take_back(mark.written)
         self._selector.back_to(mark.held)
 

@@ -59,7 +59,7 @@ class Sync:
             self._error = error
 
 
-class Shelf:
+class Attempts:
     """A host's complete extractions, and their publication. ``say`` sends a message to the coordinator."""
 
     def __init__(self, publisher: Publisher, layout: Layout, *, say: Callable[[m.FromHost], None]) -> None:

@@ -41,7 +41,7 @@ from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.output.shards import BUNDLE, is_bundle
 from framefleet.common.output.video_names import safe_component
 from framefleet.worker.publishing.publication import WHOLE_VIDEO, Extent, Key, Publication, table_of
-from framefleet.worker.publishing.shard_packer import Sealer
+from framefleet.worker.publishing.shard_packer import ShardPacker
 from framefleet.worker.staging import STAGED_BUNDLE
 
 # It takes 0.2 s to load, which a host can spend while its first frames are being made.
@@ -93,7 +93,7 @@ class Publisher:
             prefix = f"{layout.run}-{self._prefix}" if layout.run else self._prefix
             self._names = ShardNames(layout.output / "shards", prefix, pack.format)
             self._bundle_names = ShardNames(layout.output / "shards", prefix, BUNDLE)
-            self._sealer = Sealer(layout.output, layout.staging, pack, self._names)
+            self._sealer = ShardPacker(layout.output, layout.staging, pack, self._names)
         self._refused: set[int] = set()  # full parts whose images could not be packed
 
     def made_with(self, libraries: Libraries) -> None:

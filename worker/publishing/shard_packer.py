@@ -25,7 +25,7 @@ class Sealed(NamedTuple):
     error: BaseException | None
 
 
-class Sealer:
+class ShardPacker:
     """Makes the shards of one part after the other; they get their names from the agent's thread."""
 
     def __init__(self, root: Path, temporary: Path, options: PackOptions, names: ShardNames) -> None:

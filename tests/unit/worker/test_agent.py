@@ -77,7 +77,7 @@ class Bench:
             (folder / row.file).write_bytes(b"x")
         result = UnitResult(rows=list(ROWS), decoded=3, roll_in=0, errors=0, saw_end=True)
         done = done_of(Staged(lease=LEASE, result=result, stop=None, stamp=Stamp(1, 1)))
-        self.agent._shelf.stage(Held(TASK, result, done, 0.0))
+        self.agent._attempts.stage(Held(TASK, result, done, 0.0))
         return done
 
     def files(self) -> list[str]:
@@ -98,7 +98,7 @@ def test_what_is_staged_or_being_published_is_said_again(bench: Bench) -> None:
     assert bench.hear(WELCOME) == [m.Ready(slots=1), done]
     bench.hear(COMMIT)
     assert bench.hear(WELCOME) == [m.Ready(slots=1), done]
-    bench.agent._shelf.flush()
+    bench.agent._attempts.flush()
     assert bench.hear(WELCOME) == [m.Ready(slots=1)], "a Commit will ask, or an Assign"
     assert bench.hear(COMMIT) == [m.Committed(leases=[LEASE])]
     assert bench.hear(m.Assign(lease=LEASE, task=TASK)) == [done]
@@ -115,7 +115,7 @@ def test_all_that_is_held_is_named_and_what_runs_comes_first(
 ) -> None:
     bench.stage()
     bench.hear(COMMIT)
-    bench.agent._shelf.flush()
+    bench.agent._attempts.flush()
     bench.hear(m.Assign(lease=m.Lease(9, 2), task=TASK))
     bench.said.clear()
     bench.agent._say_hello()
@@ -141,14 +141,14 @@ def test_another_number_than_before_is_an_error_and_leaves_nothing_behind(
     bench.stage()
     bench.hear(COMMIT)
     if is_published:
-        bench.agent._shelf.flush()
+        bench.agent._attempts.flush()
         assert bench.files() == ["00000007.jpg", "00000008.jpg", "00000009.jpg"]
     (answer,) = bench.hear(m.Commit(lease=LEASE, first_sample=8))
     assert isinstance(answer, m.Failed)
     assert "first_sample=8" in answer.text
     assert "first_sample=7" in answer.text
     assert "told to publish" in capsys.readouterr().err
-    bench.agent._shelf.flush()
+    bench.agent._attempts.flush()
     assert bench.files() == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from framefleet.common.errors import EXIT_CRASHED
-from framefleet.worker.coordinator_process import MAX_RESTARTS, Supervisor
+from framefleet.worker.coordinator_process import MAX_RESTARTS, CoordinatorProcess
 
 # it notes that it was there, commits something if it is to, and ends as it is told
 PROGRAM = """
@@ -37,7 +37,7 @@ class Bench:
         self.starts = folder / "starts"
         journal = folder / "journal.jsonl"
         arguments = [str(journal), str(self.starts), str(commits), endings]
-        self.supervisor = Supervisor([sys.executable, "-S", "-c", PROGRAM, *arguments], journal)
+        self.supervisor = CoordinatorProcess([sys.executable, "-S", "-c", PROGRAM, *arguments], journal)
 
     def end(self) -> tuple[int, str | None]:
         return self.supervisor.end(60.0, is_stopping=lambda: False)

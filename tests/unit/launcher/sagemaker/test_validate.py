@@ -10,7 +10,7 @@ import pytest
 
 from framefleet.common.errors import UserError
 from framefleet.launcher.aws.s3 import S3Folder
-from framefleet.launcher.aws.settings import Found
+from framefleet.launcher.aws.settings import ResolvedSettings
 from framefleet.launcher.sagemaker.request import Request, build_request
 from framefleet.launcher.sagemaker.validate import check_request, origin_of, request_shape, violations
 from framefleet.launcher.sagemaker.validation_rules import LOCAL_STORAGE_FAMILIES
@@ -20,7 +20,7 @@ LONG = "x" * 300
 PLACE = "/opt/ml/processing"
 
 
-def refused(settings: dict[str, Any], job: dict[str, Any], found: Found | None = None) -> str:
+def refused(settings: dict[str, Any], job: dict[str, Any], found: ResolvedSettings | None = None) -> str:
     found = found or make_found(**settings)
     request = build_request(make_job(settings=found.settings, **job))
     with pytest.raises(UserError) as caught:
@@ -134,7 +134,9 @@ def test_what_is_missing_and_where_it_may_be_given(settings: dict[str, Any], wor
 
 
 def test_the_message_names_the_place_whose_value_is_in_force() -> None:
-    found = Found(make_settings(instance_type="ml.c9.large"), {"instance_type": "FRAMEFLEET_INSTANCE_TYPE"})
+    found = ResolvedSettings(
+        make_settings(instance_type="ml.c9.large"), {"instance_type": "FRAMEFLEET_INSTANCE_TYPE"}
+    )
     assert refused({}, {}, found).startswith("FRAMEFLEET_INSTANCE_TYPE: 'ml.c9.large'")
 
 

@@ -13,7 +13,7 @@ import pytest
 from framefleet.common.host.layout import Layout
 from framefleet.common.media import FrameRow, UnitResult
 from framefleet.common.protocol import messages as m
-from framefleet.worker.publishing.attempts import Held, Shelf, done_of
+from framefleet.worker.publishing.attempts import Attempts, Held, done_of
 from framefleet.worker.publishing.publisher import Publisher
 from framefleet.worker.slots.slot_messages import Staged
 from framefleet.worker.staging import staging_folder
@@ -45,7 +45,7 @@ class Host:
     def __init__(self, root: Path) -> None:
         self.layout = Layout(root)
         self.said: list[m.FromHost] = []
-        self.shelf = Shelf(Publisher(self.layout, "a"), self.layout, say=self.said.append)
+        self.shelf = Attempts(Publisher(self.layout, "a"), self.layout, say=self.said.append)
 
     def commit(self, unit: int) -> m.Lease:
         lease = m.Lease(unit, 1)

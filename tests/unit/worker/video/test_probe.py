@@ -140,7 +140,7 @@ def test_an_image_a_playlist_and_a_text_are_no_videos(clips: Path, tmp_path: Pat
     (tmp_path / "a.ffconcat").write_text(f"ffconcat version 1.0\nfile '{clips / 'h264-closed.mp4'}'\n")
     (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nh264-closed.mp4\n")
     (tmp_path / "a.txt").write_text("hello\n" * 400)
-    (tmp_path / "a.mp4").write_text("<html>404 Not Found</html>")
+    (tmp_path / "a.mp4").write_text("<html>404 Not ResolvedSettings</html>")
     for path in tmp_path.iterdir():
         with pytest.raises(MediaError, match="not a video"):
             probe(path)
