@@ -30,27 +30,35 @@ class ContainerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest:
-    """A job that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no frames, or
-    (``resume``) those that an earlier run of the job has made, whose contents may have to be looked at
-    (``check_contents``).
+class JobOptions:
+    """What the user asks of a job, wherever it runs.
 
-    ``slots_per_instance`` is None where each host decides, by its CPUs.
+    Attributes:
+        slots_per_instance: None where each host decides, by its CPUs.
+        resume: go on with what a previous run has left in the output.
+        check_contents: and read every image there, instead of comparing its size.
     """
 
-    input: Path
-    output: Path
     instances: int
     slots_per_instance: int | None
     sampling: SamplingRequest
     mode: Mode
     image: ImageOptions
     on_error: OnError
-    scheduling: SchedulingOptions = LOCAL_SCHEDULING
     metrics: MetricsOptions = NO_METRICS
     resume: bool = False
     check_contents: bool = False
     pack: PackOptions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest(JobOptions):
+    """A job on this machine that has been checked: ``input`` and ``output`` are absolute, ``output`` holds no
+    frames, or (``resume``) those that a previous run of the job has made."""
+
+    input: Path
+    output: Path
+    scheduling: SchedulingOptions = LOCAL_SCHEDULING
     containers: ContainerOptions = ContainerOptions()
 
 

@@ -177,7 +177,7 @@ def run(**options: Any) -> int:
     """
     from framefleet.launcher.cli.run import run_command
 
-    return run_command(options, _names(sagemaker_options))
+    return run_command(options)
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ Only click is imported with this module: ``--help`` must be quick.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -111,14 +111,14 @@ _OPTIONS = [
 
 
 def image_options(command: Command) -> Command:
-    """Add the options to a command; they arrive under the names that ``make_image_options`` takes away."""
+    """Add the options to a command; they arrive under the names that ``make_image_options`` reads."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def make_image_options(options: dict[str, Any]) -> ImageOptions:
-    """Take the image options out of ``options``, the parameters of a command, and check them.
+def make_image_options(options: Mapping[str, Any]) -> ImageOptions:
+    """Check the image options among ``options``, the parameters of a command.
 
     Raises:
         UserError: a value will not do, or two do not go together.
@@ -126,22 +126,22 @@ def make_image_options(options: dict[str, Any]) -> ImageOptions:
     from framefleet.common.job.image_options import ImageOptions, check_image_options
 
     image = ImageOptions(
-        format=options.pop("image_format"),
-        quality=options.pop("quality"),
-        subsampling=options.pop("subsampling"),
-        progressive=options.pop("progressive"),
-        png_level=options.pop("png_level"),
-        lossless=options.pop("lossless"),
-        depth=16 if options.pop("depth") == "16" else 8,
-        rotate=options.pop("rotate"),
-        crop=options.pop("crop"),
-        resize=options.pop("resize"),
-        enlarge=options.pop("enlarge"),
-        pad=options.pop("pad"),
-        gray=options.pop("gray"),
-        name_template=options.pop("name_template"),
-        dedup=options.pop("dedup"),
-        min_sharpness=options.pop("min_sharpness"),
+        format=options["image_format"],
+        quality=options["quality"],
+        subsampling=options["subsampling"],
+        progressive=options["progressive"],
+        png_level=options["png_level"],
+        lossless=options["lossless"],
+        depth=16 if options["depth"] == "16" else 8,
+        rotate=options["rotate"],
+        crop=options["crop"],
+        resize=options["resize"],
+        enlarge=options["enlarge"],
+        pad=options["pad"],
+        gray=options["gray"],
+        name_template=options["name_template"],
+        dedup=options["dedup"],
+        min_sharpness=options["min_sharpness"],
     )
     check_image_options(image)
     return image

@@ -14,6 +14,7 @@ from framefleet.common.job.sampling import parse_sampling
 from framefleet.common.job.selection import parse_seconds
 from framefleet.common.job.spec import ImageOptions, SamplingOptions
 from framefleet.common.output.shard_fields import PackOptions
+from framefleet.launcher.job import JobOptions
 
 _OF_FILES = ("timestamps", "ranges")
 _WITH_QUALITY = ("jpg", "webp", "avif")
@@ -57,3 +58,8 @@ def frame_options(
         for name, value in given.items()
         if value is not None and value is not False  # not `in`: 0 is a value, and equal to False
     }
+
+
+def options_of(job: JobOptions) -> dict[str, str]:
+    """The same of what the user asks for."""
+    return frame_options(job.sampling.options, job.sampling.files, job.image, job.pack)

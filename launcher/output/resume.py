@@ -37,7 +37,7 @@ from framefleet.launcher.output.completed_units import (
     read_units,
     rows_without,
 )
-from framefleet.launcher.output.job_fingerprint import frame_options
+from framefleet.launcher.output.job_fingerprint import options_of
 from framefleet.launcher.output.merge import HostOutput, merge
 from framefleet.launcher.output.quarantine import move_aside, set_aside
 
@@ -75,11 +75,6 @@ def libraries_of(output: Path, roots: Sequence[Path] = ()) -> Libraries | None:
                 yield part, read_libraries(part)
 
     return agree(found(), output=output)
-
-
-def options_of(request: JobRequest) -> dict[str, str]:
-    """The options that decide on the frames of a job."""
-    return frame_options(request.sampling.options, request.sampling.files, request.image, request.pack)
 
 
 def take_over(

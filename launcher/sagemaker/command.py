@@ -17,10 +17,7 @@ from framefleet.launcher.aws.settings import NAMES, ResolvedSettings, load_setti
 from framefleet.launcher.console.display import SlowStep, make_console, printable
 from framefleet.launcher.console.progress import open_view
 from framefleet.launcher.job import EXIT_DONE, EXIT_UNCERTAIN
-from framefleet.launcher.options.image import make_image_options
-from framefleet.launcher.options.metrics import make_metrics
-from framefleet.launcher.options.pack import make_pack
-from framefleet.launcher.options.sampling import make_sampling
+from framefleet.launcher.options.command_line import CommandLine
 from framefleet.launcher.sagemaker.follow import Answer, Follower
 from framefleet.launcher.sagemaker.iam_policies import policies
 from framefleet.launcher.sagemaker.prepare import Draft, SageMakerRequest, check_taken, draft, make_request
@@ -62,7 +59,7 @@ def access(options: Mapping[str, Any]) -> tuple[Aws, ResolvedSettings]:
         raise click.UsageError(str(error)) from error
 
 
-def run_sagemaker(options: dict[str, Any]) -> int:
+def run_sagemaker(line: CommandLine) -> int:
     """Run the job that the command line asks for; the exit code.
 
     Raises:
@@ -71,28 +68,19 @@ def run_sagemaker(options: dict[str, Any]) -> int:
     """
     console = make_console()
     try:
-        if options["metrics_port"] is not None:
+        if line.check_contents:
             raise UserError(
-                "--metrics-port is for hosts that can be reached: leave it out; a job on SageMaker tells "
-                "CloudWatch its metrics (docs/metrics.md)"
+                "--resume=check reads every image, and those in S3 are not here: S3 keeps what it has "
+                "stored, so give --resume alone"
             )
-        image = make_image_options(options)
         request = make_request(
-            source=options["source"],
-            destination=options["destination"],
-            sampling=make_sampling(options),
-            found=settings_of(options),
-            image=image,
-            instances=options["instances"],
-            slots_per_instance=options["slots"],
-            mode=options["mode"],
-            on_error=options["on_error"],
-            metrics=make_metrics(options),
-            job_name=options["job_name"],
-            resume=_is_resume(options["resume"]),
-            pack=make_pack(options, image),
+            source=line.source,
+            destination=line.destination,
+            found=settings_of(line.settings),
+            job_name=line.job_name,
+            **line.job(),
         )
-        if options["dry_run"]:
+        if line.dry_run:
             return dry_run(request)
         aws = open_aws(request.found)
         made = draft(request, aws)
@@ -114,19 +102,10 @@ def run_sagemaker(options: dict[str, Any]) -> int:
     except UserError as error:
         raise click.UsageError(str(error)) from error
     console.print(f"Submitted {made.job.name} to SageMaker Processing in {aws.region}", soft_wrap=True)
-    if options["detach"]:
+    if line.detach:
         console.print(f"To follow it: launch.py attach {made.job.name}", soft_wrap=True)
         return EXIT_DONE
     return follow(aws, made.job.name, request.found)
-
-
-def _is_resume(resume: str | None) -> bool:
-    if resume == "check":
-        raise UserError(
-            "--resume=check reads every image, and those in S3 are not here: S3 keeps what it has stored, so "
-            "give --resume alone"
-        )
-    return resume is not None
 
 
 def look_back(console: Console, aws: Aws, request: SageMakerRequest, made: Draft) -> Taken:

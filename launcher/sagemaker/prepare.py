@@ -13,17 +13,14 @@ import msgspec
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.selection import RANGES_FILE, TIMESTAMPS_FILE, Selection
-from framefleet.common.job.spec import ImageOptions, MetricsOptions, Mode, OnError
 from framefleet.common.output.frame_names import DEFAULT_TEMPLATE, FrameNames
-from framefleet.common.output.shard_fields import PackOptions
 from framefleet.coordinator.catalogue import select
 from framefleet.coordinator.listed_video import ListedVideo
 from framefleet.launcher.aws.clients import Aws, code_of, translated
 from framefleet.launcher.aws.s3 import MAX_KEY_BYTES, S3Folder, parse_folder
 from framefleet.launcher.aws.settings import ResolvedSettings
-from framefleet.launcher.options.sampling import SamplingRequest
+from framefleet.launcher.job import JobOptions
 from framefleet.launcher.output.check_frame_names import check_names
-from framefleet.launcher.output.job_fingerprint import frame_options
 from framefleet.launcher.packing_advice import MANY_FRAMES
 from framefleet.launcher.sagemaker.input_listing import (
     LEAST_GB,
@@ -44,22 +41,13 @@ MAX_NAMES_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SageMakerRequest:
-    """What the user asks for, checked as far as that goes without AWS."""
+class SageMakerRequest(JobOptions):
+    """A job on SageMaker, checked as far as that goes without AWS."""
 
     input: S3Folder
     output: S3Folder
-    instances: int
-    slots_per_instance: int | None
-    sampling: SamplingRequest
-    image: ImageOptions
-    mode: Mode
-    on_error: OnError
-    metrics: MetricsOptions
     found: ResolvedSettings
     job_name: str | None = None
-    resume: bool = False
-    pack: PackOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +61,9 @@ class Draft:
 
 
 def make_request(
-    *, source: str | None, destination: str, sampling: SamplingRequest, found: ResolvedSettings, **others: Any
+    *, source: str | None, destination: str, found: ResolvedSettings, **others: Any
 ) -> SageMakerRequest:
-    """Check where input and output are; ``others`` are fields of ``SageMakerRequest``.
+    """Check where input and output are; ``others`` are further fields of ``SageMakerRequest``.
 
     Raises:
         UserError: one is missing or lies in the other, or images cannot be packed so.
@@ -92,9 +80,7 @@ def make_request(
             "--pack goes with --upload end: while a job runs, it would upload the files of which shards "
             "are made, and they would stay"
         )
-    return SageMakerRequest(
-        input=input_folder, output=output_folder, sampling=sampling, found=found, **others
-    )
+    return SageMakerRequest(input=input_folder, output=output_folder, found=found, **others)
 
 
 def draft(request: SageMakerRequest, aws: Aws | None, region: str | None = None) -> Draft:
@@ -255,11 +241,6 @@ def check_taken(aws: Aws, request: SageMakerRequest) -> None:
         with contextlib.suppress(BotoCoreError, ClientError):  # not found, one hopes; AWS tells the rest
             aws.sagemaker.describe_processing_job(ProcessingJobName=request.job_name)
             raise UserError(f"--job-name {request.job_name} is taken: choose another, or leave it out")
-
-
-def options_of(request: SageMakerRequest) -> dict[str, str]:
-    """The options that decide on the frames of a job."""
-    return frame_options(request.sampling.options, request.sampling.files, request.image, request.pack)
 
 
 def selection_of(request: SageMakerRequest) -> Selection:

@@ -34,8 +34,9 @@ from framefleet.launcher.output.completed_units import (
     read_units,
     rows_without,
 )
+from framefleet.launcher.output.job_fingerprint import options_of
 from framefleet.launcher.sagemaker.output_in_use import specifications_of_no_use
-from framefleet.launcher.sagemaker.prepare import SageMakerRequest, options_of, selection_of
+from framefleet.launcher.sagemaker.prepare import SageMakerRequest, selection_of
 from framefleet.launcher.sagemaker.resume_shards import Shards, prove_packed
 from framefleet.launcher.sagemaker.submit import encryption, remove_spec, remove_staging
 

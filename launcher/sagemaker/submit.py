@@ -10,13 +10,12 @@ import msgspec
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, encode_done
-from framefleet.common.job.spec import JobSpec
-from framefleet.common.protocol.transport import make_keys
 from framefleet.launcher.aws.clients import Aws, code_of, is_temporary, translated
 from framefleet.launcher.aws.s3 import S3Folder, list_objects, remove_objects
+from framefleet.launcher.output.job_spec import make_spec
 from framefleet.launcher.sagemaker.follow import stop_job
 from framefleet.launcher.sagemaker.job_description import OVER, is_missing
-from framefleet.launcher.sagemaker.prepare import Draft, SageMakerRequest, options_of
+from framefleet.launcher.sagemaker.prepare import Draft, SageMakerRequest
 from framefleet.launcher.sagemaker.request import LAYOUT, Job
 from framefleet.launcher.sagemaker.source_bundle import upload_bundle
 
@@ -109,20 +108,13 @@ def encryption(request: SageMakerRequest) -> dict[str, str]:
 
 def spec_files(request: SageMakerRequest, job: Job, done: Done = NOTHING_DONE) -> dict[str, bytes]:
     """What lies in the folder of the job's specification: name to content. New keys are made each time."""
-    spec = JobSpec(
-        job_id=job.name,
+    spec = make_spec(
+        request,
+        job.name,
         run=job.name,
         is_dealt_out=request.mode == "sharded",
-        sampling=request.sampling.options,
-        mode=request.mode,
-        image=request.image,
-        on_error=request.on_error,
-        slots_per_host=request.slots_per_instance,
         status_interval_s=STATUS_INTERVAL_S,
-        pack=request.pack,
-        frame_options=options_of(request),
         metrics=msgspec.structs.replace(request.metrics, lines="emf"),
-        keys=make_keys(),
     )
     files = {LAYOUT.job_spec.name: msgspec.json.format(msgspec.json.encode(spec), indent=2)}
     files |= request.sampling.files

@@ -18,16 +18,16 @@ from types import FrameType
 from framefleet.common.errors import UserError
 from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, encode_done
 from framefleet.common.job.spec import JobSpec, MetricsOptions
-from framefleet.common.protocol.transport import make_keys
 from framefleet.common.status import Status
 from framefleet.launcher.console.progress import View
 from framefleet.launcher.job import JobRequest, JobResult
 from framefleet.launcher.output.clean_end import begin_changes, end_changes
 from framefleet.launcher.output.combine_summaries import combine_statuses
 from framefleet.launcher.output.host_folders import ROOTS_PREFIX, abandoned, remove_empty_roots
+from framefleet.launcher.output.job_spec import make_spec
 from framefleet.launcher.output.merge import HostOutput, merge, read_failures, read_summary
 from framefleet.launcher.output.output_lock import OutputLock
-from framefleet.launcher.output.resume import options_of, take_over
+from framefleet.launcher.output.resume import take_over
 from framefleet.launcher.packing_advice import suggest_packing
 from framefleet.launcher.report.make_report import try_report
 from framefleet.launcher.targets.local_host import WORKER_COMMAND, LocalHost
@@ -151,20 +151,13 @@ class LocalCluster:
         """Make every host's tree, and reserve the coordinator's port for the life of ``resources``."""
         request = self._request
         endpoint = self._endpoint(resources)
-        self._spec = JobSpec(
-            job_id=self._roots.name.removeprefix(ROOTS_PREFIX),
-            sampling=request.sampling.options,
-            mode=request.mode,
-            image=request.image,
-            on_error=request.on_error,
-            slots_per_host=request.slots_per_instance,
+        self._spec = make_spec(
+            request,
+            self._roots.name.removeprefix(ROOTS_PREFIX),
             endpoint=endpoint,
             status_interval_s=STATUS_INTERVAL_S,
             scheduling=request.scheduling,
             metrics=self._metrics(),
-            pack=request.pack,
-            frame_options=options_of(request),
-            keys=make_keys(),
         )
         names = sorted(host.name for host in self.hosts)
         files = dict(request.sampling.files)

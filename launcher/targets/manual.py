@@ -63,7 +63,7 @@ def write_job(
         UserError: an option will not do, or ``output`` holds an earlier job's frames, or another is at work
             there.
     """
-    sampling, image = make_sampling(dict(options)), make_image_options(dict(options))
+    sampling, image = make_sampling(options), make_image_options(options)
     pack = make_pack(options, image)
     with lock_output(output, f"compose-{secrets.token_hex(6)}") as lock:
         _check_clear(output, may_hold_frames=resume is not None)

@@ -18,8 +18,9 @@ from framefleet.common.job.spec import JobSpec, write_spec
 from framefleet.common.output.shard_fields import PackOptions
 from framefleet.launcher.job import JobRequest
 from framefleet.launcher.output.clean_end import MARK, begin_changes, end_changes
+from framefleet.launcher.output.job_fingerprint import options_of
 from framefleet.launcher.output.output_lock import lock_output
-from framefleet.launcher.output.resume import check_options, options_of, take_over
+from framefleet.launcher.output.resume import check_options, take_over
 from framefleet.launcher.targets import local
 from tests.unit.launcher.output.test_take_over import PACKS, files, make_output, request_of
 from tests.unit.launcher.targets.test_local import RecordingView, fake

@@ -16,7 +16,8 @@ from framefleet.common.output.shard_fields import PackFormat, PackOptions
 from framefleet.coordinator.simulation.hosts import LIBRARIES
 from framefleet.launcher.aws.clients import Aws, open_aws
 from framefleet.launcher.options.sampling import SamplingRequest
-from framefleet.launcher.sagemaker.prepare import draft, options_of
+from framefleet.launcher.output.job_fingerprint import options_of
+from framefleet.launcher.sagemaker.prepare import draft
 from framefleet.launcher.sagemaker.resume import Taken, clear, look
 from framefleet.worker.publishing.publication import Extent
 from framefleet.worker.publishing.publisher import Publisher
