@@ -1,4 +1,4 @@
-"""Errors that are somebody's to mend, told in a sentence and without a traceback."""
+"""Errors that the user can mend: shown as one sentence, without a traceback."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from framefleet.common.status import HostState
 from framefleet.coordinator.agreement import Agreement
 from framefleet.coordinator.listed_video import ListedVideo
 
-SLOW = 2.0  # a host with less than the fastest's speed by this is given only what it can finish in time
+SLOW = 2.0  # a host this many times slower than the fastest gets only what it can finish in time
 
 
 class UnitState(Enum):

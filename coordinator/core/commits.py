@@ -53,7 +53,7 @@ class Commits:
         entry: dict[str, object] = {
             "event": "staged", "unit": unit.id, "attempt": unit.attempt, "host": unit.host
         }  # fmt: skip
-        for name in STAGED:  # what is nothing is not said
+        for name in STAGED:  # omit empty fields
             if value := getattr(done, name):
                 entry[name] = value
         if done.stop != unit.stop:

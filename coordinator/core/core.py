@@ -166,9 +166,9 @@ class Core:
                 if idle:
                     self._tail.relieve(idle, now)
         if self._ending.begun:
-            somebody = bool(self.members.peers) or any(host.is_awaited for host in self.hosts.values())
+            hosts_remain = bool(self.members.peers) or any(host.is_awaited for host in self.hosts.values())
             absent = not self._is_account_shared and self.members.roster.listens(now, self.options)
-            self._ending.check(somebody, now, absent=absent)
+            self._ending.check(hosts_remain, now, absent=absent)
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------

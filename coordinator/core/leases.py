@@ -16,7 +16,7 @@ class Leases:
         self._freed: dict[str, None] = {}
 
     def freed(self, host: Host) -> None:
-        """A host may have credit now, by what is not told here: its slots came up, or it is used again."""
+        """Mark a host as possibly having free slots: its slots came up, or it is used again."""
         self._freed[host.name] = None
 
     def hosts_with_free_slots(self) -> list[Host]:

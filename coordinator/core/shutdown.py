@@ -56,10 +56,10 @@ class Shutdown:
         self._conclude(outcome, reason)
         self._begin(reason, peers, now + self._options.bye_wait_s)
 
-    def check(self, somebody: bool, now: float, *, absent: bool) -> None:
-        """Quit when nobody (``somebody``: whether there is) is left to wait for, or the time for waiting is
-        over; ``absent``: whether a host that is not there may come and ask."""
-        if self._deadline is None or self._over or (somebody and now < self._deadline):
+    def check(self, hosts_remain: bool, now: float, *, absent: bool) -> None:
+        """Stop when no host remains or the deadline passed; ``absent``: a host that is not there may still
+        come and ask."""
+        if self._deadline is None or self._over or (hosts_remain and now < self._deadline):
             return
         # it must hear of the end too, or its exit code will fail the whole job
         if absent and not self.stopping:

@@ -1,4 +1,4 @@
-"""Slots times makespan, divided without a rest: for what was the time of all slots used?
+"""Splits slot time into categories that add up exactly: for what was the time of all slots used?
 
 Pure functions on whole microseconds: the parts of a lane are a partition of its time, so they add up
 exactly. An instant belongs to the attempt that has the slot, and where there is none, to the first of these

@@ -57,7 +57,7 @@ def render_comparison(jobs: Sequence[Timeline], names: Sequence[str], *, price: 
             "Where the time went",
             bars,
             account_table("accounting", list(zip(names, accounts, strict=True))),
-            note="The slots' time of each job, divided without a rest; the bars have one scale.",
+            note="The slot time of each job, in categories that add up exactly; the bars have one scale.",
         ),
         *(charts(job, videos, end_us=end_us, title=name) for job, name in zip(jobs, names, strict=True)),
     ]

@@ -132,7 +132,7 @@ def _accounting_note(timeline: Timeline) -> str:
     lanes = len(timeline.lanes)
     return (
         f"{count_of(lanes, 'slot')} &times; {duration(timeline.makespan_us)} = "
-        f"{duration(lanes * timeline.makespan_us)} of slot time, divided without a rest."
+        f"{duration(lanes * timeline.makespan_us)} of slot time, in categories that add up exactly."
     )
 
 

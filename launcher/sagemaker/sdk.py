@@ -74,7 +74,7 @@ def processor(
             makes a report of a copy of it).
         sampling: as the command line's options, ``{"fps": 5}`` (the default) or ``{"every": 10}``; numbers
             may be numbers or their texts.
-        image_options: what becomes of a picture.
+        image_options: image format, size and crop.
         session: a ``Session`` or ``PipelineSession`` of the SDK; None makes one.
         settings: ``role``, ``image``, ``instance_type``, ``volume_size``, ``max_runtime``, ``subnets`` and
             so on, as in ``framefleet.toml``; what is not given comes from there or the environment.

@@ -126,7 +126,11 @@ def test_fiftyone_reads_its_export(
     output: Path, expected: dict[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [FIFTYONE / "bin" / "python", REPOSITORY / "tests" / "helpers" / "fiftyone_reader.py", "export/fiftyone"],
+        [
+            FIFTYONE / "bin" / "python",
+            REPOSITORY / "tests" / "helpers" / "fiftyone_reader.py",
+            "export/fiftyone",
+        ],
         cwd=output,
         env={
             "PATH": os.environ["PATH"],
