@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from framefleet.common import startup as stdio
+from framefleet.common import startup
 from framefleet.common.errors import EXIT_CRASHED, UserError
 from framefleet.common.files.durable import write_exit_message
 from framefleet.common.host.cluster import Cluster
@@ -27,6 +27,7 @@ from framefleet.common.host.shared_filesystem import SHARED_VARIABLE
 from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, decode_done
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec, read_spec
+from framefleet.common.log import LOG, set_level, set_up_logging
 from framefleet.common.output.frame_names import FrameNames
 from framefleet.common.protocol import messages
 from framefleet.common.protocol.transport import CoordinatorLink
@@ -75,6 +76,7 @@ def main() -> int:
     try:
         began, started_at = datetime.now(UTC), time.monotonic()
         spec, (_, cluster) = read_spec(layout.job_spec), detect_cluster(layout, os.environ)
+        set_level(spec.log_level)
         layout = layout.of_run(spec.run, cluster.current if spec.is_dealt_out else "")
         selection = Selection.load(spec.sampling, layout.job_spec.parent)
         keys, hosts = spec.link_keys(), 1 if spec.mode == "sharded" else cluster.size
@@ -130,7 +132,7 @@ def main() -> int:
                 )
                 return server.run()
     except (UserError, OSError) as error:
-        print(f"framefleet: {error}", file=sys.stderr, flush=True)
+        LOG.error("%s", error)
         write_exit_message(layout.exit_message, f"framefleet: {error}")
         return EXIT_LOST
     except Exception:  # noqa: BLE001 - a bug, told as such; the agent starts this again, from the journal
@@ -175,5 +177,6 @@ def answering(link: CoordinatorLink, entries: Iterator[dict[str, Any]]) -> Itera
 
 
 if __name__ == "__main__":
-    stdio.set_up()
+    startup.set_up()
+    set_up_logging()
     sys.exit(main())

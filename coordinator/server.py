@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import msgspec
 
 from framefleet.common.files.durable import write_exit_message, write_whole
 from framefleet.common.host.layout import Layout
+from framefleet.common.log import LOG
 from framefleet.common.protocol import messages
 from framefleet.common.protocol.transport import CoordinatorLink
 from framefleet.common.status import Failure, Outcome, Summary
@@ -148,7 +148,7 @@ class Server:
                 msgspec.json.format(msgspec.json.encode(self._summary), indent=2) + b"\n",
             )
         except OSError as error:
-            print(f"framefleet: cannot write {job}: {error.strerror}", file=sys.stderr, flush=True)
+            LOG.error("cannot write %s: %s", job, error.strerror)
         if self._is_spokesman or self._exit_code():
             write_exit_message(self._layout.exit_message, exit_message(self._summary))
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from framefleet.common.job.spec import ImageOptions, MetricsOptions, Mode, OnError, SchedulingOptions
+from framefleet.common.job.spec import (
+    ImageOptions,
+    LogLevel,
+    MetricsOptions,
+    Mode,
+    OnError,
+    SchedulingOptions,
+)
 from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.status import Failure, Summary
 from framefleet.launcher.options.sampling import SamplingRequest
@@ -49,6 +56,7 @@ class JobOptions:
     resume: bool = False
     check_contents: bool = False
     pack: PackOptions | None = None
+    log_level: LogLevel = "info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

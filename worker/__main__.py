@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from framefleet.common import startup as stdio
+from framefleet.common import startup
 from framefleet.common.errors import UserError
 from framefleet.common.files.temporary import use_short_folder
+from framefleet.common.log import set_up_logging
 from framefleet.worker.slots.fork_server import start_fork_server
 
 
@@ -24,5 +25,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    stdio.set_up()
+    startup.set_up()
+    set_up_logging()
     sys.exit(main())

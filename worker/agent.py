@@ -7,7 +7,6 @@ in a slot, or complete and on the shelf. The coordinator may ask about, or disca
 from __future__ import annotations
 
 import shutil
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -18,6 +17,7 @@ import msgspec
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
+from framefleet.common.log import LOG
 from framefleet.common.protocol import messages as m
 from framefleet.common.protocol.transport import HostLink
 from framefleet.worker.coordinator_silence import Silence
@@ -112,7 +112,7 @@ class Agent:
             try:
                 message = m.decode_from_coordinator(data)
             except m.MessageError as error:
-                print(f"framefleet: ignored a message that is none: {error}", file=sys.stderr, flush=True)
+                LOG.warning("ignored a message that is none: %s", error)
                 continue
             self._hear(message)
             if self._end is not None:
@@ -174,11 +174,13 @@ class Agent:
         self._send(m.Progress(units=units[: m.MAX_SLOTS]))
 
     def _send(self, message: m.Message) -> None:
+        LOG.debug("sends %s", message)
         self._link.send(m.encode(message))
 
     # ---- the coordinator's messages -----------------------------------------------------------------
 
     def _hear(self, message: m.FromCoordinator) -> None:
+        LOG.debug("gets %s", message)
         match message:
             case m.Welcome():
                 self._welcome, self._was_welcome = message, True

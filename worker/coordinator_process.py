@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from framefleet import IMPORT_ROOT
 from framefleet.common.errors import EXIT_CRASHED
+from framefleet.common.log import LOG
 
 MAX_RESTARTS, RESTART_WINDOW_S = 6, 300.0  # without a commit: what the journal holds kills it, then
 POLL_S = 0.02
@@ -93,7 +93,7 @@ class CoordinatorProcess:
             )
             return False
         self._restarts.append(now)
-        print(f"framefleet: the coordinator {how} and is started again", file=sys.stderr, flush=True)
+        LOG.warning("the coordinator %s and is started again", how)
         self._start()
         return True
 

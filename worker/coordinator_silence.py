@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Final
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import SchedulingOptions
+from framefleet.common.log import LOG
 from framefleet.common.protocol import messages as m
 from framefleet.worker.job_outcome import Account
 
@@ -54,11 +54,11 @@ class Silence:
                 self._lasted_s = 0.0  # it is alive, and this host may find it again
             if end is not None:
                 how = end.failed or "completed"
-                _say(f"the coordinator is gone; by its account the job is over ({how})")
+                LOG.info("the coordinator is gone; by its account the job is over (%s)", how)
                 return end
         if self._lasted_s >= self._tell_at_s:
             self._tell_at_s = self._lasted_s + TELL_EVERY_S
-            _say(f"the coordinator has not been heard for {self._lasted_s:.0f} s: waiting")
+            LOG.info("the coordinator has not been heard for %.0f s: waiting", self._lasted_s)
         if not was_welcome and self._lasted_s > options.host_wait_s:
             raise UserError(
                 f"the coordinator did not answer within {options.host_wait_s:.0f} s: "
@@ -69,7 +69,3 @@ class Silence:
                 f"the coordinator has been silent for {self._lasted_s:.0f} s and is taken for dead"
             )
         return None
-
-
-def _say(text: str) -> None:
-    print(f"framefleet: {text}", file=sys.stderr, flush=True)

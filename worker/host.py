@@ -27,6 +27,7 @@ from framefleet.common.host.layout import ROOT_VARIABLE, Layout
 from framefleet.common.host.shared_filesystem import SHARED_VARIABLE, is_merged, link_tree, output_of
 from framefleet.common.job.image_options import check_image_options
 from framefleet.common.job.spec import JobSpec, read_spec
+from framefleet.common.log import LOG, set_level
 from framefleet.common.protocol.messages import End
 from framefleet.common.protocol.resolve_host import resolve, tcp_endpoint
 from framefleet.common.protocol.transport import HostLink
@@ -66,16 +67,13 @@ class Host:
         if SHARED_VARIABLE in os.environ:
             shared = Path(os.environ[SHARED_VARIABLE])
             if is_merged(shared):
-                print("framefleet: the job is over, and its outputs are merged", file=sys.stderr, flush=True)
+                LOG.info("the job is over, and its outputs are merged")
                 return 0
             layout = Layout(link_tree(shared, cluster.current))
             os.environ[ROOT_VARIABLE] = str(layout.root)  # for the coordinator
         spec = read_spec(layout.job_spec)
-        print(
-            f"framefleet: host {cluster.current}, one of {cluster.size}, as {platform} tells",
-            file=sys.stderr,
-            flush=True,
-        )
+        set_level(spec.log_level)
+        LOG.info("host %s, one of %d, as %s tells", cluster.current, cluster.size, platform)
         layout = layout.of_run(spec.run, cluster.current if spec.is_dealt_out else "")
         if SHARED_VARIABLE in os.environ and spec.mode != "sharded" and not cluster.is_primary:
             folder = output_of(shared, cluster.primary) / "job" / spec.run
@@ -118,7 +116,7 @@ class Host:
         """Whether the job has ended without this host, which then has nothing to do."""
         end = self._end()
         if end is not None:
-            print(f"framefleet: the job is over ({end.failed or 'completed'})", file=sys.stderr, flush=True)
+            LOG.info("the job is over (%s)", end.failed or "completed")
         return end is not None
 
     def _take_part(self, layout: Layout, spec: JobSpec, cluster: Cluster, endpoint: str) -> int:
@@ -167,7 +165,7 @@ def run_host() -> int:
     except UserError as error:
         if host.stop_reason is not None:
             return EXIT_INTERRUPTED
-        print(f"framefleet: {error}", file=sys.stderr, flush=True)
+        LOG.error("%s", error)
         message = Layout.from_environment().exit_message
         if not message.exists():  # else the coordinator has said more
             write_exit_message(message, f"framefleet: {error}")

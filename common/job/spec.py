@@ -25,6 +25,7 @@ MAX_JOB_ID = 255
 MAX_COUNT = 10**9  # of --every and --max-frames-per-video: more than any video has frames
 
 Mode = Literal["coordinated", "sharded"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 OnError = Literal["report", "fail"]
 CutRule = Literal["keyframes", "anywhere", "never"]
 
@@ -122,6 +123,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     is_dealt_out: bool = False
     keys: JobKeys | None = None
     frame_options: dict[str, str] = {}
+    log_level: LogLevel = "info"
 
     def link_keys(self) -> JobKeys:
         """The keys, without which nothing is connected, not even over a socket of this machine.

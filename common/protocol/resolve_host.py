@@ -9,12 +9,12 @@ import contextlib
 import ipaddress
 import re
 import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
 from framefleet.common.errors import UserError
+from framefleet.common.log import LOG
 
 RESOLVE_FIRST_S, RESOLVE_MAX_S = 0.1, 5.0  # waits between tries; AWS's toolkits try for up to 15 min
 TRY_S: Final = 2.0  # for a connection to one of several addresses
@@ -83,7 +83,7 @@ def resolve(
             raise UserError(f"the primary host {name!r} was not found within {budget_s:.0f} s: {why}")
         if waited_s >= tell_at:
             tell_at = waited_s + TELL_EVERY_S
-            print(f"framefleet: waiting for the primary host {name!r}: {why}", file=sys.stderr, flush=True)
+            LOG.info("waiting for the primary host %r: %s", name, why)
         sleep(wait_s)
         wait_s = min(2 * wait_s, RESOLVE_MAX_S)
 

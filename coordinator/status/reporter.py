@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import time
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import MetricsOptions
+from framefleet.common.log import LOG
 from framefleet.common.status import encode_status
 from framefleet.coordinator.core.core import Core
 from framefleet.coordinator.status.metrics import emf_line
@@ -63,5 +63,5 @@ def open_exporter(options: MetricsOptions) -> Exporter | None:
     try:
         return Exporter(options.address, options.port)
     except UserError as error:
-        print(f"framefleet: {error}", file=sys.stderr, flush=True)
+        LOG.warning("%s", error)
         return None

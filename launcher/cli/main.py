@@ -145,6 +145,13 @@ def cli() -> None:
     help="Where that port is; 0.0.0.0 is every network of that host.",
 )
 @click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What hosts say in their logs: with debug, every message.",
+)
+@click.option(
     "--target",
     type=click.Choice(["auto", "local", "compose", "sagemaker"]),
     metavar="NAME",

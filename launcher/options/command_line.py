@@ -79,6 +79,7 @@ def read_command_line(options: Mapping[str, Any]) -> CommandLine:
         resume=options["resume"] is not None,
         check_contents=options["resume"] == "check",
         pack=make_pack(options, image),
+        log_level=options["log_level"],
     )
 
 

@@ -20,6 +20,7 @@ def make_spec(job: JobOptions, job_id: str, **of_target: Any) -> JobSpec:
         "slots_per_host": job.slots_per_instance,
         "metrics": job.metrics,
         "pack": job.pack,
+        "log_level": job.log_level,
         "frame_options": options_of(job),
         "keys": make_keys(),
     }

@@ -7,7 +7,6 @@ An extraction comes here when ``Done`` is said (staged), waits for its files and
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from framefleet.common.files.durable import sync_filesystem
 from framefleet.common.host.layout import Layout
+from framefleet.common.log import LOG
 from framefleet.common.media import Timing, UnitResult
 from framefleet.common.protocol import messages as m
 from framefleet.worker.publishing.publication import Extent, Key
@@ -122,7 +122,7 @@ class Attempts:
         if held is not None and held.commit != commit:
             # never, or frames would lie under wrong names: they are taken back and made again
             text = f"told to publish it as {commit}, and before as {held.commit}"
-            print(f"framefleet: unit {lease.unit} was {text}", file=sys.stderr, flush=True)
+            LOG.warning("unit %d was %s", lease.unit, text)
             self.discard(lease)
             self._say(m.Failed(lease=lease, kind="error", text=m.clip_text(text)))
             return

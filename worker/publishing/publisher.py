@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from framefleet.common.errors import UserError
 from framefleet.common.files.durable import sync_filesystem
 from framefleet.common.host.layout import OPTIONS_KEY, Layout
 from framefleet.common.libraries import LIBRARIES_KEY, Libraries
+from framefleet.common.log import LOG
 from framefleet.common.media import FrameRow
 from framefleet.common.output.frame_names import DEFAULT_TEMPLATE, FrameNames
 from framefleet.common.output.manifest import files_in, schema, sortable_schema, write_part
@@ -308,7 +308,7 @@ class Publisher:
                 if packed is not None:
                     withdraw(self._layout.output, packed)
                 self._refused.add(number)
-                print(f"framefleet: part {number} is not packed yet: {refused}", file=sys.stderr, flush=True)
+                LOG.warning("part %d is not packed yet: %s", number, refused)
                 continue
             with contextlib.suppress(OSError):  # no row names them any more
                 remove(self._layout.output, shards_of(packed.source))

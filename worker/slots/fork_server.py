@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -13,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from framefleet.common.errors import UserError
+from framefleet.common.log import LOG
 
 TRIES_AFTER_S: Final = (0.0, 0.0, 0.1, 0.5, 2.0)  # of a start: what killed the last one may be over by then
 
@@ -53,7 +53,7 @@ def start_forked(
         except (EOFError, OSError) as error:
             ours.close()
             failed = error
-            print(f"framefleet: {name} was not started ({_words(error)})", file=sys.stderr, flush=True)
+            LOG.warning("%s was not started (%s)", name, _words(error))
         else:
             return ours, process
         finally:

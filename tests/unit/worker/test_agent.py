@@ -136,7 +136,7 @@ def test_all_that_is_held_is_named_and_what_runs_comes_first(
 
 @pytest.mark.parametrize("is_published", [False, True])
 def test_another_number_than_before_is_an_error_and_leaves_nothing_behind(
-    bench: Bench, is_published: bool, capsys: pytest.CaptureFixture[str]
+    bench: Bench, is_published: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.stage()
     bench.hear(COMMIT)
@@ -147,7 +147,7 @@ def test_another_number_than_before_is_an_error_and_leaves_nothing_behind(
     assert isinstance(answer, m.Failed)
     assert "first_sample=8" in answer.text
     assert "first_sample=7" in answer.text
-    assert "told to publish" in capsys.readouterr().err
+    assert "told to publish" in caplog.text
     bench.agent._attempts.flush()
     assert bench.files() == []
 

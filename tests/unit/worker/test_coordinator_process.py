@@ -57,12 +57,12 @@ def test_one_that_ends_by_itself_is_over(tmp_path: Path, code: int) -> None:
 
 @pytest.mark.parametrize("ending", ["kill", str(EXIT_CRASHED)])
 def test_one_that_dies_is_started_again(
-    tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(tmp_path, f"{ending} {ending} 0")
     assert bench.end() == (0, None)
     assert bench.started == 3
-    assert capsys.readouterr().err.count("is started again") == 2
+    assert caplog.text.count("is started again") == 2
 
 
 def test_a_crash_loop_ends_with_a_reason(tmp_path: Path) -> None:

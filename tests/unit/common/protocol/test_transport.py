@@ -369,9 +369,9 @@ def test_addresses_stay_what_they_are(given: str, found: str) -> None:
     assert resolve(given, budget_s=1, should_stop=lambda: False) == found
 
 
-def test_a_wait_for_a_name_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wait_for_a_name_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="framefleet")
+
     def getaddrinfo(*_: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -382,7 +382,7 @@ def test_a_wait_for_a_name_is_told(
             "tcp://algo-1:5757", budget_s=100, should_stop=lambda: False,
             clock=lambda: sum(slept), sleep=slept.append,
         )  # fmt: skip
-    told = capsys.readouterr().err.splitlines()
+    told = caplog.messages
     assert 3 <= len(told) <= 5
     assert all("waiting for the primary host 'algo-1': it does not resolve" in line for line in told)
 

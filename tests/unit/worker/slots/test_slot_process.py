@@ -144,7 +144,7 @@ def kill_fork_server() -> int:
 
 @pytest.mark.parametrize("moment", ["sendfds", "read_signed"])
 def test_what_slots_are_forked_from_is_killed_while_it_forks(
-    start: Start, monkeypatch: pytest.MonkeyPatch, moment: str, capfd: pytest.CaptureFixture[str]
+    start: Start, monkeypatch: pytest.MonkeyPatch, moment: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     module: Any = reduction if moment == "sendfds" else forkserver
     do = getattr(module, moment)
@@ -161,7 +161,7 @@ def test_what_slots_are_forked_from_is_killed_while_it_forks(
     slot = start(partial(fake_slot.enter, fake_slot.hang_without_lock), LIMITS)
     assert isinstance(next_message(slot), SlotUp)
     assert len(set(killed)) == 2
-    assert capfd.readouterr().err.count("slot-0 was not started") == 2
+    assert caplog.text.count("slot-0 was not started") == 2
 
 
 def test_the_reason_is_told_when_slots_cannot_be_forked(
