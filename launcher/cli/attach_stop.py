@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from framefleet.launcher.options.sagemaker import sagemaker_access
+from framefleet.launcher.text import program
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,5 +40,5 @@ def stop(job: str, **options: Any) -> int:
         stop_job(aws, job)
     except UserError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"Stopping {job}. To see it end: launch.py attach {job}")
+    click.echo(f"Stopping {job}. To see it end: {program()} attach {job}")
     return 0

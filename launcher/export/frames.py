@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from framefleet.common.errors import UserError
 from framefleet.common.output.manifest import read_part
 from framefleet.common.output.part_file import manifest_parts
+from framefleet.launcher.text import program
 
 ROWS_AT_ONCE = 16_384
 FRAMES = "frames/"
@@ -134,7 +135,7 @@ def _check(output: Path, table: pa.Table) -> None:
     if len(odd):
         raise UserError(
             f"the manifest of {output} tells of {odd[0].as_py()!r} what cannot be: "
-            f"`launch.py verify {output}` says more"
+            f"`{program()} verify {output}` says more"
         )
     counted = pc.value_counts(table["file"])
     twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))

@@ -53,7 +53,7 @@ _ACTIONS = [
     click.option(
         "--dry-run", is_flag=True, help="Print the request and the IAM statements it needs, and do nothing."
     ),
-    click.option("--detach", is_flag=True, help="Submit, and do not follow; see launch.py attach."),
+    click.option("--detach", is_flag=True, help="Submit, and do not follow; see the command attach."),
 ]
 
 

@@ -25,6 +25,7 @@ from framefleet.launcher.sagemaker.result import conclude
 from framefleet.launcher.sagemaker.resume import Taken, clear, look
 from framefleet.launcher.sagemaker.submit import UncertainError, submit
 from framefleet.launcher.sagemaker.validation_rules import ECR_IMAGE
+from framefleet.launcher.text import program
 
 
 class Uncertain(click.ClickException):
@@ -103,7 +104,7 @@ def run_sagemaker(line: CommandLine) -> int:
         raise click.UsageError(str(error)) from error
     console.print(f"Submitted {made.job.name} to SageMaker Processing in {aws.region}", soft_wrap=True)
     if line.detach:
-        console.print(f"To follow it: launch.py attach {made.job.name}", soft_wrap=True)
+        console.print(f"To follow it: {program()} attach {made.job.name}", soft_wrap=True)
         return EXIT_DONE
     return follow(aws, made.job.name, request.found)
 

@@ -19,6 +19,7 @@ from framefleet.launcher.console.progress import View
 from framefleet.launcher.output.combine_summaries import combine_statuses
 from framefleet.launcher.sagemaker.cloudwatch_logs import OWN_LINE, LogLine, LogReader
 from framefleet.launcher.sagemaker.job_description import OVER, describe, is_missing, no_such_job
+from framefleet.launcher.text import program
 
 POLL_S = 5.0
 DESCRIBE_EVERY = 3  # looks into the log for each question to SageMaker, whose limits are tighter
@@ -130,7 +131,7 @@ class Follower:
             with translated(f"following {self._job}", job=self._job):
                 raise error
         except UserError as told:
-            raise UserError(f"{told}. The job goes on: launch.py attach {self._job}") from error
+            raise UserError(f"{told}. The job goes on: {program()} attach {self._job}") from error
 
     def _wait_s(self) -> float:
         """Seconds to the next look: none to the first, more and more while AWS does not answer."""

@@ -14,6 +14,7 @@ from framefleet.launcher.aws.clients import Aws, translated
 from framefleet.launcher.aws.s3 import S3Folder, list_folders
 from framefleet.launcher.sagemaker.job_description import OVER, is_missing, read_description
 from framefleet.launcher.sagemaker.request import SPEC_FOLDER
+from framefleet.launcher.text import program
 
 RUNNING = ("InProgress", "Stopping")  # hosts that are told to stop still write
 
@@ -36,8 +37,8 @@ def check_idle(aws: Aws, output: S3Folder) -> None:
                 continue  # of somebody else, who has no business there
             if where.overlaps(output):
                 raise UserError(
-                    f"job {name} is running in --output {where}: wait for it (launch.py attach {name}), "
-                    f"stop it (launch.py stop {name}), or use another folder"
+                    f"job {name} is running in --output {where}: wait for it ({program()} attach {name}), "
+                    f"stop it ({program()} stop {name}), or use another folder"
                 )
 
 

@@ -24,7 +24,7 @@ from framefleet.launcher.sagemaker.follow import Ending
 from framefleet.launcher.sagemaker.job_description import Followed, read_description
 from framefleet.launcher.sagemaker.request import SPEC_FOLDER
 from framefleet.launcher.sagemaker.submit import remove_spec, remove_staging
-from framefleet.launcher.text import clock
+from framefleet.launcher.text import clock, program
 
 LOG_LINES = 20
 MAX_FAILURES_READ = 10_000
@@ -41,8 +41,8 @@ def conclude(console: Console, aws: Aws, ending: Ending, *, price_per_hour: floa
 
     if not ending.is_over:
         say(
-            f"{job.name} goes on. To follow it: launch.py attach {job.name}; "
-            f"to stop it: launch.py stop {job.name}"
+            f"{job.name} goes on. To follow it: {program()} attach {job.name}; "
+            f"to stop it: {program()} stop {job.name}"
         )
         return EXIT_INTERRUPTED
     is_packed = _is_packed(aws, job)  # its specification tells, if it is there still
@@ -67,7 +67,7 @@ def conclude(console: Console, aws: Aws, ending: Ending, *, price_per_hour: floa
     say(f"Account:  {account}")
     say(
         f"Report:   aws s3 sync {account} OUTPUT/job/{job.name} && "
-        f"launch.py report OUTPUT --job {job.name}  (with the manifest and frames there too, it shows some)"
+        f"{program()} report OUTPUT --job {job.name}  (with the manifest and frames there too, it shows some)"
     )
     for line in cost_lines(job, price_per_hour):
         say(line)

@@ -18,6 +18,7 @@ from framefleet.launcher.sagemaker.job_description import OVER, is_missing
 from framefleet.launcher.sagemaker.prepare import Draft, SageMakerRequest
 from framefleet.launcher.sagemaker.request import LAYOUT, Job
 from framefleet.launcher.sagemaker.source_bundle import upload_bundle
+from framefleet.launcher.text import program
 
 STATUS_INTERVAL_S: Final = 10.0  # as often as the launcher looks into the log
 
@@ -93,7 +94,7 @@ def _create(aws: Aws, made: Draft, instance_type: str) -> None:
                     raise error from None
                 raise UncertainError(
                     f"the connection to AWS was lost ({error}) while {name} was being submitted, which may "
-                    f"have succeeded: launch.py attach {name} tells"
+                    f"have succeeded: {program()} attach {name} tells"
                 ) from error
             folders = [one.get("S3Input", {}).get("S3Uri") for one in told.get("ProcessingInputs", ())]
             if told["ProcessingJobStatus"] in OVER or made.job.spec_folder.uri not in folders:

@@ -24,6 +24,7 @@ from framefleet.launcher.sagemaker.follow import (
     stop_job,
 )
 from framefleet.launcher.sagemaker.request import build_request
+from framefleet.launcher.text import program
 from tests.helpers.sagemaker_jobs import make_job
 from tests.unit.launcher.sagemaker.test_cloudwatch_logs import NOW_MS, event, status_line
 
@@ -281,7 +282,7 @@ def test_what_cannot_be_outlasted(job: Job, code: str, message: str, words: str)
     with pytest.raises(UserError) as caught:
         job.follow()
     assert words in str(caught.value)
-    assert ("The job goes on: launch.py attach job-1" in str(caught.value)) == ("following" in words)
+    assert (f"The job goes on: {program()} attach job-1" in str(caught.value)) == ("following" in words)
     assert job.view.closed
 
 

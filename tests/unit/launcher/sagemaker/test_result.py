@@ -21,6 +21,7 @@ from framefleet.launcher.sagemaker.iam_policies import LOG_GROUP
 from framefleet.launcher.sagemaker.job_description import read_description
 from framefleet.launcher.sagemaker.request import build_request
 from framefleet.launcher.sagemaker.result import conclude
+from framefleet.launcher.text import program
 from tests.helpers.sagemaker_jobs import IMAGE, ROLE, keys, make_found, make_job, put
 from tests.unit.launcher.sagemaker.test_cloudwatch_logs import status_line
 
@@ -87,7 +88,7 @@ def test_a_completed_job_tells_where_all_is_and_what_it_cost(
         "Frames:   s3://bucket/frames/frames",
         "Manifest: s3://bucket/frames/manifest",
         "Account:  s3://bucket/frames/job/job-1",
-        "aws s3 sync s3://bucket/frames/job/job-1 OUTPUT/job/job-1 && launch.py report OUTPUT --job job-1",
+        f"aws s3 sync s3://bucket/frames/job/job-1 OUTPUT/job/job-1 && {program()} report OUTPUT --job job-1",
         "8 x ml.c5.2xlarge for 30:00, 4.00 instance-hours: $1.63 at $0.408 an hour, the price you gave",
     ]:
         assert words in out
@@ -181,7 +182,7 @@ def test_hosts_of_a_sharded_job_each_told_of_their_share(
 def test_a_job_that_is_left_says_how_to_come_back(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
     ending = Ending(description("InProgress"), is_over=False, status=None, interrupted=True)
     assert conclude(Console(width=200), aws, ending, price_per_hour=None) == 130
-    assert "launch.py attach job-1; to stop it: launch.py stop job-1" in capsys.readouterr().out
+    assert f"{program()} attach job-1; to stop it: {program()} stop job-1" in capsys.readouterr().out
     assert "frames/.framefleet/job-1/job.json" in keys(aws.s3)
 
 
@@ -262,7 +263,7 @@ def test_the_short_command_runs_a_job_to_its_end(
     assert call(monkeypatch, *command, "--job-name", "job-1") == 2
     assert "--job-name job-1 is taken" in capsys.readouterr().err
     assert call(monkeypatch, *command, "--job-name", "job-2", "--detach") == 0
-    assert "launch.py attach job-2" in capsys.readouterr().out
+    assert f"{program()} attach job-2" in capsys.readouterr().out
     assert keys(s3, "frames/.framefleet/") == ["frames/.framefleet/job-2/job.json"]
     assert call(monkeypatch, "attach", "job-2") == 0
     assert keys(s3, "frames/.framefleet/") == []
