@@ -22,7 +22,7 @@ import click
 from benchmarks.report import machine
 from framefleet.common.status import Summary
 from framefleet.launcher.demo import make_demo_set
-from framefleet.launcher.output.merge import read_summary
+from framefleet.launcher.read_account import read_summary
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 PR_SET_CHILD_SUBREAPER: Final = 36

@@ -21,6 +21,8 @@ from framefleet.launcher.options.sampling import SamplingRequest
 LOCAL_SCHEDULING = SchedulingOptions(host_wait_s=60.0)
 NO_METRICS = MetricsOptions()
 
+MAX_FAILURES_READ = 10_000  # lines of failures.jsonl that a launcher shows and holds
+
 EXIT_DONE = 0
 EXIT_LOST = 1  # frames were lost, or something failed under --on-error fail
 EXIT_USAGE = 2

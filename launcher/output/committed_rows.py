@@ -18,11 +18,10 @@ from framefleet.common.files.beneath import Below, UnsafePathError, is_frame_pat
 from framefleet.common.output.part_file import PartError
 from framefleet.common.output.shards import is_shard_path
 from framefleet.common.output.video_names import safe_component
+from framefleet.launcher.read_account import MAX_LINE_BYTES
 
 Attempt = tuple[int, int, str]  # unit, attempt, host
 COLUMNS = ("video", "sample", "file", "shard", "unit", "attempt", "host")
-
-MAX_LINE_BYTES = 2**20  # of a journal or of failures; ours have some hundred
 
 
 class Commit(msgspec.Struct):

@@ -18,18 +18,16 @@ import msgspec
 import pyarrow as pa
 
 from framefleet.common.errors import UserError
-from framefleet.common.files.beneath import Below, UnsafePathError, read_file
+from framefleet.common.files.beneath import Below, UnsafePathError
 from framefleet.common.job.selection import base_sampling
 from framefleet.common.job.spec import Mode, SamplingOptions
 from framefleet.common.output.manifest import read_part, write_part
 from framefleet.common.output.part_file import PartError, read_table
 from framefleet.common.output.shard_fields import PackOptions
-from framefleet.common.status import Failure, Summary
 from framefleet.launcher.output.claims import ClaimedPart, Claims
 from framefleet.launcher.output.combine_summaries import combine_summaries
 from framefleet.launcher.output.committed_rows import (
     COLUMNS,
-    MAX_LINE_BYTES,
     Attempt,
     Commit,
     HostRows,
@@ -38,9 +36,8 @@ from framefleet.launcher.output.committed_rows import (
 )
 from framefleet.launcher.output.merge_shards import PackedPart, merge_packed
 from framefleet.launcher.output.quarantine import FOLDER, set_aside
+from framefleet.launcher.read_account import read_summary
 
-MAX_FAILURES_READ = 10_000
-MAX_SUMMARY_BYTES = 2**26  # a host takes some 200
 JOURNAL = "job/journal.jsonl"  # below a host's folder
 OnProgress = Callable[[int, int], None]
 
@@ -259,29 +256,3 @@ def _combine_job_files(hosts: Sequence[HostOutput], found: Sequence[_Host], outp
         missing = [host for host, summary in summaries.items() if summary is None]
         encoded = msgspec.json.encode(combine_summaries(present, missing=missing))
         (folder / "summary.json").write_bytes(msgspec.json.format(encoded, indent=2))
-
-
-def read_summary(path: Path) -> Summary | None:
-    """A ``summary.json``, or None if there is none, or it is not whole or cannot be read."""
-    try:
-        return msgspec.json.decode(read_file(path, MAX_SUMMARY_BYTES), type=Summary)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def read_failures(path: Path) -> list[Failure]:
-    """The first ``MAX_FAILURES_READ`` lines of a ``failures.jsonl``, without those that are not whole, as far
-    as it can be read. How many there are is for the summary to tell."""
-    failures: list[Failure] = []
-    decoder = msgspec.json.Decoder(Failure)
-    with (
-        contextlib.suppress(OSError),
-        Below(path.parent) as folder,
-        folder.open(path.name) as lines,
-    ):
-        while len(line := lines.readline(MAX_LINE_BYTES)) not in (0, MAX_LINE_BYTES):
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                failures.append(decoder.decode(line))
-            if len(failures) == MAX_FAILURES_READ:
-                break
-    return failures

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
-import msgspec
-
 from framefleet.common.errors import UserError
-from framefleet.common.files.beneath import Below
-from framefleet.common.status import Failure, Summary
+from framefleet.launcher.read_account import read_failures, read_summary
 from framefleet.launcher.report import read_journal as journals
 from framefleet.launcher.report.lanes import lanes_of, us
 from framefleet.launcher.report.timeline import Timeline
 from framefleet.launcher.text import natural_key
 
 JOURNAL = "journal.jsonl"
-MAX_SUMMARY_BYTES = 2**26  # a host takes some 200
 
 
 def read_job(output: Path, name: str = "") -> Timeline:
@@ -63,25 +58,3 @@ def read_job(output: Path, name: str = "") -> Timeline:
         summary=summary,
         failures=read_failures(folder / "failures.jsonl"),
     )
-
-
-def read_summary(path: Path) -> Summary | None:
-    """The summary, if there is one that is whole."""
-    with (
-        contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError),
-        Below(path.parent) as below,
-        below.open(path.name) as file,
-    ):
-        return msgspec.json.decode(file.read(MAX_SUMMARY_BYTES), type=Summary)
-    return None
-
-
-def read_failures(path: Path) -> list[Failure]:
-    """The failures; lines that are none are left out."""
-    failures: list[Failure] = []
-    decoder = msgspec.json.Decoder(Failure)
-    with contextlib.suppress(OSError), Below(path.parent) as below, below.open(path.name) as file:
-        for line in journals.lines_of(file):
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                failures.append(decoder.decode(line))
-    return failures

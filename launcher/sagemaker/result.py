@@ -17,7 +17,7 @@ from framefleet.launcher.aws.clients import Aws, translated
 from framefleet.launcher.aws.s3 import S3Folder, list_objects, read_object
 from framefleet.launcher.console.display import printable
 from framefleet.launcher.console.summary import print_account
-from framefleet.launcher.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, JobResult
+from framefleet.launcher.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, MAX_FAILURES_READ, JobResult
 from framefleet.launcher.output.combine_summaries import combine_summaries
 from framefleet.launcher.sagemaker.cloudwatch_logs import last_lines
 from framefleet.launcher.sagemaker.follow import Ending
@@ -27,7 +27,6 @@ from framefleet.launcher.sagemaker.submit import remove_spec, remove_staging
 from framefleet.launcher.text import clock, program
 
 LOG_LINES = 20
-MAX_FAILURES_READ = 10_000
 
 
 def conclude(console: Console, aws: Aws, ending: Ending, *, price_per_hour: float | None) -> int:

@@ -20,15 +20,16 @@ from framefleet.common.job.completed import DONE_FILE, NOTHING_DONE, Done, encod
 from framefleet.common.job.spec import JobSpec, MetricsOptions
 from framefleet.common.status import Status
 from framefleet.launcher.console.progress import View
-from framefleet.launcher.job import JobRequest, JobResult
+from framefleet.launcher.job import MAX_FAILURES_READ, JobRequest, JobResult
 from framefleet.launcher.output.clean_end import begin_changes, end_changes
 from framefleet.launcher.output.combine_summaries import combine_statuses
 from framefleet.launcher.output.host_folders import ROOTS_PREFIX, abandoned, remove_empty_roots
 from framefleet.launcher.output.job_spec import make_spec
-from framefleet.launcher.output.merge import HostOutput, merge, read_failures, read_summary
+from framefleet.launcher.output.merge import HostOutput, merge
 from framefleet.launcher.output.output_lock import OutputLock
 from framefleet.launcher.output.resume import take_over
 from framefleet.launcher.packing_advice import suggest_packing
+from framefleet.launcher.read_account import read_failures, read_summary
 from framefleet.launcher.report.make_report import try_report
 from framefleet.launcher.targets.local_host import WORKER_COMMAND, LocalHost
 
@@ -332,7 +333,7 @@ def _collect(
     shutil.rmtree(roots, ignore_errors=True)
     return JobResult(
         summary=summary,
-        failures=read_failures(request.output / "job" / "failures.jsonl"),
+        failures=read_failures(request.output / "job" / "failures.jsonl", most=MAX_FAILURES_READ),
         interrupted=interrupted,
         trouble=trouble,
         lost=bool(merged.rowless or merged.missing),

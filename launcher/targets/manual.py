@@ -35,9 +35,10 @@ from framefleet.launcher.options.pack import make_pack, pack_options
 from framefleet.launcher.options.sampling import SamplingRequest, make_sampling, sampling_options
 from framefleet.launcher.output.clean_end import begin_changes, end_changes
 from framefleet.launcher.output.job_fingerprint import frame_options
-from framefleet.launcher.output.merge import HostOutput, merge, read_summary
+from framefleet.launcher.output.merge import HostOutput, merge
 from framefleet.launcher.output.output_lock import OutputInUseError, lock_output
 from framefleet.launcher.output.resume import check_options, take_over
+from framefleet.launcher.read_account import read_summary
 from framefleet.launcher.report.make_report import try_report
 
 MOUNT = Path("/output")

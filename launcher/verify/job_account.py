@@ -10,8 +10,7 @@ from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below
 from framefleet.common.status import Summary
 from framefleet.launcher.output.combine_summaries import combine_summaries
-
-MAX_BYTES = 2**26  # of a summary: a host takes some 200
+from framefleet.launcher.read_account import MAX_SUMMARY_BYTES
 
 
 def read_account(root: Path, files: list[str]) -> Summary:
@@ -37,6 +36,6 @@ def read_account(root: Path, files: list[str]) -> Summary:
 def _read(root: Path, file: str) -> Summary:
     try:
         with Below(root) as below, below.open(file) as stream:
-            return msgspec.json.decode(stream.read(MAX_BYTES), type=Summary)
+            return msgspec.json.decode(stream.read(MAX_SUMMARY_BYTES), type=Summary)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: cannot be read: {error}") from error

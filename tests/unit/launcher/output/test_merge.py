@@ -12,7 +12,8 @@ import pytest
 
 from framefleet.common.errors import UserError
 from framefleet.common.job.spec import SamplingOptions
-from framefleet.launcher.output.merge import HostOutput, Merged, merge, read_failures, read_summary
+from framefleet.launcher.output.merge import HostOutput, Merged, merge
+from framefleet.launcher.read_account import read_failures, read_summary
 from framefleet.launcher.targets.local_host import LocalHost
 
 Row = tuple[str, int, int]  # file, unit, attempt

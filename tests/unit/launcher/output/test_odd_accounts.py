@@ -15,8 +15,8 @@ from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec, write_spec
 from framefleet.launcher.output.committed_rows import read_commits
 from framefleet.launcher.output.host_folders import abandoned
-from framefleet.launcher.output.merge import read_failures, read_summary
 from framefleet.launcher.output.resume import check_options, take_over
+from framefleet.launcher.read_account import read_failures, read_summary
 from tests.unit.launcher.output.test_take_over import files, make_output, request_of
 
 COMMITTED = b'{"event":"committed","unit":%d,"attempt":1,"host":"a","frames":1}\n'
