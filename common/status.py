@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.libraries import Libraries
 
 STATUS_VERSION = 1  # grows when a member changes its meaning or goes; more members do not change it
@@ -87,7 +88,7 @@ def decode_status(line: bytes | str) -> Status | None:
         return None
     try:
         status = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_DECODED:
         return None
     return status if status.version == STATUS_VERSION else None
 

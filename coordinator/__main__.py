@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from framefleet.common import startup
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import EXIT_CRASHED, UserError
 from framefleet.common.files.durable import write_exit_message
 from framefleet.common.host.cluster import Cluster
@@ -160,7 +161,7 @@ def _read_done(path: Path) -> Done:
     """What an earlier run has done, if this one goes on with its job."""
     try:
         return decode_done(path.read_bytes()) if path.exists() else NOTHING_DONE
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *NOT_DECODED) as error:
         raise UserError(f"cannot read {path}, a part of the job ({error}): start the job again") from error
 
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.files.durable import sync_path
 
@@ -85,7 +86,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                     return
                 try:
                     yield decoder.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except NOT_DECODED as error:
                     raise UserError(
                         f"line {number} of the journal {path} is damaged ({error}), so the job cannot go on "
                         "from it: start it again with --resume"

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.files.beneath import Below, read_file
 from framefleet.common.status import Failure, Summary
 
@@ -19,7 +20,7 @@ def read_summary(path: Path) -> Summary | None:
     """A ``summary.json``, or None if there is none, or it is not whole or cannot be read."""
     try:
         return msgspec.json.decode(read_file(path, MAX_SUMMARY_BYTES), type=Summary)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *NOT_DECODED):
         return None
 
 
@@ -34,7 +35,7 @@ def read_failures(path: Path, *, most: int | None = None) -> list[Failure]:
         folder.open(path.name) as lines,
     ):
         while len(line := lines.readline(MAX_LINE_BYTES)) not in (0, MAX_LINE_BYTES):
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with contextlib.suppress(*NOT_DECODED):
                 failures.append(decoder.decode(line))
             if len(failures) == most:
                 break

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.protocol.messages import End
 from framefleet.common.status import Summary
 
@@ -32,7 +33,7 @@ class Account:
             if SUMMARY not in os.listdir(self._folder):  # noqa: PTH208 - NFS remembers what was not there
                 return None
             found = msgspec.json.decode((self._folder / SUMMARY).read_bytes(), type=Summary)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *NOT_DECODED):
             return None
         if found.job_id != self._job_id or (found.outcome == "interrupted" and self._mark() == self._before):
             return None

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.output.video_names import safe_component
@@ -63,7 +64,7 @@ def is_merged(shared: Path) -> bool:
     output = shared / OUTPUT
     try:
         found = msgspec.json.decode((output / "job" / "summary.json").read_bytes(), type=Summary)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *NOT_DECODED):
         return False
     return found.outcome == "completed" and not (output / HOSTS).exists()
 

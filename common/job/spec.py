@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.job.image_options import DEFAULT_QUALITY as DEFAULT_QUALITY
 from framefleet.common.job.image_options import ImageFormat as ImageFormat
@@ -18,7 +19,7 @@ from framefleet.common.job.image_options import ImageOptions as ImageOptions
 from framefleet.common.output.shard_fields import PackOptions
 from framefleet.common.protocol.keys import JobKeys
 
-SPEC_VERSION = 3
+SPEC_VERSION = 4
 DEFAULT_PORT = 5757  # unprivileged, and none of those that AWS's own containers use between hosts
 
 MAX_JOB_ID = 255
@@ -139,6 +140,12 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.keys
 
 
+class _Version(msgspec.Struct):
+    """What a specification of any version has; other members are not looked at."""
+
+    version: int = SPEC_VERSION
+
+
 def read_spec(path: Path) -> JobSpec:
     """Read and check a job specification.
 
@@ -146,14 +153,16 @@ def read_spec(path: Path) -> JobSpec:
         UserError: the file is missing, is not JSON, or holds a field or value that is not allowed.
     """
     try:
-        spec = msgspec.json.decode(path.read_bytes(), type=JobSpec)
+        data = path.read_bytes()
+        version = msgspec.json.decode(data, type=_Version).version
+        spec = msgspec.json.decode(data, type=JobSpec) if version == SPEC_VERSION else None
     except OSError as error:
         raise UserError(f"cannot read the job specification {path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_DECODED as error:
         raise UserError(f"the job specification {path} is not valid: {error}") from error
-    if spec.version != SPEC_VERSION:
+    if spec is None:
         raise UserError(
-            f"the job specification {path} has version {spec.version}, this image reads {SPEC_VERSION}: "
+            f"the job specification {path} has version {version}, this image reads {SPEC_VERSION}: "
             "use the launcher and the image of one release"
         )
     return spec

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.libraries import Libraries
 from framefleet.common.media import (
     Bytes,
@@ -320,7 +321,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
         raise MessageError(f"{len(data)} bytes, the limit is {MAX_MESSAGE_BYTES}")
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except NOT_DECODED as error:
         raise MessageError(str(error)) from error
 
 

@@ -27,6 +27,8 @@ from framefleet.coordinator.core.leases import task_of
 from framefleet.coordinator.events import Received
 from framefleet.coordinator.state import Host, Unit, UnitState
 
+JOURNAL_VERSION = 2  # grows when an entry changes its meaning, or goes; the first version had no number
+
 Entry = dict[str, Any]
 
 # What follows from other entries. A failure may, too: that of an answer that does not fit its unit.
@@ -43,6 +45,7 @@ def first_entry(
     """
     return {
         "event": "start",
+        "version": JOURNAL_VERSION,
         "job": spec.job_id,
         "at": at,
         "clock": clock,
@@ -57,12 +60,17 @@ def check_first_entry(found: Entry, expected: Entry) -> None:
     """See that a journal is of this job and this input.
 
     Raises:
-        UserError: it is of another one.
+        UserError: it is of another one, or of another version of this program.
     """
     if found.get("event") != "start" or found.get("job") != expected["job"]:
         raise UserError(
             f"the journal in the output folder is of job {found.get('job')!r}, not of {expected['job']!r}: "
             "give every job an output folder of its own"
+        )
+    if found.get("version") != JOURNAL_VERSION:
+        raise UserError(
+            f"the journal of job {expected['job']!r} has version {found.get('version', 1)}, and this program "
+            f"reads {JOURNAL_VERSION}: start the job again with --resume"
         )
     for field, what in (("options", "options"), ("list", "list of files")):
         if found.get(field) != expected[field]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.files.beneath import Below, UnsafePathError, is_frame_path
 from framefleet.common.output.part_file import PartError
 from framefleet.common.output.shards import is_shard_path
@@ -61,7 +62,7 @@ def read_commits(host: Below, journal: str) -> dict[Attempt, Commit]:
         while len(line := lines.readline(MAX_LINE_BYTES)) not in (0, MAX_LINE_BYTES):
             if b'"committed"' not in line and b'"voided"' not in line:
                 continue
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with contextlib.suppress(*NOT_DECODED):
                 entry = decoder.decode(line)
                 if entry.event == "committed":
                     found[entry.unit, entry.attempt, entry.host] = entry

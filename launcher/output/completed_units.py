@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import is_frame_path
 from framefleet.common.host.layout import OPTIONS_KEY
@@ -95,7 +96,7 @@ def read_options(part: Path) -> dict[str, str] | None:
     found = (read_schema(part).metadata or {}).get(OPTIONS_KEY.encode())
     try:
         return None if found is None else msgspec.json.decode(found, type=dict[str, str])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_DECODED as error:
         raise PartError(part, f"it does not tell how its frames were made: {error}") from error
 
 
@@ -109,7 +110,7 @@ def read_libraries(part: Path) -> Libraries | None:
     found = (read_schema(part).metadata or {}).get(LIBRARIES_KEY.encode())
     try:
         return None if found is None else msgspec.json.decode(found, type=Libraries)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_DECODED as error:
         raise PartError(part, f"it does not tell what made its frames: {error}") from error
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below, read_file
 from framefleet.common.host.layout import Layout
@@ -140,7 +141,7 @@ def _read_spec(root: Path) -> tuple[Path, JobSpec] | None:
     """The specification of a job whose launcher was killed, the same for all its hosts, and where it is; None
     if there is none that can be read, as after a power cut."""
     for path in sorted(root.glob(f"*/{SPEC_PATH}")):
-        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, *NOT_DECODED):
             return path, msgspec.json.decode(read_file(path, MAX_SPEC_BYTES), type=JobSpec)
     return None
 

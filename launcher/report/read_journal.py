@@ -16,6 +16,7 @@ from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below
 from framefleet.common.media import Duration, Timing
@@ -131,10 +132,10 @@ def _lines(path: Path) -> Iterator[Line]:
             for raw in lines_of(file):
                 try:
                     line = decoder.decode(raw)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                except NOT_DECODED:
                     try:
                         line = _without_odd_fields(msgspec.json.decode(raw))
-                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    except NOT_DECODED:
                         continue  # torn or damaged: the others are worth showing
                 yield line
     except OSError as error:

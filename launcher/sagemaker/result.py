@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.spec import JobSpec
@@ -112,7 +113,7 @@ def _is_packed(aws: Aws, job: Followed) -> bool:
     """Whether images lie in shards, or would; no, where the output may not be looked at."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    with contextlib.suppress(BotoCoreError, ClientError, msgspec.DecodeError):
+    with contextlib.suppress(BotoCoreError, ClientError, *NOT_DECODED):
         told = read_object(
             aws.s3, job.output.below(SPEC_FOLDER).below(job.name), Layout(Path()).job_spec.name
         )
@@ -155,12 +156,12 @@ def _read_account(aws: Aws, job: Followed, folder: S3Folder) -> tuple[Summary | 
         if name.rpartition("/")[2] == "summary.json":
             try:
                 summaries.append(msgspec.json.decode(read_object(aws.s3, folder, name), type=Summary))
-            except msgspec.DecodeError:
+            except NOT_DECODED:
                 continue
         elif name.rpartition("/")[2] == "failures.jsonl":
             for line in read_object(aws.s3, folder, name).splitlines():
                 if len(failures) < MAX_FAILURES_READ:
-                    with contextlib.suppress(msgspec.DecodeError):  # what was uploaded may be torn
+                    with contextlib.suppress(*NOT_DECODED):  # what was uploaded may be torn
                         failures.append(msgspec.json.decode(line, type=Failure))
     if not summaries:
         return None, failures

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.files.beneath import Below
 from framefleet.common.status import Summary
@@ -37,5 +38,5 @@ def _read(root: Path, file: str) -> Summary:
     try:
         with Below(root) as below, below.open(file) as stream:
             return msgspec.json.decode(stream.read(MAX_SUMMARY_BYTES), type=Summary)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, *NOT_DECODED) as error:
         raise UserError(f"{file}: cannot be read: {error}") from error

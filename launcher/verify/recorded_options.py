@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.errors import UserError
 from framefleet.common.host.layout import OPTIONS_KEY
 from framefleet.common.job.image_options import ImageOptions, check_image_options
@@ -50,5 +51,5 @@ def read_frame_options(part: Path) -> FrameOptions | None:
         return FrameOptions(
             rate, "--timestamps" in given, image, FrameNames(image.name_template or DEFAULT_TEMPLATE)
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, UserError) as error:
+    except (UserError, *NOT_DECODED) as error:
         raise PartError(part, f"it does not tell how its images were made: {error}") from error

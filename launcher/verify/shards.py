@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import pyarrow.parquet as pq
 
+from framefleet.common.decoding import NOT_DECODED
 from framefleet.common.files.beneath import Below
 from framefleet.common.output.shard_fields import TOLD
 from framefleet.common.output.shards import BLOCK_BYTES, END, is_bundle
@@ -49,7 +50,7 @@ def check_shard(output: Path, shard: str, expected: dict[str, Expected]) -> Iter
     except FileNotFoundError:
         yield f"{shard}: missing, with {len(expected):,} images"
         return
-    except (*DAMAGE, tarfile.TarError, msgspec.DecodeError) as error:
+    except (*DAMAGE, tarfile.TarError, *NOT_DECODED) as error:
         yield f"{shard}: cannot be read to its end: {error}"
         return
     yield from (f"{shard}: {name} is not in it" for name in left)

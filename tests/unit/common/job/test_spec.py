@@ -112,7 +112,7 @@ def test_what_is_no_specification(tmp_path: Path, content: bytes, message: str) 
 
 
 def test_another_version_tells_what_to_do(tmp_path: Path) -> None:
-    path = write(tmp_path, {"job_id": "job-1", "version": SPEC_VERSION + 1})
+    path = write(tmp_path, {"job_id": "job-1", "version": SPEC_VERSION + 1, "news": 1})
     with pytest.raises(
         UserError, match=rf"version {SPEC_VERSION + 1}, this image reads {SPEC_VERSION}.*one release"
     ):

@@ -15,7 +15,13 @@ from framefleet.common.protocol import messages as m
 from framefleet.common.status import nothing_made
 from framefleet.coordinator.core.core import Core
 from framefleet.coordinator.core.invariants import Watch, check_invariants
-from framefleet.coordinator.core.replay import check_first_entry, durable, first_entry, replay
+from framefleet.coordinator.core.replay import (
+    JOURNAL_VERSION,
+    check_first_entry,
+    durable,
+    first_entry,
+    replay,
+)
 from framefleet.coordinator.events import Action, Conclude, Event, Quit, Record, Tick, Unreachable
 from framefleet.coordinator.simulation.judge import judge
 from framefleet.coordinator.simulation.world import World
@@ -229,6 +235,12 @@ def test_a_journal_belongs_to_one_job_and_one_input() -> None:
     videos = [video.listed for video in Bench(videos=3).core.pool.videos]
     mine = first_entry(JobSpec(job_id="j"), videos, "2024-01-01T00:00:00+00:00")
     check_first_entry(mine, first_entry(JobSpec(job_id="j"), videos, "later"))
+    for version in (None, JOURNAL_VERSION - 1, JOURNAL_VERSION + 1):
+        other = {**mine, "version": version} if version else {k: v for k, v in mine.items() if k != "version"}
+        with pytest.raises(
+            UserError, match=rf"has version {version or 1}, .* start the job again with --resume"
+        ):
+            check_first_entry(other, mine)
     for spec, listed, words in [
         (JobSpec(job_id="k"), videos, "'j', not of 'k'"),
         (JobSpec(job_id="j", sampling=SamplingOptions(fps="1")), videos, "the options"),
