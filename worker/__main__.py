@@ -14,6 +14,7 @@ from framefleet.worker.slots.fork_server import start_fork_server
 
 def main() -> int:
     """Run this host; return the exit code."""
+    set_up_logging()
     with contextlib.suppress(
         OSError, UserError
     ):  # whoever needs it tries again, and tells why it cannot be done
@@ -26,5 +27,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     startup.set_up()
-    set_up_logging()
     sys.exit(main())
