@@ -124,7 +124,7 @@ def test_a_file_that_a_later_attempt_has_too_is_not_removed_with_the_first_ones(
 
 
 def test_what_cannot_be_packed_stays_in_bundles_until_it_can(
-    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    layout: Layout, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -138,7 +138,7 @@ def test_what_cannot_be_packed_stays_in_bundles_until_it_can(
         publisher.discard(11, 1)  # now nothing is left of that part
         publisher.close()
     assert check_rows(layout) == set(range(12, 16))
-    assert "not packed yet: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert "not packed yet: [Errno 28] No space left on device" in caplog.text
     assert len(list((layout.output / "shards").glob("*.images"))) == 4
     publisher.close()
     assert len(check_packed(layout.output)) == 40
@@ -149,7 +149,7 @@ def test_what_cannot_be_packed_stays_in_bundles_until_it_can(
 @pytest.mark.parametrize("fails_at", [1, 2])  # of two shards, the last one or the one before
 def test_a_disk_that_does_not_take_a_closed_shard_is_what_is_told(
     layout: Layout,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     form: PackFormat,
     fails_at: int,
@@ -167,7 +167,7 @@ def test_a_disk_that_does_not_take_a_closed_shard_is_what_is_told(
     with monkeypatch.context() as failing:
         failing.setattr(packing, "sync_path", refuse)
         publisher.close()
-    assert "not packed yet: [Errno 5] Input/output error" in capsys.readouterr().err
+    assert "not packed yet: [Errno 5] Input/output error" in caplog.text
     left = [path.suffix for path in (layout.output / "shards").iterdir()]
     assert set(left) == {".images"}, "no shard is left that no row names"
     assert check_rows(layout) == {10}
