@@ -120,7 +120,7 @@ def test_a_job_that_is_detached_and_attached_to_with_videos_dealt_out(
         "--job-name", "job-1",
     )  # fmt: skip
     assert "Note: 1 of 5 instances will get no video, and are paid for all the same" in text
-    assert "launch.py attach job-1" in text
+    assert "framefleet attach job-1" in text
     assert "job job-1 is running in --output s3://bucket/out" in launch(platform, *SHORT, code=2)
     may_run.set()
     text = launch(platform, "attach", "job-1")
