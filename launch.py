@@ -2,11 +2,12 @@
 
 import sys
 
+from framefleet.launcher.text import missing
+
 try:
     from framefleet.launcher.cli.main import start
 except ModuleNotFoundError as error:
-    remedy = "run `make demo`, or `pip install -e .` in a virtual environment (Python 3.11 or later)"
-    sys.exit(f"Error: the Python package {error.name!r} is missing: {remedy}")
+    sys.exit(f"Error: {missing(error)}")
 
 if __name__ == "__main__":
     start()

@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from benchmarks.ours import image_of
 from benchmarks.task import Task, from_json
 from framefleet.worker.bitstream.droppable import classifier_for
-from framefleet.worker.picture import render as images
+from framefleet.worker.picture import render
 from framefleet.worker.video.open_video import OpenVideo
 
 Coded: TypeAlias = "Packet[VideoStream]"
@@ -146,11 +146,11 @@ def measure(task: Task) -> Costs:
                     if frame.pts not in wanted:
                         continue
                     begun = process_time_ns()
-                    picture, _ = images.render(frame, options)
+                    picture, _ = render.render(frame, options)
                     converted = process_time_ns()
-                    data = images.encode(picture, options)
+                    data = render.encode(picture, options)
                     encoded = process_time_ns()
-                    images.write(Path(task.image(written)), data)
+                    render.write(Path(task.image(written)), data)
                     write_ns += process_time_ns() - encoded
                     encode_ns += encoded - converted
                     convert_ns += converted - begun

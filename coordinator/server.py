@@ -142,7 +142,7 @@ class Server:
         try:
             if self._journal is not None:
                 self._journal.sync(time.monotonic())
-            write_failures(job / "failures.jsonl", self._core.failing.failures)
+            write_failures(job / "failures.jsonl", self._core.failures.failures)
             write_whole(
                 job / "summary.json",
                 msgspec.json.format(msgspec.json.encode(self._summary), indent=2) + b"\n",

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 PACKAGE: Final = Path(__file__).resolve().parent
-IMPORT_ROOT: Final = (
-    PACKAGE.parent
-)  # where Python finds this package: the working folder of processes that run it
+# where Python finds this package: the working folder of processes that run it
+IMPORT_ROOT: Final = PACKAGE.parent
 
 
 def __getattr__(name: str) -> Any:

@@ -11,10 +11,24 @@ def program() -> str:
     return "launch.py" if PurePath(sys.argv[0]).name == "launch.py" else "framefleet"
 
 
+def missing(error: ModuleNotFoundError) -> str:
+    """What to do where a package is not installed. One of our own that is missing is a bug: it is raised."""
+    if (error.name or "").partition(".")[0] == "framefleet":
+        raise error
+    remedy = "run `make demo`, or `pip install -e .` in a virtual environment (Python 3.11 or later)"
+    return f"the Python package {error.name!r} is missing: {remedy}"
+
+
+def printable(text: str) -> str:
+    """``text`` on one line: what is not printable becomes an escape as in a Python literal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def complain(text: str) -> None:
-    """One line on standard error; what is not printable in ``text`` (names are data) is escaped."""
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    print(f"Error: {line}", file=sys.stderr)
+    """One line on standard error; names in ``text`` are data."""
+    print(f"Error: {printable(text)}", file=sys.stderr)
 
 
 def count_of(number: int, noun: str) -> str:

@@ -15,9 +15,8 @@ from framefleet.worker.slots.fork_server import start_fork_server
 def main() -> int:
     """Run this host; return the exit code."""
     set_up_logging()
-    with contextlib.suppress(
-        OSError, UserError
-    ):  # whoever needs it tries again, and tells why it cannot be done
+    # whoever needs it tries again, and tells why it cannot be done
+    with contextlib.suppress(OSError, UserError):
         use_short_folder()
         start_fork_server()  # first of all: it loads the media libraries while this process loads its own
     from framefleet.worker.host import run_host

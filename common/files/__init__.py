@@ -1,1 +1,1 @@
-"""Files that are whole or not there, that nobody leads astray, and that are gone when the process is."""
+"""Files that are written whole, reached without leaving their folder, or temporary."""

@@ -36,10 +36,7 @@ def link_tree(shared: Path, host: str) -> Path:
     hosts = shared / OUTPUT / HOSTS
     for needed, remedy in (
         (shared / VIDEOS, "put the videos there"),
-        (
-            hosts / JOB,
-            f"write the job with `framefleet manual job --output {shared / OUTPUT}` first",
-        ),
+        (hosts / JOB, f"write the job with `framefleet manual job --output {shared / OUTPUT}` first"),
     ):
         if not needed.is_dir():
             raise UserError(f"{SHARED_VARIABLE} is {shared}, and there is no folder {needed}: {remedy}")

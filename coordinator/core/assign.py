@@ -15,11 +15,11 @@ def assign_all(
     pool: Pool, leases: Leases, strength: Strength, now: float, *, emit: Callable[[Action], None]
 ) -> list[Host]:
     """Hand out what there is, a unit to each host in turn; return the hosts that have credit left."""
-    hosts_with_free_slots = sorted(leases.hosts_with_free_slots(), key=lambda host: -host.credit)
-    found = hosts_with_free_slots
-    while hosts_with_free_slots and not pool.empty:
-        still_hungry = []
-        for host in hosts_with_free_slots:
+    ready = sorted(leases.hosts_with_free_slots(), key=lambda host: -host.credit)
+    found = ready
+    while ready and not pool.empty:
+        still_ready = []
+        for host in ready:
             unit = pool.take(host, strength)
             if unit is None:
                 continue
@@ -32,6 +32,6 @@ def assign_all(
             emit(Record(entry=entry))
             emit(Send(peer=host.peer, message=m.Assign(lease=unit.lease, task=task_of(unit, pool))))
             if host.credit > 0:
-                still_hungry.append(host)
-        hosts_with_free_slots = still_hungry
+                still_ready.append(host)
+        ready = still_ready
     return [host for host in found if host.credit > 0]

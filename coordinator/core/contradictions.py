@@ -39,20 +39,20 @@ class Contradictions:
         self,
         pool: Pool,
         leases: Leases,
-        committing: Commits,
-        discarding: Discards,
-        failing: Failures,
-        draining: Drain,
+        commits: Commits,
+        discards: Discards,
+        failures: Failures,
+        drain: Drain,
         roster: Roster,
         *,
         emit: Callable[[Action], None],
     ) -> None:
         self._pool = pool
         self._leases = leases
-        self._committing = committing
-        self._discarding = discarding
-        self._failing = failing
-        self._draining = draining
+        self._commits = commits
+        self._discards = discards
+        self._failures = failures
+        self._drain = drain
         self._roster = roster
         self._emit = emit
 
@@ -71,7 +71,7 @@ class Contradictions:
         # a video that is looked at anew was read by those that are to be avoided
         unread = sum(self._pool.videos[index].agreement is None for index, _ in found)
         for name in sorted(unit.avoid - {host.name}):
-            self._draining.contradicted(name, unread)
+            self._drain.contradicted(name, unread)
         for index, info in found:
             video, told = self._pool.videos[index], info.fingerprint
             agreement = video.agreement
@@ -122,7 +122,7 @@ class Contradictions:
     def _changed(self, unit: Unit, failed: m.Failed) -> None:
         """A host finds that a file has changed since it first opened it."""
         self._void(unit.video, failed.text)
-        self._failing.refuse(unit.video, kind="lost", reason=failed.text, attempts=unit.attempt)
+        self._failures.refuse(unit.video, kind="lost", reason=failed.text, attempts=unit.attempt)
 
     # ---- who is right -------------------------------------------------------------------------------
 
@@ -132,7 +132,7 @@ class Contradictions:
         others = self._roster.expects(agreement.views.keys())
         if agreement.voids >= MAX_VOIDS or (leading is None and not others and agreement.voids > 1):
             reason = f"hosts do not agree on what it is: {agreement}"
-            self._failing.refuse(index, kind="lost", reason=reason, attempts=agreement.voids)
+            self._failures.refuse(index, kind="lost", reason=reason, attempts=agreement.voids)
             return
         if leading is not None:
             avoid = agreement.against(leading)
@@ -144,13 +144,13 @@ class Contradictions:
 
     def _look(self, agreement: Agreement, name: str, found: Fingerprint) -> None:
         if agreement.look(name, found):
-            self._draining.outvoted(name)
+            self._drain.outvoted(name)
 
     def _outvoted(self, agreement: Agreement, right: Fingerprint) -> None:
         """Blame whoever found something else than what is ``right``, once."""
         for name in sorted(agreement.against(right)):
             del agreement.views[name]
-            self._draining.outvoted(name)
+            self._drain.outvoted(name)
 
     # ---- taking back --------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class Contradictions:
             unit = pool.units[number]
             if unit.host is not None and (unit.state in HELD or unit.state is UnitState.DONE):
                 attempts.append((unit.id, unit.attempt, unit.host))
-                self._discarding.take_back(unit)
+                self._discards.take_back(unit)
             if unit.state in OPEN:
                 self._leases.drop(unit)
             elif unit.state is UnitState.DONE and unit.host is not None:
@@ -179,7 +179,7 @@ class Contradictions:
             )
         )
         if video.agreement is not None:
-            self._committing.totals.subtract(video.agreement.written)
+            self._commits.totals.subtract(video.agreement.written)
             video.agreement.written = Totals()
-        self._failing.forget(index)
+        self._failures.forget(index)
         pool.unknow(index)

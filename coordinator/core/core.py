@@ -86,49 +86,49 @@ class Core:
         self._alive_at = self._resent_at = now
         self._out: list[Action] = []
         self._leases = Leases(self.pool, self.hosts)
-        self._committing = Commits(self.pool, self._leases, self.hosts, emit=self._out.append)
+        self._commits = Commits(self.pool, self._leases, self.hosts, emit=self._out.append)
         roster = Roster(expected, self.hosts, now=now)
-        self.failing = Failures(self.pool, self._leases, roster, problems, emit=self._out.append)
-        self._draining = Drain(self.hosts, roster, use_again=self._leases.freed, emit=self._out.append)
-        self._discarding = Discards(self.pool, self.hosts, emit=self._out.append)
+        self.failures = Failures(self.pool, self._leases, roster, problems, emit=self._out.append)
+        self._drain = Drain(self.hosts, roster, use_again=self._leases.freed, emit=self._out.append)
+        self._discards = Discards(self.pool, self.hosts, emit=self._out.append)
         self._contradictions = Contradictions(
             self.pool,
             self._leases,
-            self._committing,
-            self._discarding,
-            self.failing,
-            self._draining,
+            self._commits,
+            self._discards,
+            self.failures,
+            self._drain,
             roster,
             emit=self._out.append,
         )
-        self._tail = Stragglers(self.pool, self._leases, self.hosts, emit=self._out.append)
+        self._stragglers = Stragglers(self.pool, self._leases, self.hosts, emit=self._out.append)
         self.pool.on_split = self._on_split
         self.members = Membership(
             spec,
             self.pool,
             self._leases,
-            self._committing,
-            self._draining,
+            self._commits,
+            self._drain,
             self.hosts,
             roster,
-            self._discarding,
+            self._discards,
             emit=self._out.append,
         )
-        self._ending = Shutdown(spec.scheduling, emit=self._out.append)
+        self._shutdown = Shutdown(spec.scheduling, emit=self._out.append)
 
     @property
     def notes(self) -> list[str]:
         """Remarks on single videos and hosts, for the user."""
-        return [*self._committing.notes, *self._draining.notes]
+        return [*self._commits.notes, *self._drain.notes]
 
     def written(self) -> Totals:
         """What is published so far, with what an earlier run has left."""
-        return Totals().add(self.pool.taken_over).add(self._committing.totals)
+        return Totals().add(self.pool.taken_over).add(self._commits.totals)
 
     @property
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it has not."""
-        return self._ending.outcome
+        return self._shutdown.outcome
 
     # ---- the two entries ----------------------------------------------------------------------------
 
@@ -148,27 +148,27 @@ class Core:
                 if waiting is not None:
                     self._on_hello(*waiting, now)
             case Stop(reason=reason):
-                self._ending.stop(reason, self.members.peers.keys(), now)
+                self._shutdown.stop(reason, self.members.peers.keys(), now)
             case Tick():
                 self._on_tick(now)
         return self._flush()
 
     def schedule(self, now: float) -> list[Action]:
         """Hand out work to every host that has credit, or end the job if none is left."""
-        if not self._ending.begun:
+        if not self._shutdown.begun:
             if spoilt := otherwise_made(self.made_with, self.members.libraries):
-                self._ending.conclude("failed", f"--resume: {spoilt}", self.members.peers.keys(), now)
-            elif not self.pool.unsettled and not self.pool.probes_open and self._discarding.is_over:
-                nothing = self.failing.nothing_made(self.written().frames, self.spec.mode)
-                self._ending.complete(nothing, self.members.peers.keys(), now)
+                self._shutdown.conclude("failed", f"--resume: {spoilt}", self.members.peers.keys(), now)
+            elif not self.pool.unsettled and not self.pool.probes_open and self._discards.is_over:
+                nothing = self.failures.nothing_made(self.written().frames, self.spec.mode)
+                self._shutdown.complete(nothing, self.members.peers.keys(), now)
             else:
                 idle = self._assign_all(now)
                 if idle:
-                    self._tail.relieve(idle, now)
-        if self._ending.begun:
+                    self._stragglers.relieve(idle, now)
+        if self._shutdown.begun:
             hosts_remain = bool(self.members.peers) or any(host.is_awaited for host in self.hosts.values())
             absent = not self._is_account_shared and self.members.roster.listens(now, self.options)
-            self._ending.check(hosts_remain, now, absent=absent)
+            self._shutdown.check(hosts_remain, now, absent=absent)
         return self._flush()
 
     # ---- hosts --------------------------------------------------------------------------------------
@@ -181,8 +181,8 @@ class Core:
 
     def _send_end(self, host: Host) -> None:
         """A host that comes when all is over is to leave, once it has heard what does not count."""
-        if self._ending.begun and not host.taken_back:
-            self._send(host.peer, self._ending.message)
+        if self._shutdown.begun and not host.taken_back:
+            self._send(host.peer, self._shutdown.message)
 
     def _on_tick(self, now: float) -> None:
         self.members.changed()
@@ -194,10 +194,10 @@ class Core:
         if now - self._resent_at >= RESEND_S / 4:  # it looks at all that is held
             self._resent_at = now
             self._resend(now)
-        if not self._ending.begun and not self.members.peers:
+        if not self._shutdown.begun and not self.members.peers:
             last_heard = max((host.last_seen for host in self.hosts.values()), default=self.started_at)
             if now - last_heard > self.options.host_wait_s:
-                self._ending.conclude(
+                self._shutdown.conclude(
                     "failed",
                     f"no host was left for {self.options.host_wait_s:.0f} s",
                     self.members.peers.keys(),
@@ -207,11 +207,11 @@ class Core:
     def _resend(self, now: float) -> None:
         """Repeat what went unanswered: the host may have reconnected in between."""
         for host in self.members.peers.values():
-            self._discarding.resend(host)
+            self._discards.resend(host)
             for number in host.held:
                 unit = self.pool.units[number]
                 if unit.state is UnitState.COMMITTING and now - unit.changed_at > RESEND_S:
-                    self._committing.send(unit, now)
+                    self._commits.send(unit, now)
 
     # ---- messages of known hosts --------------------------------------------------------------------
 
@@ -229,7 +229,7 @@ class Core:
             case m.Committed(leases=leases, trimmed=trimmed):
                 for each in trimmed:
                     if (unit := self._held(host, each.lease)) is not None:
-                        self._committing.trimmed(unit, each)
+                        self._commits.trimmed(unit, each)
                 for lease in leases:
                     if (unit := self._held(host, lease)) is not None:
                         self._on_committed(host, unit, now)
@@ -251,7 +251,7 @@ class Core:
                 if (unit := self._held(host, lease)) is not None:
                     self._on_failed(host, unit, message, now)
             case m.Discarded(lease=lease):
-                if self._discarding.answered(host, lease):
+                if self._discards.answered(host, lease):
                     self._send_end(host)
             case m.Bye():
                 self.members.leave(host, message.reason)
@@ -263,11 +263,8 @@ class Core:
         unit = self.pool.units.get(lease.unit)
         if unit is not None and unit.held_by(host.name, lease.attempt):
             return unit
-        self._reject(host, lease)
+        self._discards.reject(host, lease)
         return None
-
-    def _reject(self, host: Host, lease: m.Lease) -> None:
-        self._discarding.reject(host, lease)
 
     def _on_progress(self, host: Host, message: m.Progress, now: float) -> None:
         known = set()
@@ -277,7 +274,7 @@ class Core:
             if unit is not None and unit.held_by(host.name, progress.attempt):
                 self._on_unit_progress(host, unit, progress, now)
             else:
-                self._reject(host, m.Lease(progress.unit, progress.attempt))
+                self._discards.reject(host, m.Lease(progress.unit, progress.attempt))
         overdue_s = 2 * self.options.heartbeat_s
         for number in host.held - known:
             unit = self.pool.units[number]
@@ -293,11 +290,13 @@ class Core:
         if not host.units:
             video, done_px = self.pool.videos[unit.video], self.pool.workload.done_px(unit)
             host.learn_speed(self.pool.rates.learn_early(video, done_px, unit.busy_s, host.speed))
-        self._tail.split_overlong(unit, self.pool.remaining_s() / max(self.members.strength.speed, 1e-9), now)
+        self._stragglers.split_overlong(
+            unit, self.pool.remaining_s() / max(self.members.strength.speed, 1e-9), now
+        )
 
     def _on_shrunk(self, unit: Unit, stop: int | None) -> None:
         if unit.state is UnitState.LEASED and not unit.is_probe:
-            self._tail.shrunk(unit, stop)
+            self._stragglers.shrunk(unit, stop)
 
     def _on_split(self, unit: Unit, rest: Unit) -> None:
         self._record("split", unit=unit.id, stop=unit.stop, rest=rest.id)
@@ -305,12 +304,7 @@ class Core:
     def _on_probed(self, host: Host, unit: Unit, message: m.Probed) -> None:
         answered = [index for index, _ in message.found] + [index for index, _ in message.refused]
         if not unit.is_probe or sorted(answered) != sorted(unit.files):
-            self._on_failed(
-                host,
-                unit,
-                m.Failed(lease=message.lease, kind="error", text="the answer does not fit the probe"),
-                host.last_seen,
-            )
+            self._on_misfit(host, unit, message.lease, "the answer does not fit the probe", host.last_seen)
             return
         self._record(
             "probed", unit=unit.id, attempt=unit.attempt, host=host.name, seconds=message.seconds,
@@ -320,27 +314,22 @@ class Core:
         host.busy_s += message.seconds
         self._leases.settle(unit, host, "answered")
         others = self._contradictions.probed(host, unit, message.found)
-        self.failing.refused(host, unit, [*message.refused, *others])
+        self.failures.refused(host, unit, [*message.refused, *others])
 
     def _on_done(self, host: Host, unit: Unit, done: m.Done, now: float) -> None:
         if unit.is_probe:
-            self._on_failed(
-                host,
-                unit,
-                m.Failed(lease=done.lease, kind="error", text="a probe was answered as extraction"),
-                now,
-            )
+            self._on_misfit(host, unit, done.lease, "a probe was answered as extraction", now)
             return
         if unit.state is not UnitState.LEASED:  # said again: the reply was lost, or is still to come
             if unit.state is UnitState.COMMITTING:
-                self._committing.send(unit, now)
+                self._commits.send(unit, now)
             return
-        self._committing.record_staged(unit, done)
-        self._tail.first_done(unit)
-        if not self._tail.accepts(unit, done):
+        self._commits.record_staged(unit, done)
+        self._stragglers.first_done(unit)
+        if not self._stragglers.accepts(unit, done):
             self._send(host.peer, m.Discard(lease=done.lease))
             text = f"the answer ends at position {done.stop}, the unit at {unit.stop}"
-            self._on_failed(host, unit, m.Failed(lease=done.lease, kind="error", text=text), now)
+            self._on_misfit(host, unit, done.lease, text, now)
             return
         host.busy_s += done.seconds
         video = self.pool.videos[unit.video]
@@ -348,20 +337,24 @@ class Core:
         contradiction = self.pool.numbering.count(unit, done)
         if contradiction is not None:
             self._send(host.peer, m.Discard(lease=done.lease))
-            self.failing.give_up(unit, kind="lost", reason=f"two attempts gave {contradiction}")
-            self._committing.after_giving_up(unit, now)
+            self.failures.give_up(unit, kind="lost", reason=f"two attempts gave {contradiction}")
+            self._commits.after_giving_up(unit, now)
             return
         self._leases.stage(unit, host, done)
         host.learn_speed(self.pool.rates.learn(video, unit, done, host.speed))
         if done.saw_end:
             video.saw_end = True
             self.pool.stop_cutting(video)
-        self._committing.go_on(unit, now)
+        self._commits.go_on(unit, now)
 
     def _on_committed(self, host: Host, unit: Unit, now: float) -> None:
-        if self._committing.committed(host, unit) is not None:
+        if self._commits.committed(host, unit) is not None:
             self.last_commit_at = now
-            self._draining.committed(host, unit)
+            self._drain.committed(host, unit)
+
+    def _on_misfit(self, host: Host, unit: Unit, lease: m.Lease, why: str, now: float) -> None:
+        """An answer that is none to the question is a failure of the attempt."""
+        self._on_failed(host, unit, m.Failed(lease=lease, kind="error", text=why), now)
 
     def _on_failed(self, host: Host, unit: Unit, failed: m.Failed, now: float) -> None:
         host.busy_s += failed.seconds
@@ -369,15 +362,15 @@ class Core:
             "failed", unit=unit.id, attempt=unit.attempt, host=host.name, kind=failed.kind,
             reason=failed.text, seconds=failed.seconds, timing=failed.timing, found=failed.found,
         )  # fmt: skip
-        self._draining.failed(host, failed)
+        self._drain.failed(host, failed)
         if not unit.is_probe and self._contradictions.end(host, unit, failed):
             return
-        if not self.failing.attempt_failed(host, unit, failed):
+        if not self.failures.attempt_failed(host, unit, failed):
             return
         if not unit.is_probe:
-            self._committing.after_giving_up(unit, now)
+            self._commits.after_giving_up(unit, now)
         if failed.kind == "output":
-            self._ending.conclude("failed", failed.text, self.members.peers.keys(), now)
+            self._shutdown.conclude("failed", failed.text, self.members.peers.keys(), now)
 
     # ---- handing out --------------------------------------------------------------------------------
 
@@ -398,7 +391,7 @@ class Core:
         self._out.append(Record(entry={"event": what, **fields}))
 
     def _flush(self) -> list[Action]:
-        self._tail.drop_orphans()
+        self._stragglers.drop_orphans()
         out = self._out.copy()
         self._out.clear()
         if self.was_replayed:  # hosts that are awaited are told what concerns them when they say Hello

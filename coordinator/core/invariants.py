@@ -52,11 +52,9 @@ def _check_hosts(core: Core) -> None:
         assert host.running == running, f"{host.name} runs {running}, counted {host.running}"
         assert host.state == "up" or not host.held, f"{host.name} is {host.state} and holds {host.held}"
         assert running <= host.slots, f"{host.name} was given {running} units for {host.slots} slots"
-    hosts_with_free_slots = {host.name for host in core.members.peers.values() if host.credit > 0}
+    ready = {host.name for host in core.members.peers.values() if host.credit > 0}
     known = {host.name for host in core.hosts_with_free_slots()}
-    assert hosts_with_free_slots == known, (
-        f"with credit: {sorted(hosts_with_free_slots)}; to be given work: {sorted(known)}"
-    )
+    assert ready == known, f"with credit: {sorted(ready)}; to be given work: {sorted(known)}"
 
 
 def _check_video(core: Core, index: int, video: Video) -> None:

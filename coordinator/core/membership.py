@@ -31,20 +31,20 @@ class Membership:
         spec: JobSpec,
         pool: Pool,
         leases: Leases,
-        committing: Commits,
-        draining: Drain,
+        commits: Commits,
+        drain: Drain,
         hosts: dict[str, Host],
         roster: Roster,
-        discarding: Discards,
+        discards: Discards,
         *,
         emit: Callable[[Action], None],
     ) -> None:
         self._spec = spec
         self._pool = pool
         self._leases = leases
-        self._committing = committing
-        self._draining = draining
-        self._discarding = discarding
+        self._commits = commits
+        self._drain = drain
+        self._discards = discards
         self._emit = emit
         self.hosts = hosts
         self.peers: dict[bytes, Host] = {}
@@ -139,7 +139,7 @@ class Membership:
         if host not in self.unfit:
             self.unfit[host] = reason
             self._record("host_unfit", host=host, reason=reason)
-            self._committing.note(f"host {host} was refused: {reason}")
+            self._commits.note(f"host {host} was refused: {reason}")
             self.roster.give_up(host)
             self.changed()
 
@@ -175,7 +175,7 @@ class Membership:
         unit = self._pool.units.get(lease.unit)
         if unit is not None and unit.held_by(host.name, lease.attempt):
             if unit.state is UnitState.COMMITTING:
-                self._committing.send(unit, now)
+                self._commits.send(unit, now)
             return
         if (
             unit is not None
@@ -190,7 +190,7 @@ class Membership:
             assign = m.Assign(lease=lease, task=task_of(unit, self._pool, again=True))
             self._emit(Send(peer=host.peer, message=assign))
             return
-        self._discarding.reject(host, lease, may_be_published=True)
+        self._discards.reject(host, lease, may_be_published=True)
 
     def _release_unknown(self, host: Host, running: Sequence[m.Lease]) -> None:
         """What a host does not name in its first ``Hello`` to this process never reached it, or its answer
@@ -233,7 +233,7 @@ class Membership:
         self._record("host_overdue", host=name)
         self.roster.give_up(name)
         self.changed()
-        self._draining.last_resort()
+        self._drain.last_resort()
 
     def lose(self, host: Host, why: str, now: float) -> None:
         """A host is gone; what it has not finished is handed out again."""
@@ -241,7 +241,7 @@ class Membership:
             return
         host.state = "lost"
         self._record("host_lost", host=host.name, incarnation=host.incarnation, reason=why)
-        self._committing.note(f"host {host.name} {why}; its unfinished units were done by others")
+        self._commits.note(f"host {host.name} {why}; its unfinished units were done by others")
         self.roster.lost(host.name, now)
         self._gone(host)
 
@@ -255,7 +255,7 @@ class Membership:
         self.changed()
         self.peers.pop(host.peer, None)
         self._leases.release_all(host)
-        self._draining.last_resort()
+        self._drain.last_resort()
 
     def release(self, unit: Unit) -> None:
         """Take a unit back from a host that has nothing of it."""

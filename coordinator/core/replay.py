@@ -155,7 +155,7 @@ class _Replay:
         if self._was_stopped:
             core.members.roster.expect_all(now)
         if self._ended is not None:
-            core._ending.conclude(self._ended["outcome"], self._ended["reason"], frozenset(), now)
+            core._shutdown.conclude(self._ended["outcome"], self._ended["reason"], frozenset(), now)
 
     # ---- hosts --------------------------------------------------------------------------------------
 
@@ -240,7 +240,7 @@ class _Replay:
     def _split(self, entry: Entry) -> None:
         unit = self._pool.units[entry["unit"]]
         if entry["rest"] not in self._pool.units:  # else it followed from an answer
-            self._core._tail.drop_copy(unit)
+            self._core._stragglers.drop_copy(unit)
             rest = self._pool.split(unit, entry["stop"])
             _expect(rest.id == entry["rest"], f"the next is {rest.id}")
 
@@ -326,8 +326,8 @@ def durable(core: Core) -> Entry:
         "unsettled": pool.unsettled,
         "totals": dataclasses.astuple(core.written()),
         "probes_open": pool.probes_open,
-        "failures": list(core.failing.failures),
-        "retries": core.failing.retries,
+        "failures": list(core.failures.failures),
+        "retries": core.failures.retries,
         "notes": list(core.notes),
         "replaced": sorted(core.members.replaced),
         "missing": sorted(core.members.roster.missing),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -18,7 +17,8 @@ from framefleet.common.job.spec import SchedulingOptions
 from framefleet.common.libraries import Libraries
 from framefleet.common.media import Fingerprint, VideoInfo
 from framefleet.common.protocol import messages as m
-from framefleet.coordinator.simulation.footage import Footage, Picked
+from framefleet.coordinator.simulation.attempts import Held, VirtualAttempts
+from framefleet.coordinator.simulation.footage import Footage
 from framefleet.coordinator.simulation.slots import Costs, Spent, VirtualSlot, Work
 from framefleet.coordinator.simulation.timeline import Timeline
 
@@ -29,16 +29,6 @@ FLUSH_S = 3.0
 IDLE_FLUSH_S = 0.05
 LIBRARIES = Libraries(**dict.fromkeys(Libraries.__struct_fields__, "1.0"))
 BROKEN_S = 0.05  # a unit fails so soon on a host that cannot write
-
-
-@dataclass(slots=True)
-class Held:
-    """A complete attempt."""
-
-    done: m.Done
-    picked: Picked
-    said_at: float
-    trimmed: m.Trimmed | None = None
 
 
 class VirtualHost:
@@ -71,10 +61,7 @@ class VirtualHost:
         """Its files are not those of the other hosts, as far as their checksums tell."""
         self.welcome = False
         self.queue: deque[m.Assign] = deque()
-        self.staged: dict[m.Lease, Held] = {}
-        self.committing: dict[m.Lease, Held] = {}
-        self.published: dict[m.Lease, Held] = {}
-        self.ever_published: dict[m.Lease, Picked] = {}
+        self.attempts = VirtualAttempts()
         self.slots = [
             VirtualSlot(
                 timeline,
@@ -190,7 +177,7 @@ class VirtualHost:
     def _say_hello(self) -> None:
         running = [work.lease for work in self.running if not work.cancelled]
         running += [assign.lease for assign in self.queue]
-        running += [*self.staged, *self.committing, *reversed(self.published)]
+        running += self.attempts.leases()
         self._say(
             self,
             m.Hello(
@@ -208,12 +195,12 @@ class VirtualHost:
         for slot in self.slots:
             if slot.work is not None and not slot.work.cancelled:
                 units.append(slot.progress())
-        for lease, held in (*self.staged.items(), *self.committing.items()):
+        for lease, held in self.attempts.unpublished().items():
             frames = len(held.picked.frames)
             units.append(m.UnitProgress(lease.unit, lease.attempt, 0, frames, held.done.seconds))
         self._say(self, m.Progress(units=units[: m.MAX_SLOTS]))
         self._say_ready()
-        for held in self.staged.values():
+        for held in self.attempts.staged.values():
             if now - held.said_at > RESEND_S:
                 held.said_at = now
                 self._say(self, held.done)
@@ -238,7 +225,7 @@ class VirtualHost:
                 self._touch += 1
                 self._timeline.after(self._options.heartbeat_s, self._keep_in_touch, self._touch)
                 self._say_ready()
-                for held in (*self.staged.values(), *self.committing.values()):
+                for held in self.attempts.unpublished().values():
                     self._say(self, held.done)
             case m.ReHello():
                 if self.welcome:
@@ -248,8 +235,7 @@ class VirtualHost:
             case m.Refuse():
                 self.die()
             case m.Assign(lease=lease):
-                known = self.staged.get(lease) or self.committing.get(lease) or self.published.get(lease)
-                if known is not None:
+                if (known := self.attempts.find(lease)) is not None:
                     self._say(self, known.done)
                 elif not self._holds(lease):
                     self.queue.append(message)
@@ -268,7 +254,7 @@ class VirtualHost:
 
     def _holds(self, lease: m.Lease) -> bool:
         return (
-            any(lease in place for place in (self.staged, self.committing, self.published))
+            self.attempts.find(lease) is not None
             or any(assign.lease == lease for assign in self.queue)
             or any(work.lease == lease for work in self.running)
         )
@@ -287,19 +273,11 @@ class VirtualHost:
                 slot.shrink(shrink.stop)
 
     def _commit(self, commit: m.Commit) -> None:
-        lease = commit.lease
-        if lease in self.published:
-            self._say_committed([lease])
-            return
-        held = self.staged.pop(lease, None)
-        if held is None:
-            return
-        frames = held.picked.frames[: commit.keep]
-        if len(frames) < len(held.picked.frames):
-            held.trimmed = m.Trimmed(lease, 0, len(frames))
-        held.picked = Picked(commit.first_sample + held.picked.first, frames)
-        self.committing[lease] = held
-        self._plan_flush(FLUSH_S if any(slot.work for slot in self.slots) else IDLE_FLUSH_S)
+        if commit.lease in self.attempts.published:
+            self._say(self, self.attempts.committed([commit.lease]))
+        elif commit.lease in self.attempts.staged:
+            self.attempts.commit(commit)
+            self._plan_flush(FLUSH_S if any(slot.work for slot in self.slots) else IDLE_FLUSH_S)
 
     def _discard(self, lease: m.Lease) -> None:
         self.queue = deque(assign for assign in self.queue if assign.lease != lease)
@@ -307,8 +285,7 @@ class VirtualHost:
             if slot.work is not None and slot.work.lease == lease:
                 slot.cancel()
                 return
-        for place in (self.staged, self.committing, self.published):
-            place.pop(lease, None)
+        self.attempts.discard(lease)
 
     # ---- slots --------------------------------------------------------------------------------------
 
@@ -368,10 +345,10 @@ class VirtualHost:
             refused = [(video.index, "not a video") for video in videos if not video.is_video]
             self._say(self, m.Probed(lease=work.lease, found=found, refused=refused, seconds=seconds))
         else:
-            held = self.staged[work.lease] = Held(*work.done(seconds), now)
+            held = self.attempts.staged[work.lease] = Held(*work.done(seconds), now)
             self._say(self, held.done)
         self._feed_slots()
-        if self.committing and not any(slot.work for slot in self.slots):
+        if self.attempts.committing and not any(slot.work for slot in self.slots):
             self._plan_flush(IDLE_FLUSH_S)
 
     # ---- publishing ---------------------------------------------------------------------------------
@@ -391,22 +368,12 @@ class VirtualHost:
 
     def _flush(self) -> None:
         self._flush_planned_at = None
-        leases = list(self.committing)
-        if not leases:
-            return
         if self.broken_disk:
-            for lease in leases:
+            for lease in list(self.attempts.committing):
                 self._discard(lease)
                 self._fail(lease, "output")
-            return
-        for lease in leases:
-            held = self.published[lease] = self.committing.pop(lease)
-            self.ever_published[lease] = held.picked
-        self._say_committed(leases)
-
-    def _say_committed(self, leases: list[m.Lease]) -> None:
-        trimmed = [self.published[lease].trimmed for lease in leases]
-        self._say(self, m.Committed(leases=leases, trimmed=[each for each in trimmed if each is not None]))
+        elif leases := self.attempts.publish():
+            self._say(self, self.attempts.committed(leases))
 
     def _leave(self) -> None:
         for slot in self.slots:

@@ -76,7 +76,7 @@ def _judge_disks(world: World) -> None:
         known = world.core.hosts.get(host.name)
         if known is None or known.state != "left" or known.incarnation != host.peer.decode():
             continue  # lost, or dead at the end: the launcher leaves out what nobody committed
-        for lease in host.published:
+        for lease in host.attempts.published:
             unit = units[lease.unit]
             assert (unit.host, unit.attempt) == (host.name, lease.attempt), f"{host.name} published {lease}"
             assert unit.state is UnitState.DONE, f"{host.name} published {lease}, which is {unit.state.value}"

@@ -171,7 +171,7 @@ class World:
         return {
             (host.name, lease): picked
             for host in (*self.former, *self.hosts.values())
-            for lease, picked in host.ever_published.items()
+            for lease, picked in host.attempts.ever_published.items()
         }
 
     def result(self) -> Result:
@@ -192,7 +192,7 @@ class World:
             coordinator_busy=server.busy_s / max(makespan_s, 1e-9),
             spent=self.spent,
             outcome=server.outcome or "",
-            failures=len(self.core.failing.failures),
+            failures=len(self.core.failures.failures),
             happened=kinds,
         )
 

@@ -51,7 +51,7 @@ def status(core: Core, now: float, rate: FrameRate, *, host: str = "", wake_s: f
         frames=frames,
         videos=len(core.pool.videos),
         videos_done=len(core.pool.videos) - core.pool.unsettled,
-        videos_failed=len({failure.video for failure in core.failing.failures}),
+        videos_failed=len({failure.video for failure in core.failures.failures}),
         units_done=sum(host.units for host in core.hosts.values()),
         frames_per_s=rate.update(now, frames),
         fraction=1.0 if core.outcome == "completed" else progress_s / (progress_s + left_s) if known else 0.0,
@@ -67,8 +67,8 @@ def status(core: Core, now: float, rate: FrameRate, *, host: str = "", wake_s: f
         dropped_frames=written.dropped,
         bytes=written.bytes,
         units_running=sum(host.running for host in core.hosts.values()),
-        retries=core.failing.retries,
-        failures=len(core.failing.failures),
+        retries=core.failures.retries,
+        failures=len(core.failures.failures),
         restarts=core.restarts,
         work_s=done_s,
         wake_s=wake_s,
@@ -100,7 +100,7 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
     lower_bound_s = work_s / slots if slots else 0.0
     started = datetime.now(UTC) - timedelta(seconds=now - core.started_at)
     written, units = core.written(), sum(host.units for host in hosts)
-    failed_videos = {failure.video for failure in core.failing.failures}
+    failed_videos = {failure.video for failure in core.failures.failures}
     return Summary(
         job_id=core.spec.job_id,
         mode=core.spec.mode,
@@ -115,10 +115,10 @@ def summary(core: Core, now: float, outcome: Outcome, reason: str) -> Summary:
         dropped_frames=written.dropped,
         bytes=written.bytes,
         units=units,
-        retries=core.failing.retries,
-        failures=len(core.failing.failures),
+        retries=core.failures.retries,
+        failures=len(core.failures.failures),
         frames_lost=outcome != "completed"
-        or any(failure.kind == "lost" for failure in core.failing.failures),
+        or any(failure.kind == "lost" for failure in core.failures.failures),
         makespan_s=makespan_s,
         work_s=work_s,
         speed=float(slots),

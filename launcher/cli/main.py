@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import platform
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from framefleet import __version__
 from framefleet.common import startup
+from framefleet.launcher.cli import DEFAULT_OUTPUT
 from framefleet.launcher.cli.lazy_group import DefaultGroup, SectionedCommand
+from framefleet.launcher.options import names_of
 from framefleet.launcher.options.image import image_options
 from framefleet.launcher.options.pack import pack_options
 from framefleet.launcher.options.sagemaker import sagemaker_options
 from framefleet.launcher.options.sampling import sampling_options
-from framefleet.launcher.text import complain, program
+from framefleet.launcher.text import complain, missing, program
 
 # click alone is imported here, and what is small: --help must be quick
 
-REMEDY = "run `make demo`, or `pip install -e .` in a virtual environment (Python 3.11 or later)"
 MAX_INSTANCES = 100
 MAX_SLOTS = 1024
-DEFAULT_OUTPUT = "output"
-
-
-def _names(decorator: Callable[[Any], Any]) -> tuple[str, ...]:
-    """The parameters that a decorator gives a command."""
-    parameters: list[click.Parameter] = decorator(lambda: None).__click_params__
-    return tuple(parameter.name or "" for parameter in parameters)
 
 
 def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
     """This version, and those that decide on the bytes of frames."""
     if asked:
+        import platform
         from importlib.metadata import version
 
         names = ("av", "opencv-python-headless", "numpy")
@@ -45,11 +38,11 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
 
 SECTIONS: list[tuple[str, tuple[str, ...] | None]] = [
     ("Where", ("source", "destination", "instances", "slots", "target", "cpus", "memory")),
-    ("Which frames (one of --fps, --every, --keyframes, --timestamps)", _names(sampling_options)),
-    ("Images", _names(image_options)),
+    ("Which frames (one of --fps, --every, --keyframes, --timestamps)", names_of(sampling_options)),
+    ("Images", names_of(image_options)),
     (
         "SageMaker Processing (also FRAMEFLEET_ROLE and so on in the environment, or framefleet.toml)",
-        _names(sagemaker_options),
+        names_of(sagemaker_options),
     ),
     ("Others", None),
 ]
@@ -197,9 +190,7 @@ def main() -> int:
         complain(error.format_message())
         return error.exit_code
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "framefleet":
-            raise
-        complain(f"the Python package {error.name!r} is missing: {REMEDY}")
+        complain(missing(error))
         return 2
     sys.stdout.flush()
     lost = startup.lost_output()

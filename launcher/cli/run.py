@@ -12,6 +12,7 @@ import click
 
 from framefleet.common.errors import UserError
 from framefleet.common.host.cores import usable_cores
+from framefleet.launcher.cli import DEFAULT_OUTPUT
 from framefleet.launcher.console.display import SlowStep, make_console
 from framefleet.launcher.console.progress import open_view
 from framefleet.launcher.console.summary import print_result
@@ -24,7 +25,6 @@ from framefleet.launcher.output.output_lock import OutputLock, lock_output
 from framefleet.launcher.targets.local import run_local
 from framefleet.launcher.text import complain
 
-DEFAULT_OUTPUT = "output"
 DEMO_FOLDER = "demo"
 
 

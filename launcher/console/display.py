@@ -26,13 +26,6 @@ def make_console(stream: TextIO | None = None) -> Console:
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def printable(text: str) -> str:
-    """``text`` on one line: what is not printable becomes an escape as in a Python literal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def percent(share: float) -> str:
     """A share of 0 to 1 as whole percents, five columns wide at most."""
     return f"{min(max(share, 0.0), 1.0) * 100:.0f} %"

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from framefleet.common.status import HostStatus, Status
-from framefleet.launcher.console.display import percent, printable
-from framefleet.launcher.text import clock, count_of, natural_key
+from framefleet.launcher.console.display import percent
+from framefleet.launcher.text import clock, count_of, natural_key, printable
 
 PLAIN_INTERVAL_S = 5.0
 MAX_HOST_LINES = 16

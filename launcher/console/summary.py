@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from framefleet.common.status import Failure, Summary
-from framefleet.launcher.console.display import percent, printable
+from framefleet.launcher.console.display import percent
 from framefleet.launcher.job import JobRequest, JobResult
-from framefleet.launcher.text import count_of, natural_key
+from framefleet.launcher.text import count_of, natural_key, printable
 
 MAX_FAILURES_SHOWN = 20
 MAX_NOTES_SHOWN = 20

@@ -11,14 +11,14 @@ from framefleet.launcher.aws.s3 import is_in_s3
 from framefleet.launcher.aws.settings import NAMES as SETTINGS
 from framefleet.launcher.aws.settings import option
 from framefleet.launcher.job import JobOptions
+from framefleet.launcher.options import names_of
 from framefleet.launcher.options.image import make_image_options
 from framefleet.launcher.options.metrics import make_metrics
 from framefleet.launcher.options.pack import make_pack
+from framefleet.launcher.options.sagemaker import sagemaker_options
 from framefleet.launcher.options.sampling import make_sampling
 
 Target = Literal["local", "compose", "sagemaker"]
-
-_OF_SAGEMAKER = (*SETTINGS, "job_name", "dry_run", "detach")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def read_command_line(options: Mapping[str, Any]) -> CommandLine:
     target = _target(options["target"], options["source"], options["destination"])
     if target != "compose" and (options["cpus"] is not None or options["memory"] is not None):
         raise UserError("--cpus and --memory are limits of containers: use --target compose with them")
-    if target != "sagemaker" and (given := [name for name in _OF_SAGEMAKER if options[name]]):
+    if target != "sagemaker" and (given := [name for name in names_of(sagemaker_options) if options[name]]):
         raise UserError(f"{option(given[0])} is for --target sagemaker: leave it out, or give folders in S3")
     image = make_image_options(options)
     return CommandLine(

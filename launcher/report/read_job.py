@@ -6,7 +6,7 @@ from pathlib import Path
 
 from framefleet.common.errors import UserError
 from framefleet.launcher.read_account import read_failures, read_summary
-from framefleet.launcher.report import read_journal as journals
+from framefleet.launcher.report import read_journal
 from framefleet.launcher.report.lanes import lanes_of, us
 from framefleet.launcher.report.timeline import Timeline
 from framefleet.launcher.text import natural_key
@@ -29,7 +29,7 @@ def read_job(output: Path, name: str = "") -> Timeline:
         paths, mode = sorted(found, key=lambda path: natural_key(path.parent.name)), "sharded"
     if not paths:
         raise UserError(f"{output} holds no job: there is no {folder / JOURNAL}")
-    told = [journals.read(path) for path in paths]
+    told = [read_journal.read(path) for path in paths]
     summary = read_summary(folder / "summary.json")
     origin = min((journal.at for journal in told if journal.at is not None), default=None)
     shifts = [

@@ -14,7 +14,7 @@ from framefleet.common.errors import UserError
 from framefleet.common.job.completed import Done
 from framefleet.launcher.aws.clients import Aws, NoAccessError, open_aws, region_of
 from framefleet.launcher.aws.settings import NAMES, ResolvedSettings, load_settings, parse_tags
-from framefleet.launcher.console.display import SlowStep, make_console, printable
+from framefleet.launcher.console.display import SlowStep, make_console
 from framefleet.launcher.console.progress import open_view
 from framefleet.launcher.job import EXIT_DONE, EXIT_UNCERTAIN
 from framefleet.launcher.options.command_line import CommandLine
@@ -25,7 +25,7 @@ from framefleet.launcher.sagemaker.result import conclude
 from framefleet.launcher.sagemaker.resume import Taken, clear, look
 from framefleet.launcher.sagemaker.submit import UncertainError, submit
 from framefleet.launcher.sagemaker.validation_rules import ECR_IMAGE
-from framefleet.launcher.text import program
+from framefleet.launcher.text import printable, program
 
 
 class Uncertain(click.ClickException):

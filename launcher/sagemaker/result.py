@@ -16,7 +16,6 @@ from framefleet.common.job.spec import JobSpec
 from framefleet.common.status import Failure, Summary
 from framefleet.launcher.aws.clients import Aws, translated
 from framefleet.launcher.aws.s3 import S3Folder, list_objects, read_object
-from framefleet.launcher.console.display import printable
 from framefleet.launcher.console.summary import print_account
 from framefleet.launcher.job import EXIT_DONE, EXIT_INTERRUPTED, EXIT_LOST, MAX_FAILURES_READ, JobResult
 from framefleet.launcher.output.combine_summaries import combine_summaries
@@ -25,7 +24,7 @@ from framefleet.launcher.sagemaker.follow import Ending
 from framefleet.launcher.sagemaker.job_description import Followed, read_description
 from framefleet.launcher.sagemaker.request import SPEC_FOLDER
 from framefleet.launcher.sagemaker.submit import remove_spec, remove_staging
-from framefleet.launcher.text import clock, program
+from framefleet.launcher.text import clock, printable, program
 
 LOG_LINES = 20
 

@@ -27,7 +27,7 @@ from framefleet.launcher.output.completed_units import read_libraries
 from framefleet.launcher.verify.recorded_options import FrameOptions, read_frame_options
 from framefleet.launcher.verify.storage import Videos
 from framefleet.worker.loaded_libraries import libraries
-from framefleet.worker.picture import render as images
+from framefleet.worker.picture import render
 from framefleet.worker.video.input_file import ReadError
 from framefleet.worker.video.open_video import MediaError, OpenVideo
 
@@ -176,7 +176,7 @@ def _compare_video(
                 if row is not None:
                     if pts > latest.get(pts, pts):
                         compared.problems.append(f"{row.file}: it is not on screen yet at its time")
-                    data = images.encode(images.render(frame, image)[0], image)
+                    data = render.encode(render.render(frame, image)[0], image)
                     if hashlib.sha256(data).hexdigest() != row.sha256:
                         compared.problems.append(
                             f"{row.file}: a fresh decode of {row.video} gives another image"

@@ -13,7 +13,7 @@ from framefleet.common.job.sampling import Pick, Sampling
 from framefleet.common.job.spec import ImageOptions
 from framefleet.common.media import FrameRow, FrameStatus
 from framefleet.worker.extraction.image_sink import Sink
-from framefleet.worker.picture import render as images
+from framefleet.worker.picture import render
 from framefleet.worker.picture.dedup_and_blur import Measures, is_choosing, measure, verdict
 from framefleet.worker.video.gop import Gop
 
@@ -44,12 +44,12 @@ class Taken:
     pix_fmt: str = ""
     interlaced: bool = False
     duration_ticks: int = 0
-    picture: tuple[images.Picture, int] | None = None
+    picture: tuple[render.Picture, int] | None = None
 
-    def displayed(self, image: ImageOptions) -> tuple[images.Picture, int] | None:
+    def displayed(self, image: ImageOptions) -> tuple[render.Picture, int] | None:
         if self.picture is not None or self.frame is None:
             return self.picture
-        return images.render(self.frame, image)
+        return render.render(self.frame, image)
 
 
 class Writer:
@@ -122,7 +122,7 @@ class Writer:
         name = sha256 = ""
         data, place = b"", None
         if status == "ok" and self._sink is not None:
-            data = images.encode(picture, self._image)
+            data = render.encode(picture, self._image)
             encoded_s = time.perf_counter()
             name = f"{sample:08d}.{self._image.suffix}"
             sha256, place = self._sink.add(name, data)
@@ -151,7 +151,7 @@ class Writer:
         )
         self._written.append(_Written(taken.gop, taken.place, row, measures))
 
-    def _choose(self, picture: images.Picture) -> tuple[Measures, FrameStatus, int | None]:
+    def _choose(self, picture: render.Picture) -> tuple[Measures, FrameStatus, int | None]:
         """What is measured of a picture, whether it is worth an image, and its distance to the one before."""
         if not self._is_choosing:
             return _UNMEASURED, "ok", None
@@ -160,7 +160,7 @@ class Writer:
         return (measures, *verdict(measures, before, self._image))
 
 
-def copied(rendered: tuple[images.Picture, int]) -> tuple[images.Picture, int]:
+def copied(rendered: tuple[render.Picture, int]) -> tuple[render.Picture, int]:
     """The same in memory of its own: a picture may lie in the decoder's."""
     picture, rotation = rendered
     return picture.copy(), rotation

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from framefleet.common.media import FrameRow
-from framefleet.worker.picture import render as images
+from framefleet.worker.picture import render
 from framefleet.worker.staging import STAGED_BUNDLE
 
 
@@ -40,7 +40,7 @@ class LooseSink:
         self._folder = folder
 
     def add(self, name: str, data: bytes) -> tuple[str, int | None]:
-        return images.write(self._folder / name, data), None
+        return render.write(self._folder / name, data), None
 
     def take_back(self, row: FrameRow) -> None:
         (self._folder / row.file).unlink()

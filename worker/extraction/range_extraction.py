@@ -17,7 +17,7 @@ from framefleet.common.media import Fingerprint, Timing, UnitResult
 from framefleet.worker.bitstream.droppable import classifier_for
 from framefleet.worker.extraction.frame_writer import Taken, Writer, copied
 from framefleet.worker.extraction.image_sink import Sink
-from framefleet.worker.picture import render as images
+from framefleet.worker.picture import render
 from framefleet.worker.picture.dedup_and_blur import Measures
 from framefleet.worker.video.decode_plan import Planner
 from framefleet.worker.video.decode_session import Session, continue_session, open_session
@@ -267,7 +267,7 @@ class Extraction:
             pix_fmt=frame.format.name,
             interlaced=frame.interlaced_frame,
             duration_ticks=frame.duration or 0,
-            picture=copied(images.render(frame, self._image)) if at_once and wanted else None,
+            picture=copied(render.render(frame, self._image)) if at_once and wanted else None,
         )
 
     def _take_end(self, end_pts: int | None) -> None:

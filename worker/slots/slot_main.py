@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 import av
 import msgspec
 
-from framefleet.common import startup as stdio
+from framefleet.common import startup
 from framefleet.common.host.layout import Layout
 from framefleet.common.job.selection import Selection
 from framefleet.common.job.spec import JobSpec
@@ -281,7 +281,7 @@ def run_slot(
     connection: Connection, layout: Layout, spec: JobSpec, limits: Limits, beats: ctypes.c_uint64
 ) -> None:
     """Entry point of the slot process."""
-    stdio.set_up()
+    startup.set_up()
     enter(limits, beats)
     threading.Thread(target=_die_with_agent, daemon=True).start()
     try:

@@ -89,7 +89,7 @@ def test_what_one_host_told_wrong_is_taken_back_and_made_anew(lie: dict[str, int
     assert bench.core.hosts["a"].outvoted == 1
     work(bench, a=TRUE, b=TRUE, c=TRUE)
     assert bench.core.outcome == "completed"
-    assert not bench.core.failing.failures
+    assert not bench.core.failures.failures
     assert published(bench) == ALL
     assert bench.core.written().frames == 50
     assert first.state is UnitState.VOID
@@ -110,7 +110,7 @@ def test_a_host_that_two_others_contradict_fails_alone_and_is_drained() -> None:
     assert bench.running("c") == []
     work(bench, a=TRUE, b=TRUE)
     assert bench.core.outcome == "completed"
-    assert not bench.core.failing.failures
+    assert not bench.core.failures.failures
 
 
 def test_a_lone_host_that_contradicts_itself_looks_once_more() -> None:
@@ -121,7 +121,7 @@ def test_a_lone_host_that_contradicts_itself_looks_once_more() -> None:
     assert bench.core.hosts["a"].outvoted == 1
     work(bench, a=TRUE)
     assert bench.core.outcome == "completed"
-    assert not bench.core.failing.failures
+    assert not bench.core.failures.failures
 
 
 def test_a_lone_host_that_goes_on_contradicting_itself_loses_the_video() -> None:
@@ -131,7 +131,7 @@ def test_a_lone_host_that_goes_on_contradicting_itself_loses_the_video() -> None
         tell(bench, "a", LATE)
         if bench.running("a"):
             contradict(bench, "a", bench.running("a")[0])
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert failure.kind == "lost"
     assert len(voided(bench)) == 2
 
@@ -146,7 +146,7 @@ def test_of_two_hosts_the_one_that_contradicts_is_to_tell() -> None:
     tell(bench, "b")
     work(bench, a=TRUE, b=TRUE)  # host a told it wrong, and reads it right
     assert bench.core.outcome == "completed"
-    assert not bench.core.failing.failures
+    assert not bench.core.failures.failures
     assert bench.core.hosts["a"].outvoted == 1
 
 
@@ -155,7 +155,7 @@ def test_two_hosts_that_go_on_contradicting_each_other_lose_the_video() -> None:
     bench.hello("a")
     bench.hello("b")
     work(bench, a=LATE, b=TRUE)
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert failure.kind == "lost"
     assert "first frame at 0.500000 s" in failure.reason
     assert "first frame at 0.000000 s" in failure.reason
@@ -171,7 +171,7 @@ def test_many_hosts_of_which_no_two_agree_are_not_asked_for_ever() -> None:
         bench.hello(name)
     finds = {name: msgspec.structs.replace(TRUE, first_pts=place) for place, name in enumerate(names)}
     work(bench, **finds)
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert failure.kind == "lost"
 
 
@@ -185,7 +185,7 @@ def test_a_probe_that_is_outvoted_is_made_again() -> None:
     bench.hello("d")
     tell(bench, "c", msgspec.structs.replace(TRUE, width=2))  # three views of three hosts
     work(bench, a=TRUE, b=TRUE, c=TRUE, d=TRUE)
-    assert not bench.core.failing.failures
+    assert not bench.core.failures.failures
     assert bench.core.written().frames == 50
 
 
@@ -193,11 +193,11 @@ def test_what_was_given_up_by_a_wrong_probe_is_tried_again() -> None:
     bench = Bench(hosts=("a",), options=SECONDS)
     bench.hello("a")
     tell(bench, "a", LATE)
-    while not bench.core.failing.failures:
+    while not bench.core.failures.failures:
         bench.say("a", m.Failed(lease=bench.running("a")[0].lease, kind="error", text="x"))
     contradict(bench, "a", bench.running("a")[0])
     work(bench, a=TRUE)
-    assert not bench.core.failing.failures
+    assert not bench.core.failures.failures
     assert published(bench) == ALL
 
 
@@ -220,7 +220,7 @@ def test_a_file_that_changes_is_lost_with_all_that_was_made_of_it() -> None:
     said = bench.say("b", m.Failed(lease=unit.lease, kind="changed", text="changed while the job ran"))
     assert (b"a", m.Discard(lease=lease)) in said
     work(bench, a=TRUE, b=TRUE)
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert (failure.kind, failure.reason) == ("lost", "changed while the job ran")
     assert (failure.start_s, failure.stop_s) == (None, None)
     assert [video.frames for video in bench.core.pool.videos if video.failed] == [0]

@@ -94,7 +94,7 @@ def world(
 def test_every_wanted_frame_is_committed_exactly_once(seed: int, mode: str) -> None:
     run = world(seed, MODES[mode])
     run.run()
-    assert all(failure.kind == "lost" for failure in run.core.failing.failures)
+    assert all(failure.kind == "lost" for failure in run.core.failures.failures)
     judge(run)
 
 

@@ -27,7 +27,7 @@ def test_an_exception_is_tried_once_elsewhere_then_recorded() -> None:
     bench.say("a", failed(unit, "error"))
     assert bench.running("b") == [unit]
     bench.say("b", failed(unit, "error"))
-    assert [(failure.video, failure.kind, failure.attempts) for failure in bench.core.failing.failures] == [
+    assert [(failure.video, failure.kind, failure.attempts) for failure in bench.core.failures.failures] == [
         ("0.mp4", "lost", 2)
     ]
     assert bench.ended_of_itself
@@ -49,9 +49,9 @@ def test_crashes_are_counted_apart() -> None:
     unit = bench.running("a")[0]
     bench.say("a", failed(unit, "error"))
     for _ in range(MAX_CRASHES + 1):  # and once more at the end
-        assert not bench.core.failing.failures
+        assert not bench.core.failures.failures
         bench.say("a", failed(unit, "crash"))
-    assert bench.core.failing.failures[0].kind == "lost"
+    assert bench.core.failures.failures[0].kind == "lost"
 
 
 def test_what_was_killed_from_outside_again_and_again_is_tried_once_more_at_the_end() -> None:
@@ -68,7 +68,7 @@ def test_what_was_killed_from_outside_again_and_again_is_tried_once_more_at_the_
         others += 1
     assert others == 4
     bench.finish("a", unlucky)
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     assert bench.ended_of_itself
 
 
@@ -94,7 +94,7 @@ def test_the_gop_that_crashes_is_isolated_and_the_rest_of_the_video_is_extracted
     tried = crash_at(bench, range(102, 103))  # 5 fps: in the GOP of second 20
     assert tried[:MAX_CRASHES] == [(0, None)] * MAX_CRASHES
     assert len(tried) <= MAX_CRASHES + 2 * 6 + 1, "64 GOPs are halved six times"
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert (failure.start_s, failure.stop_s, failure.kind) == (20.0, 21.0, "lost")
     assert "SIGSEGV" in failure.reason
     units = bench.core.pool.units.values()
@@ -108,7 +108,7 @@ def test_a_file_that_crashes_everywhere_is_quarantined() -> None:
     bench.hello("a")
     bench.probe_all("a", 4000.0)
     tried = crash_at(bench, range(10**6))
-    failures = bench.core.failing.failures
+    failures = bench.core.failures.failures
     assert len(tried) < 100
     assert "parts of it crashed" in failures[-1].reason or any("parts of it" in f.reason for f in failures)
     assert bench.ended_of_itself
@@ -125,7 +125,7 @@ def test_a_host_that_cannot_write_is_drained_and_costs_no_unit() -> None:
         )
     assert bench.running("a") == []
     bench.work("b")
-    assert not bench.core.failing.failures
+    assert not bench.core.failures.failures
     assert bench.ended_of_itself
     assert any("host a is given nothing any more" in note and "No space" in note for note in bench.core.notes)
 
@@ -145,7 +145,7 @@ def test_a_host_at_which_units_fail_that_succeed_elsewhere_is_drained() -> None:
     assert bench.running("a") == []
     bench.work("b")
     assert bench.ended_of_itself
-    assert not bench.core.failing.failures
+    assert not bench.core.failures.failures
 
 
 def test_the_last_host_is_never_drained_and_a_drained_one_is_better_than_none() -> None:
@@ -169,7 +169,7 @@ def test_a_bad_file_in_a_batch_of_probes_blames_no_other() -> None:
     batch = bench.running("a")[0]
     assert len(batch.files) == 3
     bench.say("a", failed(batch, "crash"))
-    while not bench.core.failing.failures:
+    while not bench.core.failures.failures:
         unit = bench.running("a")[0]
         assert len(unit.files) == 1
         if unit.files == (1,):
@@ -179,7 +179,7 @@ def test_a_bad_file_in_a_batch_of_probes_blames_no_other() -> None:
             bench.say("a", m.Probed(lease=unit.lease, found=found, refused=[], seconds=0.01))
         else:
             bench.finish("a", unit)
-    assert [failure.video for failure in bench.core.failing.failures] == ["1.mp4"]
+    assert [failure.video for failure in bench.core.failures.failures] == ["1.mp4"]
 
 
 def test_what_a_fast_host_failed_at_is_given_to_a_slow_one_that_alone_may_have_it() -> None:
@@ -221,7 +221,7 @@ def test_a_host_that_can_read_nothing_costs_no_video_and_is_drained() -> None:
                 find(bench, "sound", unit)
             else:
                 bench.finish("sound", unit)
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     assert bench.core.hosts["blind"].drained
     assert bench.ended_of_itself
 
@@ -231,9 +231,9 @@ def test_a_file_that_two_hosts_cannot_read_is_refused_for_good() -> None:
     bench.hello("a")
     bench.hello("b")
     refuse(bench, "a", bench.running("a")[0])
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     refuse(bench, "b", bench.running("b")[0], "no video stream")
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert (failure.kind, failure.reason, failure.attempts) == ("input", "no video stream", 2)
     assert bench.ended_of_itself
     assert not bench.core.hosts["a"].drained
@@ -244,14 +244,14 @@ def test_the_only_host_of_a_job_looks_twice_the_second_time_when_nothing_else_is
     bench.hello("a")
     (first,) = bench.running("a")
     refuse(bench, "a", first)
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     find(bench, "a", bench.running("a")[0])
     assert not bench.running("a")[0].is_probe, "the other video is done before"
     bench.finish("a", bench.running("a")[0])
     (second,) = bench.running("a")
     assert second.files == first.files
     refuse(bench, "a", second)
-    assert [(failure.kind, failure.attempts) for failure in bench.core.failing.failures] == [("input", 2)]
+    assert [(failure.kind, failure.attempts) for failure in bench.core.failures.failures] == [("input", 2)]
     assert bench.ended_of_itself
 
 
@@ -261,7 +261,7 @@ def test_what_the_only_host_can_read_at_its_second_look_is_done() -> None:
     refuse(bench, "a", bench.running("a")[0])
     find(bench, "a", bench.running("a")[0])
     bench.work("a")
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     assert bench.ended_of_itself
     assert bench.core.hosts["a"].faults == 0
 
@@ -276,7 +276,7 @@ def beat_until_overdue(bench: Bench, host: str) -> None:
         bench.say(host, m.Progress(units=[]), after_s=10)
         bench.tell(Tick())
         assert bench.running(host) == []
-        assert bench.core.failing.failures == []
+        assert bench.core.failures.failures == []
         assert bench.core.outcome is None
     bench.say(host, m.Progress(units=[]), after_s=11)
     bench.tell(Tick())
@@ -293,11 +293,11 @@ def test_a_refusal_is_confirmed_by_a_host_that_is_expected_and_not_there_yet(com
         find(bench, "b", bench.running("b")[0])
         bench.work("a")
         bench.work("b")
-        assert bench.core.failing.failures == []
+        assert bench.core.failures.failures == []
     else:
         beat_until_overdue(bench, "a")
         refuse(bench, "a", bench.running("a")[0], "no video stream")
-        assert [failure.attempts for failure in bench.core.failing.failures] == [2]
+        assert [failure.attempts for failure in bench.core.failures.failures] == [2]
     assert bench.ended_of_itself
 
 
@@ -334,11 +334,11 @@ def test_one_host_gives_nothing_up_while_another_is_expected(kind: m.FailedKind,
         bench.say("a", failed(bench.running("a")[0], kind))
         tries += 1
         assert tries < 10
-    assert (bench.core.failing.failures, bench.core.outcome) == ([], None)
+    assert (bench.core.failures.failures, bench.core.outcome) == ([], None)
     if comes:
         bench.hello("b")
         bench.work("b")
-        assert (bench.core.failing.failures, bench.core.outcome) == ([], "completed")
+        assert (bench.core.failures.failures, bench.core.outcome) == ([], "completed")
         return
     beat_until_overdue(bench, "a")
     while bench.core.outcome is None:
@@ -346,7 +346,7 @@ def test_one_host_gives_nothing_up_while_another_is_expected(kind: m.FailedKind,
         tries += 1
         assert tries < 20
     assert bench.ended_of_itself == (kind != "output")
-    assert len(bench.core.failing.failures) == 1
+    assert len(bench.core.failures.failures) == 1
 
 
 def test_one_host_does_not_divide_and_poison_what_another_has_not_tried() -> None:
@@ -354,10 +354,10 @@ def test_one_host_does_not_divide_and_poison_what_another_has_not_tried() -> Non
     bench.hello("a")
     bench.probe_all("a", 600.0)
     crash_at(bench, range(10**6))
-    assert (bench.core.failing.failures, bench.core.outcome) == ([], None)
+    assert (bench.core.failures.failures, bench.core.outcome) == ([], None)
     bench.hello("b")
     bench.work("b")
-    assert (bench.core.failing.failures, bench.core.outcome) == ([], "completed")
+    assert (bench.core.failures.failures, bench.core.outcome) == ([], "completed")
 
 
 def test_a_gop_that_crashes_is_tried_a_last_time_elsewhere() -> None:
@@ -372,7 +372,7 @@ def test_a_gop_that_crashes_is_tried_a_last_time_elsewhere() -> None:
     assert unit.host is not None
     assert unit.host != last
     bench.finish(unit.host, unit)
-    assert (bench.core.failing.failures, bench.core.outcome) == ([], "completed")
+    assert (bench.core.failures.failures, bench.core.outcome) == ([], "completed")
 
 
 def test_a_host_that_cannot_write_waits_for_the_others_and_goes_on_if_they_do_not_come() -> None:
@@ -384,7 +384,7 @@ def test_a_host_that_cannot_write_waits_for_the_others_and_goes_on_if_they_do_no
     assert bench.core.hosts["a"].drained
     beat_until_overdue(bench, "a")
     bench.work("a")
-    assert (bench.core.failing.failures, bench.core.outcome) == ([], "completed")
+    assert (bench.core.failures.failures, bench.core.outcome) == ([], "completed")
 
 
 def test_a_batch_to_confirm_that_crashes_is_still_to_be_confirmed_file_by_file() -> None:
@@ -411,8 +411,8 @@ def test_a_batch_to_confirm_that_crashes_is_still_to_be_confirmed_file_by_file()
                     refuse(bench, host, unit, "no video stream")
                 else:
                     bench.finish(host, unit)
-    assert {failure.attempts for failure in bench.core.failing.failures} == {2}
-    assert len(bench.core.failing.failures) == len(batch.files)
+    assert {failure.attempts for failure in bench.core.failures.failures} == {2}
+    assert len(bench.core.failures.failures) == len(batch.files)
 
 
 def test_a_refused_video_is_reported_and_the_rest_goes_on() -> None:
@@ -426,7 +426,7 @@ def test_a_refused_video_is_reported_and_the_rest_goes_on() -> None:
             refuse(bench, "a", unit, "empty")
         else:
             bench.finish("a", unit)
-    assert [(failure.video, failure.kind, failure.reason) for failure in bench.core.failing.failures] == [
+    assert [(failure.video, failure.kind, failure.reason) for failure in bench.core.failures.failures] == [
         (f"{first.video}.mp4", "input", "empty")
     ]
     assert bench.ended_of_itself
@@ -448,7 +448,7 @@ def test_a_file_that_cannot_be_had_is_given_up_once_for_all_its_ranges(
     bench.probe_all("a", 600.0)
     while bench.core.outcome is None:
         bench.say("a", failed(bench.running("a")[0], kind, "it is gone"))
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert failure.kind == told
     assert bench.ended_of_itself
 
@@ -481,7 +481,7 @@ def test_bad_disks_cost_nothing_while_there_is_a_host_that_can_write() -> None:
         assert bench.core.outcome is None
     for name in names:
         bench.work(name)
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     assert bench.ended_of_itself
 
 
@@ -495,7 +495,7 @@ def test_a_list_made_of_a_short_copy_is_believed_by_nobody() -> None:
     for name in ("a", "b"):
         bench.work(name)
     assert bench.ended_of_itself
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert (failure.kind, failure.attempts) == ("input", 1)
     assert "2,000 bytes" in failure.reason
     assert bench.core.hosts["b"].faults == 0
@@ -530,7 +530,7 @@ def test_a_host_that_may_not_read_is_left_out_and_costs_nothing() -> None:
     bench.hello("a")
     while bench.running("a"):  # the batch, and then each file by itself
         bench.say("a", failed(bench.running("a")[0], "read", "stale file handle"))
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     bench.hello("b")
     while bench.core.outcome is None:
         for unit in bench.running("a"):
@@ -540,7 +540,7 @@ def test_a_host_that_may_not_read_is_left_out_and_costs_nothing() -> None:
             find(bench, "b", unit)
         else:
             bench.finish("b", unit)
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     assert bench.core.outcome == "completed"
     assert bench.core.hosts["a"].drained
 
@@ -555,7 +555,7 @@ def test_a_host_that_may_not_read_some_units_goes_on_with_others() -> None:
     assert unit not in bench.running("a")
     bench.work("b")
     bench.work("a")
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     assert bench.core.hosts["a"].drained is None
     assert bench.core.outcome == "completed"
 
@@ -571,6 +571,6 @@ def test_what_no_host_may_read_is_lost_not_refused() -> None:
         bench.say(host, failed(bench.running(host)[0], "read", "stale file handle"))
         assert len(tried) < 10
     assert set(tried) == {"a", "b"}
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert (failure.kind, failure.reason) == ("lost", "stale file handle")
     assert bench.ended_of_itself, "a file that nobody can read ends no job"

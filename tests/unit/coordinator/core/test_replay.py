@@ -204,7 +204,7 @@ def test_a_job_that_had_failed_has_failed() -> None:
     bench = Bench(hosts=("a",))
     bench.hello("a")
     bench.probe_all("a", 600.0)
-    bench.core._ending.conclude("failed", "no space", frozenset(), bench.now)
+    bench.core._shutdown.conclude("failed", "no space", frozenset(), bench.now)
     bench.tell(Tick())
     entries = journal_of(bench)
     core = same_job(bench.core)

@@ -151,7 +151,7 @@ def test_attempts_that_count_different_frames_are_not_believed() -> None:
     said = bench.say("a", bench.done("a", second, frames=6, shown=26))
     assert commits(said) == []
     assert bench.state_of(second) is UnitState.FAILED
-    assert "25 and then 26 frames" in bench.core.failing.failures[0].reason
+    assert "25 and then 26 frames" in bench.core.failures.failures[0].reason
 
 
 def test_a_unit_that_is_given_up_counts_as_an_estimate_and_it_is_said() -> None:

@@ -151,7 +151,7 @@ def test_a_slot_takes_its_time_and_the_host_publishes_once() -> None:
         talk.host.hear(m.Commit(lease=lease, first_sample=0))
         talk.timeline.advance(1.0)
     assert talk.heard(m.Committed) == [m.Committed(leases=[lease])] * 2
-    assert list(talk.host.published) == [lease]
+    assert list(talk.host.attempts.published) == [lease]
 
 
 def test_a_slot_shrinks_at_its_next_look_and_no_further_than_it_is() -> None:

@@ -25,7 +25,7 @@ class NoFencing(Core):
         unit = self.pool.units.get(lease.unit)
         if unit is not None and unit.host == host.name and unit.state in (UnitState.LEASED, UnitState.STAGED):
             return unit
-        self._reject(host, lease)
+        self._discards.reject(host, lease)
         return None
 
 
@@ -66,8 +66,8 @@ class Trusting(Core):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._tail.accepts = lambda unit, done: True  # type: ignore[method-assign]
-        self._tail.shrunk = lambda unit, stop: None  # type: ignore[method-assign]
+        self._stragglers.accepts = lambda unit, done: True  # type: ignore[method-assign]
+        self._stragglers.shrunk = lambda unit, stop: None  # type: ignore[method-assign]
 
 
 class Twofold(Core):
@@ -81,9 +81,15 @@ class Twofold(Core):
 class Fragile(Core):
     """Raises for a message about a unit that it does not know."""
 
-    def _reject(self, host: Host, lease: m.Lease) -> None:
-        assert self.pool.units[lease.unit].attempt == lease.attempt or lease.attempt < 2
-        super()._reject(host, lease)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        reject = self._discards.reject
+
+        def fragile(host: Host, lease: m.Lease, **more: Any) -> None:
+            assert self.pool.units[lease.unit].attempt == lease.attempt or lease.attempt < 2
+            reject(host, lease, **more)
+
+        self._discards.reject = fragile  # type: ignore[method-assign]
 
 
 class Impatient(Core):

@@ -6,8 +6,8 @@ import time
 import pytest
 from rich.console import Console
 
-from framefleet.launcher.console.display import SlowStep, make_console, percent, printable
-from framefleet.launcher.text import clock, natural_key
+from framefleet.launcher.console.display import SlowStep, make_console, percent
+from framefleet.launcher.text import clock, natural_key, printable
 
 
 @pytest.mark.parametrize(

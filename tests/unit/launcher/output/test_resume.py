@@ -125,7 +125,7 @@ def test_what_was_made_of_another_file_is_not_gone_on_with(hosts: tuple[str, ...
             bench.say(name, Probed(lease=each.lease, found=told, refused=[], seconds=0.1))
         else:
             bench.finish(name, each)
-    (failure,) = bench.core.failing.failures
+    (failure,) = bench.core.failures.failures
     assert (failure.video, failure.kind, failure.attempts) == ("0.mp4", "lost", 2)
     assert "put that file back" in failure.reason
     assert bench.core.pool.videos[0].units == []
@@ -143,7 +143,7 @@ def test_one_host_with_another_file_does_not_decide() -> None:
     assert unit.is_probe
     told = msgspec.structs.replace(info(60.0), checksum="another")
     bench.say("b", Probed(lease=unit.lease, found=[(0, told)], refused=[], seconds=0.1))
-    assert bench.core.failing.failures == []
+    assert bench.core.failures.failures == []
     assert not any(each.is_probe for each in bench.running("b"))
     assert bench.running("b")
 
