@@ -53,7 +53,7 @@ class Pods:
         path = shared / "output" / "hosts" / "job" / "job.json"
         spec = json.loads(path.read_text())
         spec["scheduling"] = {**spec["scheduling"], "unit_span_s": 0.5, "cut": "anywhere", **scheduling}
-        path.write_text(json.dumps({**spec, "port": port, "slots_per_host": 1}))
+        path.write_text(json.dumps({**spec, "port": port, "slots_per_host": 1, "log_level": "debug"}))
 
     def start(self, rank: int, *command: str, **environment: str) -> subprocess.Popen[str]:
         told = {name: value for name, value in os.environ.items() if name != "FRAMEFLEET_ROOT"}
@@ -184,7 +184,7 @@ def test_two_pods_of_an_indexed_job(clips: Path, tmp_path: Path, pack: PackOptio
     path = shared / "output" / "hosts" / "job" / "job.json"
     with _reserved_port() as port:
         spec = json.loads(path.read_text())
-        path.write_text(json.dumps({**spec, "port": port, "slots_per_host": 1}))
+        path.write_text(json.dumps({**spec, "port": port, "slots_per_host": 1, "log_level": "debug"}))
         hosts = [
             subprocess.Popen(
                 [sys.executable, "-m", "framefleet.worker"],
@@ -205,6 +205,7 @@ def test_two_pods_of_an_indexed_job(clips: Path, tmp_path: Path, pack: PackOptio
         told = [host.communicate(timeout=PATIENCE_S)[0] for host in hosts]
     assert [host.returncode for host in hosts] == [0, 0], told
     assert "host host-1, one of 2, as Kubernetes tells" in told[0]
+    assert "framefleet: sends Hello(" in told[0], "its level is the job's"
     assert "completed" in plain("merge", "--output", str(shared / "output"))
     check_output(shared / "output")
     assert {"report.html", "trace.json"} <= {path.name for path in (shared / "output" / "job").iterdir()}

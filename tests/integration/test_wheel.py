@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from framefleet import PACKAGE
+from framefleet.launcher.package_files import package_files
 from framefleet.launcher.sagemaker.source_bundle import source_archive
 from framefleet.launcher.targets.docker_image import source_digest
-from tests.helpers.jobs import REPOSITORY, copy_project
+from tests.helpers.jobs import copy_project
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -55,11 +56,9 @@ def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_one_package_and_all_its_files(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"framefleet"}
-    tracked = subprocess.run(
-        ["git", "ls-files", "common", "coordinator", "launcher", "worker"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert {f"framefleet/{name}" for name in tracked.stdout.splitlines()} <= set(names)
+    ours = package_files("common", "coordinator", "launcher", "worker")
+    assert {"common/errors.py", "launcher/report/assets/report.js", "worker/agent.py"} <= set(ours)
+    assert {f"framefleet/{name}" for name in ours} <= set(names)
     assert {f"framefleet/{name}" for name in ("py.typed", "Dockerfile", "requirements.txt")} <= set(names)
 
 
