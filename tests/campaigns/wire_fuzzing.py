@@ -13,7 +13,6 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from framefleet.common.protocol import messages as m
 from framefleet.common.protocol.keys import JobKeys
 from framefleet.common.protocol.transport import make_keys
 from framefleet.coordinator.simulation.hosts import LIBRARIES
+from tests.campaigns.recorded_session import record_session
 
 PEERS = 8
 PEER_FRAMES = 1000  # that a peer with the job's keys sends before it is replaced by a new one
@@ -227,7 +227,7 @@ class Attack:
         """
         before = self.thrown.total()
         if not self._recorded:
-            self._recorded = record_session(self._target, self._forger.frame())
+            self._recorded = record_session(self._target.endpoint, self._target.keys, self._forger.frame())
         while (thrown := self.thrown.total() - before) < count:
             if thrown % 100 == 0:
                 self._target.refresh()
@@ -360,44 +360,3 @@ class Attack:
                 self._held.pop(0).close()
         else:
             connection.close()
-
-
-def record_session(target: Target, frame: bytes) -> list[bytes]:
-    """What a peer with the job's keys sends from its first byte to the end of one message, as seen by one who
-    taps the wire."""
-    parts = urlsplit(target.endpoint)
-    assert parts.port is not None
-    recorded: list[bytes] = []
-    with (
-        socket.create_server(("127.0.0.1", 0)) as tap,
-        zmq.Context() as context,
-        context.socket(zmq.DEALER) as dealer,
-    ):
-        dealer.setsockopt(zmq.LINGER, 0)
-        dealer.setsockopt(zmq.CURVE_SERVERKEY, target.keys.server_public.encode())
-        dealer.setsockopt(zmq.CURVE_PUBLICKEY, target.keys.client_public.encode())
-        dealer.setsockopt(zmq.CURVE_SECRETKEY, target.keys.client_secret.encode())
-        dealer.connect(f"tcp://127.0.0.1:{tap.getsockname()[1]}")
-        dealer.send(frame)
-        client, _ = tap.accept()
-        with client, socket.create_connection((parts.hostname, parts.port), 5) as server:
-            for data in _relay(client, server, until=dealer):
-                recorded.append(data)
-    return recorded
-
-
-def _relay(client: socket.socket, server: socket.socket, *, until: zmq.Socket[bytes]) -> Iterator[bytes]:
-    """Pass bytes on both ways until the client's socket has an answer; yield the client's."""
-    poller = zmq.Poller()
-    for source in (client, server):
-        poller.register(source.fileno(), zmq.POLLIN)
-    deadline = time.monotonic() + 5 * STUCK_S
-    while time.monotonic() < deadline and not until.poll(0):
-        for number, _ in poller.poll(50):
-            mine, others = (client, server) if number == client.fileno() else (server, client)
-            data = mine.recv(1 << 16)
-            if not data:
-                return
-            others.sendall(data)
-            if mine is client:
-                yield data

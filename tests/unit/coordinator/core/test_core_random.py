@@ -6,87 +6,24 @@ its name, whatever the seed; a failing seed is its own reproduction.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from fractions import Fraction
-
 import pytest
 
-from framefleet.common.job.selection import TIMESTAMPS_FILE, encode_table, format_seconds
-from framefleet.common.job.spec import SamplingOptions, SchedulingOptions
+from framefleet.common.job.spec import SamplingOptions
+from framefleet.coordinator.simulation.campaign import CALM_S, CLAIMS, FPS, SAMPLINGS, small_plan
 from framefleet.coordinator.simulation.faults import Faults
-from framefleet.coordinator.simulation.footage import Footage
 from framefleet.coordinator.simulation.judge import judge
-from framefleet.coordinator.simulation.network import LinkOptions
-from framefleet.coordinator.simulation.plan import HostPlan, Plan
-from framefleet.coordinator.simulation.server import FREE
 from framefleet.coordinator.simulation.world import World
 from framefleet.coordinator.state import UnitState
 
-FPS = 5
-TIMES = [Fraction(7 * number, 10) for number in range(500)]  # each shows another frame
-CALM_S = 400.0
-
-MODES = {
-    "5 fps": SamplingOptions(fps=str(FPS)),
-    "native": SamplingOptions(fps="native"),
-    "every 3rd": SamplingOptions(every=3),
-    "every 7th": SamplingOptions(every=7, start="1.1", end="11"),
-    "keyframes": SamplingOptions(keyframes=True),
-    "times": SamplingOptions(timestamps=TIMESTAMPS_FILE),
-    "times within": SamplingOptions(
-        timestamps=TIMESTAMPS_FILE, start="2", end="0:12", max_frames_per_video=9
-    ),
-    "5 fps, 20 frames": SamplingOptions(fps=str(FPS), max_frames_per_video=20),
-    "native, 30 frames": SamplingOptions(fps="native", max_frames_per_video=30),
-    "every 3rd, 12 frames": SamplingOptions(every=3, start="0.5", max_frames_per_video=12),
-    "keyframes, 3 frames": SamplingOptions(keyframes=True, max_frames_per_video=3),
-}
+MODES = SAMPLINGS
+FAULTS = Faults(deaths=14.0, slot_crashes=5.0, lost_for_good=0.0, calm_after_s=CALM_S)
 
 
 def world(
-    seed: int,
-    sampling: SamplingOptions,
-    claims: Sequence[float] = (5.0, 5.0, 25.0, 3.3, 0.0),  # frames a second, as containers have it
-    *,
-    poison: bool = False,
+    seed: int, sampling: SamplingOptions, claims: tuple[float, ...] = CLAIMS, *, poison: bool = False
 ) -> World:
     """Six short videos and three hosts that die now and then, over links that do all but forge."""
-    fate = random.Random(seed)
-    footage = []
-    for index in range(6):
-        frames = int(FPS * max(1.0, fate.lognormvariate(3, 1)))
-        footage.append(
-            Footage(
-                index=index,
-                frames=frames,
-                fps=FPS,
-                gop=10,
-                width=640,
-                height=360,
-                rate=4e6,  # a GOP takes up to 1.7 s, so that there is time for things to go wrong
-                claimed_s=frames / FPS * (0.5 + fate.random()),
-                claimed_fps=fate.choice(claims),
-                seekable=index != 5,
-                poison=(frames // 20 * 10,) if poison and index == 0 else (),
-            )
-        )
-    hosts = [HostPlan(name=name, speeds=(1.0, 1.0), starts_at=fate.random() * 20) for name in "abc"]
-    plan = Plan(
-        seed=seed,
-        hosts=hosts,
-        footage=footage,
-        sampling=sampling,
-        timestamps=encode_table([(None, [format_seconds(*time.as_integer_ratio()) for time in TIMES])]),
-        scheduling=SchedulingOptions(unit_min_s=0.5, unit_cap_s=2.0),
-        links=LinkOptions(
-            latency_s=0.0, jitter_s=0.005, loss=0.03, duplication=0.03, late=0.03, calm_after_s=CALM_S
-        ),
-        server=FREE,
-        error_rate=0.01,
-    )
-    faults = Faults(deaths=14.0, slot_crashes=5.0, lost_for_good=0.0, calm_after_s=CALM_S)
-    return World(plan, faults=faults, checks=True)
+    return World(small_plan(seed, sampling, claims=claims, poison=poison), faults=FAULTS, checks=True)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -23,10 +23,11 @@ from framefleet.coordinator.core.replay import (
     replay,
 )
 from framefleet.coordinator.events import Action, Conclude, Event, Quit, Record, Tick, Unreachable
+from framefleet.coordinator.simulation.campaign import CALM_S
 from framefleet.coordinator.simulation.judge import judge
 from framefleet.coordinator.simulation.world import World
 from tests.helpers.core_bench import Bench
-from tests.unit.coordinator.core.test_core_random import CALM_S, MODES, world
+from tests.unit.coordinator.core.test_core_random import MODES, world
 
 
 class MortalServer:
